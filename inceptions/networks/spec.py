@@ -1,0 +1,317 @@
+"""The vocabulary: a network is a frozen value made of these nodes, and everything else is a function of it.
+
+Enters: what a paper's table prints. Leaves: a `Network`. The first line of the note that the project implements names the
+strategy, split-transform-merge: `Parallel` splits and merges by concatenation, `Residual` splits and merges by addition,
+a tuple is a chain, and the other nodes transform. Input widths are inferred, never typed. Only the standard library is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+Padding = Literal["same", "valid"]
+ActivationName = Literal["relu", "elu", "sigmoid"]
+Initializer: TypeAlias = float | Literal["variance_scaling", "glorot_uniform", "caffe_xavier"]
+"""A float is the standard deviation of a normal distribution truncated at two of them."""
+
+
+class NetworkError(ValueError):
+    """A network that cannot be: what was given, where, and what to do."""
+
+
+def pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of a kernel written as one number or two."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def _check(node: object, *, positive: tuple[str, ...] = (), choices: dict[str, tuple[object, ...]] | None = None) -> None:
+    for name in positive:
+        value = getattr(node, name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers):
+            raise NetworkError(f"{type(node).__name__}: {name} is {value!r}; it must be a positive whole number")
+    for name, allowed in (choices or {}).items():
+        if getattr(node, name) not in allowed:
+            raise NetworkError(
+                f"{type(node).__name__}: {name} is {getattr(node, name)!r}; allowed are {', '.join(map(repr, allowed))}"
+            )
+
+
+_PADDINGS = {"padding": get_args(Padding)}
+_ACTIVATIONS = {"activation": (*get_args(ActivationName), None)}
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """Convolution, batch normalisation, activation. `bias=None` means: a bias where there is no batch normalisation."""
+
+    channels: int
+    kernel: int | tuple[int, int]
+    stride: int = 1
+    padding: Padding = "same"
+    dilation: int = 1
+    norm: bool = True
+    bias: bool | None = None
+    activation: ActivationName | None = "relu"
+    init: Initializer | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, positive=("channels", "kernel", "stride", "dilation"), choices=_PADDINGS | _ACTIVATIONS)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the convolution adds a bias."""
+        return not self.norm if self.bias is None else self.bias
+
+
+@dataclass(frozen=True, slots=True)
+class SeparableConv:
+    """Depthwise convolution with `multiplier` outputs a channel, then a pointwise 1x1 (which has the bias, if any)."""
+
+    channels: int
+    kernel: int | tuple[int, int]
+    stride: int = 1
+    padding: Padding = "same"
+    dilation: int = 1
+    multiplier: int = 1
+    depthwise_norm: bool = False
+    depthwise_activation: ActivationName | None = None
+    norm: bool = True
+    bias: bool | None = None
+    activation: ActivationName | None = "relu"
+    init: Initializer | None = None
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            positive=("channels", "kernel", "stride", "dilation", "multiplier"),
+            choices=_PADDINGS | _ACTIVATIONS | {"depthwise_activation": _ACTIVATIONS["activation"]},
+        )
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the pointwise convolution adds a bias."""
+        return not self.norm if self.bias is None else self.bias
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Fully connected layer on the flattened input (in the order C, H, W), with optional batch normalisation."""
+
+    channels: int
+    norm: bool = False
+    bias: bool | None = None
+    activation: ActivationName | None = None
+    init: Initializer | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, positive=("channels",), choices=_ACTIVATIONS)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the layer adds a bias."""
+        return not self.norm if self.bias is None else self.bias
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool:
+    """Maximum over a window."""
+
+    kernel: int
+    stride: int = 1
+    padding: Padding = "same"
+    dilation: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self, positive=("kernel", "stride", "dilation"), choices=_PADDINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class AvgPool:
+    """Mean over a window; whether padding counts is the `Numerics`' word."""
+
+    kernel: int
+    stride: int = 1
+    padding: Padding = "same"
+
+    def __post_init__(self) -> None:
+        _check(self, positive=("kernel", "stride"), choices=_PADDINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveAvgPool:
+    """Mean over as many windows as the wanted grid has cells; `grid=1` is the global average."""
+
+    grid: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self, positive=("grid",))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalResponseNorm:
+    """Response normalisation across channels; alpha is divided by size, as Caffe and torch do and TensorFlow does not."""
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm:
+    """Batch normalisation that stands alone, as in pre-activation blocks, with an optional activation."""
+
+    activation: ActivationName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A nonlinearity that stands alone."""
+
+    kind: ActivationName = "relu"
+
+    def __post_init__(self) -> None:
+        _check(self, choices={"kind": get_args(ActivationName)})
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """Drop each value with probability `rate` while training (papers often print the probability to keep)."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate < 1:
+            raise NetworkError(f"Dropout: rate is {self.rate}; it must be at least 0 and below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class L2Normalize:
+    """Divide each vector by its Euclidean length."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Parallel:
+    """Branches side by side on one input, concatenated along channels in the order written."""
+
+    branches: tuple[tuple[str, Node], ...]
+
+    def __init__(self, **branches: Node) -> None:
+        if not branches:
+            raise NetworkError("Parallel: no branches; give at least one, as name=node")
+        object.__setattr__(self, "branches", tuple(branches.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """`activation(shortcut(x) + scale * body(x))`; an empty shortcut is the identity."""
+
+    body: Node
+    scale: float = 1.0
+    shortcut: Node = ()
+    activation: ActivationName | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, choices=_ACTIVATIONS)
+
+
+Layer: TypeAlias = (
+    Conv
+    | SeparableConv
+    | Linear
+    | MaxPool
+    | AvgPool
+    | AdaptiveAvgPool
+    | LocalResponseNorm
+    | BatchNorm
+    | Activation
+    | Dropout
+    | L2Normalize
+)
+Node: TypeAlias = "Layer | Parallel | Residual | tuple[Node, ...]"
+"""A layer, a split, or a chain of nodes; the empty chain is the identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One row of a paper's table: what it is, and the grid (height = width) and channels that it leaves."""
+
+    name: str
+    node: Node
+    grid: int | tuple[int, int]
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuxHead:
+    """A side classifier on the output of one stage, for training only; its loss counts `weight` times."""
+
+    after: str
+    weight: float
+    layers: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Numerics:
+    """What belongs to a set of weights and not to the table: two files for one architecture differ in these.
+
+    conv_padding, where SAME meets a stride: "tensorflow" puts the odd pixel after, "symmetric" pads both sides alike.
+    pool_padding: these two, or "ceil" (Caffe: no padding, the last window may stick out), or "floor" (no padding).
+    bn_momentum is torch's: one minus the decay that TensorFlow prints.
+    """
+
+    bn_epsilon: float = 1e-3
+    bn_momentum: float = 0.1
+    conv_padding: Literal["tensorflow", "symmetric"] = "tensorflow"
+    pool_padding: Literal["tensorflow", "symmetric", "ceil", "floor"] = "tensorflow"
+    avg_pool_counts_padding: bool = False
+
+    def __post_init__(self) -> None:
+        paddings = ("tensorflow", "symmetric")
+        _check(self, choices={"conv_padding": paddings, "pool_padding": (*paddings, "ceil", "floor")})
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A whole network. `head` leads from the last stage to the vector that the classifier reads.
+
+    classes: outputs of the classifier; 0 for none, and then `embedding` follows the head instead.
+    features: the last stage before each halving of the grid, for `features_only`.
+    numerics: those of the weights that the network was published with.
+    """
+
+    name: str
+    title: str
+    source: str
+    image_size: int
+    stages: tuple[Stage, ...]
+    head: tuple[Node, ...] = (AdaptiveAvgPool(), Dropout(0.2))
+    classes: int = 1000
+    embedding: Node = ()
+    aux: tuple[AuxHead, ...] = ()
+    features: tuple[str, ...] = ()
+    in_channels: int = 3
+    init: Initializer = "variance_scaling"
+    bias_init: float = 0.0
+    numerics: Numerics = field(default_factory=Numerics)
+    differs_from_paper: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check(self, positive=("image_size", "in_channels"))
+        names = [stage.name for stage in self.stages]
+        if len(names) != len(set(names)) or not names:
+            raise NetworkError(f"{self.name}: stage names must be there and differ from each other; got {', '.join(names) or 'none'}")
+        for wanted in (*self.features, *(head.after for head in self.aux)):
+            if wanted not in names:
+                raise NetworkError(f"{self.name}: there is no stage {wanted!r}; stages are {', '.join(names)}")
+        if self.classes < 0:
+            raise NetworkError(f"{self.name}: classes is {self.classes}; it must be 0 (no classifier) or more")
+
+    def stage(self, name: str) -> Stage:
+        """Return the stage called `name`; NetworkError lists the names where there is none."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise NetworkError(f"{self.name} has no stage {name!r}; stages are {', '.join(s.name for s in self.stages)}")

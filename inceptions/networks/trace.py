@@ -1,0 +1,320 @@
+"""Shapes and costs, worked out from the table alone: enters a `Network` and an image size, leaves a `Trace`.
+
+Parameters are those that train (batch normalisation has gamma and beta); multiply-adds are those of convolutions and
+linear layers, as the papers count. This is the one place that knows how a layer changes a shape; `build` asks here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, assert_never
+
+from inceptions.networks.spec import (
+    Activation,
+    AdaptiveAvgPool,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dropout,
+    L2Normalize,
+    Linear,
+    LocalResponseNorm,
+    MaxPool,
+    Network,
+    NetworkError,
+    Node,
+    Numerics,
+    Parallel,
+    Residual,
+    SeparableConv,
+    pair,
+)
+
+
+class Shape(NamedTuple):
+    """Channels, height and width of a feature map; a vector has height and width 1."""
+
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def grid(self) -> str:
+        """Height x width, as the papers print it."""
+        return f"{self.height}x{self.width}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a node leaves and what it takes; `norm_channels` are the channels that batch normalisation sees."""
+
+    output: Shape
+    parameters: int = 0
+    multiply_adds: int = 0
+    norm_channels: int = 0
+
+    def then(self, nxt: Cost) -> Cost:
+        """Return the cost of this node followed by the next."""
+        return beside(nxt.output, self, nxt)
+
+
+def beside(output: Shape, *costs: Cost) -> Cost:
+    """Return the summed cost of nodes that together leave `output`."""
+    return Cost(
+        output,
+        sum(c.parameters for c in costs),
+        sum(c.multiply_adds for c in costs),
+        sum(c.norm_channels for c in costs),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the described table."""
+
+    name: str
+    node: Node
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The table with shapes and costs: stages, then head and classifier; auxiliary heads apart."""
+
+    rows: tuple[Row, ...]
+    aux: tuple[Row, ...]
+
+    @property
+    def total(self) -> Cost:
+        """The whole network without auxiliary heads."""
+        return beside(self.rows[-1].cost.output, *(row.cost for row in self.rows))
+
+    @property
+    def total_with_aux(self) -> Cost:
+        """The whole network as it trains."""
+        return beside(self.rows[-1].cost.output, *(row.cost for row in (*self.rows, *self.aux)))
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """Return TensorFlow's SAME padding (before, after) along one side; the odd pixel goes after."""
+    total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+Rule = Literal["valid", "tensorflow", "symmetric", "ceil", "floor"]
+
+
+def padding_rule(node: Conv | SeparableConv | MaxPool | AvgPool, numerics: Numerics) -> Rule:
+    """Return how a layer pads; without a stride every SAME is the same."""
+    if node.padding == "valid":
+        return "valid"
+    if node.stride == 1:
+        return "tensorflow"
+    return numerics.conv_padding if isinstance(node, Conv | SeparableConv) else numerics.pool_padding
+
+
+def window_count(size: int, kernel: int, stride: int, dilation: int, rule: Rule) -> int:
+    """Return how many windows fit along one side of `size` pixels; 0 where none does."""
+    reach = dilation * (kernel - 1) + 1
+    match rule:
+        case "tensorflow":
+            return -(-size // stride)
+        case "symmetric":
+            return (size + 2 * ((reach - 1) // 2) - reach) // stride + 1
+        case "ceil":
+            count = -(-(size - reach) // stride) + 1
+            return count - 1 if (count - 1) * stride >= size else count
+        case "valid" | "floor":
+            return (size - reach) // stride + 1
+        case _:
+            assert_never(rule)
+
+
+def _windows(node: Conv | SeparableConv | MaxPool | AvgPool, shape: Shape, numerics: Numerics, where: str) -> tuple[int, int]:
+    rule = padding_rule(node, numerics)
+    dilation = 1 if isinstance(node, AvgPool) else node.dilation
+    kernel_h, kernel_w = pair(node.kernel)
+    height = window_count(shape.height, kernel_h, node.stride, dilation, rule)
+    width = window_count(shape.width, kernel_w, node.stride, dilation, rule)
+    if height < 1 or width < 1:
+        kind = type(node).__name__
+        raise NetworkError(f"{where}: a {kind} of {kernel_h}x{kernel_w} doesn't fit on a grid of {shape.grid}; give a larger image")
+    return height, width
+
+
+def trace_node(node: Node, shape: Shape, numerics: Numerics, where: str = "") -> Cost:
+    """Return what `node` leaves and costs when it reads `shape`.
+
+    Raises NetworkError, beginning with `where`, when branches or shortcuts do not fit or a window is larger than its grid.
+    """
+    match node:
+        case tuple():
+            cost = Cost(shape)
+            for part in node:
+                cost = cost.then(trace_node(part, cost.output, numerics, where))
+            return cost
+        case Parallel():
+            return _trace_parallel(node, shape, numerics, where)
+        case Residual():
+            return _trace_residual(node, shape, numerics, where)
+        case Conv():
+            kernel_h, kernel_w = pair(node.kernel)
+            weights = kernel_h * kernel_w * shape.channels * node.channels
+            output = Shape(node.channels, *_windows(node, shape, numerics, where))
+            return _weighted(node, output, weights, weights * output.height * output.width)
+        case SeparableConv():
+            return _trace_separable(node, shape, numerics, where)
+        case Linear():
+            weights = shape.channels * shape.height * shape.width * node.channels
+            return _weighted(node, Shape(node.channels, 1, 1), weights, weights)
+        case MaxPool() | AvgPool():
+            return Cost(Shape(shape.channels, *_windows(node, shape, numerics, where)))
+        case AdaptiveAvgPool():
+            return Cost(Shape(shape.channels, node.grid, node.grid))
+        case BatchNorm():
+            return Cost(shape, parameters=2 * shape.channels, norm_channels=shape.channels)
+        case LocalResponseNorm() | Activation() | Dropout() | L2Normalize():
+            return Cost(shape)
+        case _:
+            assert_never(node)
+
+
+def _weighted(node: Conv | SeparableConv | Linear, output: Shape, weights: int, multiply_adds: int) -> Cost:
+    norm_channels = node.channels if node.norm else 0
+    bias = node.channels if node.has_bias else 0
+    return Cost(output, weights + bias + 2 * norm_channels, multiply_adds, norm_channels)
+
+
+def _trace_separable(node: SeparableConv, shape: Shape, numerics: Numerics, where: str) -> Cost:
+    kernel_h, kernel_w = pair(node.kernel)
+    middle = shape.channels * node.multiplier
+    height, width = _windows(node, shape, numerics, where)
+    depthwise, pointwise = kernel_h * kernel_w * middle, middle * node.channels
+    cost = _weighted(node, Shape(node.channels, height, width), depthwise + pointwise, (depthwise + pointwise) * height * width)
+    extra = middle if node.depthwise_norm else 0
+    return replace(cost, parameters=cost.parameters + 2 * extra, norm_channels=cost.norm_channels + extra)
+
+
+def _trace_parallel(node: Parallel, shape: Shape, numerics: Numerics, where: str) -> Cost:
+    costs = {name: trace_node(branch, shape, numerics, f"{where}, branch '{name}'") for name, branch in node.branches}
+    if len({(c.output.height, c.output.width) for c in costs.values()}) > 1:
+        grids = ", ".join(f"{name} {cost.output.grid}" for name, cost in costs.items())
+        raise NetworkError(f"{where}: branches end on different grids: {grids}; check stride or padding")
+    first = next(iter(costs.values())).output
+    channels = sum(cost.output.channels for cost in costs.values())
+    return beside(Shape(channels, first.height, first.width), *costs.values())
+
+
+def _trace_residual(node: Residual, shape: Shape, numerics: Numerics, where: str) -> Cost:
+    body = trace_node(node.body, shape, numerics, f"{where}, body")
+    shortcut = trace_node(node.shortcut, shape, numerics, f"{where}, shortcut")
+    if body.output != shortcut.output:
+        raise NetworkError(
+            f"{where}: body leaves {body.output.channels} channels on {body.output.grid}, "
+            f"shortcut {shortcut.output.channels} on {shortcut.output.grid}; they must be alike to be added"
+        )
+    return beside(body.output, body, shortcut)
+
+
+def stage_shapes(network: Network, image_size: int | None = None) -> Iterator[Row]:
+    """Yield the stages with what they leave and cost, for a square image of `image_size` pixels."""
+    size = network.image_size if image_size is None else image_size
+    shape = Shape(network.in_channels, size, size)
+    for stage in network.stages:
+        cost = trace_node(stage.node, shape, network.numerics, f"stage '{stage.name}'")
+        yield Row(stage.name, stage.node, cost)
+        shape = cost.output
+
+
+def trace(network: Network, image_size: int | None = None) -> Trace:
+    """Return the table of `network` with shapes and costs at `image_size` pixels (its own size when not given).
+
+    Raises NetworkError where a layer does not fit.
+    """
+    stages = tuple(stage_shapes(network, image_size))
+    tail: Node = (*network.head, Linear(network.classes)) if network.classes else (*network.head, network.embedding)
+    head = Row("head", tail, trace_node(tail, stages[-1].cost.output, network.numerics, "head"))
+    outputs = {row.name: row.cost.output for row in stages}
+    aux = []
+    for side in network.aux:
+        node = (side.layers, Linear(max(network.classes, 1)))
+        where = f"auxiliary head on '{side.after}'"
+        aux.append(Row(f"aux {side.after}", node, trace_node(node, outputs[side.after], network.numerics, where)))
+    return Trace((*stages, head), tuple(aux))
+
+
+def check_table(network: Network) -> None:
+    """Check that every stage leaves the grid and channels that its row states.
+
+    Raises NetworkError naming the stage, what it states and what it leaves.
+    """
+    for stage, row in zip(network.stages, stage_shapes(network), strict=True):
+        stated, left = Shape(stage.channels, *pair(stage.grid)), row.cost.output
+        if stated != left:
+            raise NetworkError(
+                f"{network.name}: stage '{stage.name}' states {stated.channels} channels on {stated.grid}, "
+                f"but leaves {left.channels} on {left.grid}; mend the row or its node"
+            )
+
+
+def reduction(network: Network) -> int:
+    """Return how many image pixels one cell of the last grid stands for, along one side (32 for most)."""
+    return next(reversed(list(reductions(network).values())))
+
+
+def reductions(network: Network) -> dict[str, int]:
+    """Return, for every stage, how many image pixels one cell of its grid stands for along one side."""
+    factor, out = 1, {}
+    for stage in network.stages:
+        factor *= stride_of(stage.node)
+        out[stage.name] = factor
+    return out
+
+
+def stride_of(node: Node) -> int:
+    """Return by how much a node divides the grid."""
+    match node:
+        case tuple():
+            product = 1
+            for part in node:
+                product *= stride_of(part)
+            return product
+        case Parallel():
+            return max(stride_of(branch) for _, branch in node.branches)
+        case Residual():
+            return stride_of(node.body)
+        case Conv() | SeparableConv() | MaxPool() | AvgPool():
+            return node.stride
+        case _:
+            return 1
+
+
+def check_image(network: Network, height: int, width: int) -> None:
+    """Check that images of `height` x `width` pixels go through every stage.
+
+    Raises NetworkError that says what does not fit and which square image is the smallest.
+    """
+    cell = reduction(network)
+    try:
+        if min(height, width) < cell:
+            raise NetworkError(f"one cell of the last grid stands for {cell}x{cell} pixels")
+        shape = Shape(network.in_channels, height, width)
+        for stage in network.stages:
+            shape = trace_node(stage.node, shape, network.numerics, f"stage '{stage.name}'").output
+    except NetworkError as reason:
+        least = smallest_image(network)
+        raise NetworkError(
+            f"{network.name} can't take images of {height}x{width} pixels ({reason}); the smallest square image is {least}x{least}"
+        ) from None
+
+
+def smallest_image(network: Network) -> int:
+    """Return the side, in pixels, of the smallest square image on which every window fits and the last grid has a whole cell."""
+    size = reduction(network)
+    while True:
+        try:
+            list(stage_shapes(network, size))
+            return size
+        except NetworkError:
+            size += 1
