@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Literal
 
-from inceptions.networks.spec import AuxHead, AvgPool, Conv, MaxPool, Network, Node, Parallel, Stage
+from inceptions.networks.spec import AdaptiveAvgPool, AuxHead, AvgPool, Conv, MaxPool, Network, Node, Parallel, Stage
 
 
 def inception_a(pool: int, *, five: int = 5) -> Parallel:
@@ -75,9 +75,9 @@ def grid_reduction(channels: int, *, added: int, how: Literal["conv_then_pool", 
 
 
 def aux_classifier(after: str) -> AuxHead:
-    """Figure 8 as released: the batch-normalised side head, whose loss counts 0.4 times."""
+    """Figure 8 as released: the batch-normalised side head, whose loss counts 0.4 times; the last mean is for larger images."""
     pool = AvgPool(5, stride=3, padding="valid")
-    return AuxHead(after, weight=0.4, layers=(pool, Conv(128, 1), Conv(768, 5, padding="valid", init=0.01)))
+    return AuxHead(after, weight=0.4, layers=(pool, Conv(128, 1), Conv(768, 5, padding="valid", init=0.01), AdaptiveAvgPool()))
 
 
 STEM = (

@@ -1,0 +1,1 @@
+"""The Inception family of image networks."""

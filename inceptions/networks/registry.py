@@ -1,0 +1,66 @@
+"""The networks by name: enters a name, leaves a `Network`."""
+
+from difflib import get_close_matches
+
+from inceptions.networks.bn_inception import BN_INCEPTION, BN_INCEPTION_CAFFE, INCEPTION_V2_SLIM
+from inceptions.networks.googlenet import GOOGLENET, GOOGLENET_BN, GOOGLENET_NAIVE
+from inceptions.networks.inception_resnet import (
+    INCEPTION_RESNET_V1,
+    INCEPTION_RESNET_V1_FACENET,
+    INCEPTION_RESNET_V2,
+    INCEPTION_RESNET_V2_PAPER,
+)
+from inceptions.networks.inception_small import INCEPTION_SMALL
+from inceptions.networks.inception_v3 import INCEPTION_V2, INCEPTION_V3, INCEPTION_V3_FID
+from inceptions.networks.inception_v4 import INCEPTION_V4
+from inceptions.networks.spec import Network, NetworkError
+from inceptions.networks.xception import XCEPTION
+from inceptions.networks.xception_aligned import XCEPTION41, XCEPTION41P, XCEPTION65, XCEPTION65P, XCEPTION71
+
+NETWORKS: dict[str, Network] = {
+    network.name: network
+    for network in (
+        GOOGLENET,
+        GOOGLENET_NAIVE,
+        GOOGLENET_BN,
+        BN_INCEPTION,
+        BN_INCEPTION_CAFFE,
+        INCEPTION_V2_SLIM,
+        INCEPTION_V2,
+        INCEPTION_V3,
+        INCEPTION_V3_FID,
+        INCEPTION_V4,
+        INCEPTION_RESNET_V1,
+        INCEPTION_RESNET_V1_FACENET,
+        INCEPTION_RESNET_V2,
+        INCEPTION_RESNET_V2_PAPER,
+        XCEPTION,
+        XCEPTION41,
+        XCEPTION65,
+        XCEPTION71,
+        XCEPTION41P,
+        XCEPTION65P,
+        INCEPTION_SMALL,
+    )
+}
+
+ALIASES = {"inception_v1": "googlenet"}
+
+
+def list_models() -> list[str]:
+    """Return the names of all networks, in the order of the papers."""
+    return list(NETWORKS)
+
+
+def get_network(name: str) -> Network:
+    """Return the network called `name`, or by an alias of it.
+
+    Raises NetworkError that suggests the nearest names.
+    """
+    network = NETWORKS.get(ALIASES.get(name, name))
+    if network is not None:
+        return network
+    plain = {known.replace("_", ""): known for known in (*NETWORKS, *ALIASES)}
+    near = get_close_matches(name.lower().replace("-", "").replace("_", ""), plain, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(plain[match] for match in near)}?" if near else f"known are {', '.join(NETWORKS)}"
+    raise NetworkError(f"there is no network called {name!r}; {hint} (`inceptions list` shows all)")
