@@ -1,0 +1,20 @@
+"""Errors that a user can mend: the command line prints them as one line and exits with 2.
+
+`inceptions.networks.spec.NetworkError` is one too, apart because the vocabulary imports nothing but the standard library.
+"""
+
+
+class UserError(ValueError):
+    """Something given can't be used: the message says what was given, what is allowed and what to do."""
+
+
+class ImageError(UserError):
+    """An image file that can't be read."""
+
+
+class DataError(UserError):
+    """A data set that can't be trained on or tested with."""
+
+
+class ModelFolderError(UserError):
+    """A model folder that is not whole or not what it says."""

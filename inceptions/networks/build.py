@@ -1,0 +1,190 @@
+"""The only maker of layers: enters a node of a table and the shape that it reads, leaves a torch module and the shape that it gives.
+
+Keys of the state dict are the table's: stage, branch, place in the chain, then `conv`, `bn`, `depthwise`, `pointwise` or `linear`.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import torch
+from torch import nn
+from torch.nn.utils import skip_init
+
+from inceptions.networks.initialize import initialize
+from inceptions.networks.layers import Chain, Concat, L2Normalize, SamePad, Sum
+from inceptions.networks.spec import (
+    Activation,
+    ActivationName,
+    AdaptiveAvgPool,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Linear,
+    LocalResponseNorm,
+    MaxPool,
+    Network,
+    NetworkError,
+    Node,
+    Parallel,
+    Residual,
+    SeparableConv,
+    pair,
+)
+from inceptions.networks.spec import L2Normalize as L2Node
+from inceptions.networks.trace import Shape, padding_rule, trace_node
+
+
+def build(node: Node, shape: Shape, network: Network, where: str) -> tuple[nn.Module, Shape]:
+    """Return the module for `node`, which reads (N, *shape), and the shape that it leaves.
+
+    Raises NetworkError, beginning with `where`, when branches, shortcuts or windows do not fit.
+    """
+    module = _module(node, shape, network, where)
+    return module, trace_node(node, shape, network.numerics, where).output
+
+
+def _module(node: Node, shape: Shape, network: Network, where: str) -> nn.Module:
+    match node:
+        case tuple():
+            parts = []
+            for part in node:
+                module, shape = build(part, shape, network, where)
+                parts.append(module)
+            return nn.Sequential(*parts)
+        case Parallel():
+            return Concat({name: _module(branch, shape, network, f"{where}, branch '{name}'") for name, branch in node.branches})
+        case Residual():
+            body = _module(node.body, shape, network, f"{where}, body")
+            shortcut = _module(node.shortcut, shape, network, f"{where}, shortcut") if node.shortcut else None
+            return Sum(body=body, scale=node.scale, shortcut=shortcut, act=_activation(node.activation))
+        case Conv():
+            return _conv(node, shape, network)
+        case SeparableConv():
+            return _separable(node, shape, network)
+        case Linear():
+            layer = linear(shape.channels * shape.height * shape.width, node, network)
+            norm = _batch_norm(node.channels, network, kind=nn.BatchNorm1d) if node.norm else None
+            return Chain(flatten=nn.Flatten(), linear=layer, bn=norm, act=_activation(node.activation))
+        case MaxPool():
+            return _max_pool(node, network)
+        case AvgPool():
+            return _avg_pool(node, network, where)
+        case AdaptiveAvgPool():
+            return nn.AdaptiveAvgPool2d(node.grid)
+        case LocalResponseNorm():
+            return nn.LocalResponseNorm(node.size, node.alpha, node.beta, node.k)
+        case BatchNorm():
+            return Chain(bn=_batch_norm(shape.channels, network), act=_activation(node.activation))
+        case Activation():
+            return _activation(node.kind, inplace=False) or nn.Identity()
+        case Dropout():
+            return nn.Dropout(node.rate)
+        case L2Node():
+            return L2Normalize()
+        case _:
+            assert_never(node)
+
+
+def linear(in_features: int, node: Linear, network: Network, *, bias_init: float | None = None) -> nn.Linear:
+    """Return a fully connected layer filled as the network's initialiser says; its bias with `bias_init`, or the network's."""
+    layer = skip_init(nn.Linear, in_features, node.channels, bias=node.has_bias, device=torch.get_default_device())
+    initialize(layer, node.init or network.init, bias=network.bias_init if bias_init is None else bias_init)
+    return layer
+
+
+def _conv(node: Conv, shape: Shape, network: Network) -> nn.Module:
+    pad, padding = _padding(node, network)
+    conv = _conv2d(shape.channels, node.channels, node, network, padding=padding, bias=node.has_bias)
+    return Chain(pad=pad, conv=conv, bn=_norm(node, network), act=_activation(node.activation))
+
+
+def _separable(node: SeparableConv, shape: Shape, network: Network) -> nn.Module:
+    pad, padding = _padding(node, network)
+    middle = shape.channels * node.multiplier
+    depthwise = _conv2d(shape.channels, middle, node, network, padding=padding, bias=False, groups=shape.channels)
+    pointwise = _conv2d(middle, node.channels, Conv(node.channels, 1, init=node.init), network, padding=(0, 0), bias=node.has_bias)
+    return Chain(
+        pad=pad,
+        depthwise=depthwise,
+        depthwise_bn=_batch_norm(middle, network) if node.depthwise_norm else None,
+        depthwise_act=_activation(node.depthwise_activation),
+        pointwise=pointwise,
+        bn=_norm(node, network),
+        act=_activation(node.activation),
+    )
+
+
+def _conv2d(
+    channels: int,
+    out: int,
+    node: Conv | SeparableConv,
+    network: Network,
+    *,
+    padding: tuple[int, int],
+    bias: bool,
+    groups: int = 1,
+) -> nn.Conv2d:
+    settings = {"stride": node.stride, "padding": padding, "dilation": node.dilation, "groups": groups, "bias": bias}
+    layer = skip_init(nn.Conv2d, channels, out, pair(node.kernel), **settings, device=torch.get_default_device())
+    initialize(layer, node.init or network.init, bias=network.bias_init)
+    return layer
+
+
+def _padding(node: Conv | SeparableConv, network: Network) -> tuple[SamePad | None, tuple[int, int]]:
+    kernel = pair(node.kernel)
+    half = tuple(node.dilation * (k - 1) // 2 for k in kernel)
+    match padding_rule(node, network.numerics):
+        case "valid":
+            return None, (0, 0)
+        case "tensorflow" if max(kernel) > 1 and (node.stride > 1 or any(node.dilation * (k - 1) % 2 for k in kernel)):
+            return SamePad(kernel, stride=node.stride, dilation=node.dilation, value=0.0), (0, 0)
+        case _:
+            return None, (half[0], half[1])
+
+
+def _max_pool(node: MaxPool, network: Network) -> nn.Module:
+    rule = padding_rule(node, network.numerics)
+    reach = node.dilation * (node.kernel - 1)
+    settings = {"kernel_size": node.kernel, "stride": node.stride, "dilation": node.dilation}
+    if rule == "tensorflow" and (node.stride > 1 or reach % 2):
+        pad = SamePad(pair(node.kernel), stride=node.stride, dilation=node.dilation, value=float("-inf"))
+        return Chain(pad=pad, pool=nn.MaxPool2d(**settings))
+    padding = reach // 2 if rule in ("tensorflow", "symmetric") else 0
+    return nn.MaxPool2d(**settings, padding=padding, ceil_mode=rule == "ceil")
+
+
+def _avg_pool(node: AvgPool, network: Network, where: str) -> nn.Module:
+    rule = padding_rule(node, network.numerics)
+    if rule == "tensorflow" and (node.stride > 1 or node.kernel % 2 == 0):
+        raise NetworkError(f"{where}: an average pool of stride {node.stride} and kernel {node.kernel} can't pad unevenly; make it VALID")
+    return nn.AvgPool2d(
+        node.kernel,
+        node.stride,
+        padding=(node.kernel - 1) // 2 if rule in ("tensorflow", "symmetric") else 0,
+        ceil_mode=rule == "ceil",
+        count_include_pad=network.numerics.avg_pool_counts_padding,
+    )
+
+
+def _norm(node: Conv | SeparableConv, network: Network) -> nn.Module | None:
+    return _batch_norm(node.channels, network) if node.norm else None
+
+
+def _batch_norm(channels: int, network: Network, kind: type[nn.BatchNorm2d | nn.BatchNorm1d] = nn.BatchNorm2d) -> nn.Module:
+    return kind(channels, eps=network.numerics.bn_epsilon, momentum=network.numerics.bn_momentum)
+
+
+def _activation(kind: ActivationName | None, *, inplace: bool = True) -> nn.Module | None:
+    match kind:
+        case None:
+            return None
+        case "relu":
+            return nn.ReLU(inplace=inplace)
+        case "elu":
+            return nn.ELU()
+        case "sigmoid":
+            return nn.Sigmoid()
+        case _:
+            assert_never(kind)
