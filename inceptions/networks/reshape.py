@@ -115,6 +115,11 @@ def with_image_size(network: Network, image_size: int) -> Network:
     return declare(resized)
 
 
+def without_aux(network: Network) -> Network:
+    """Return `network` without auxiliary heads."""
+    return replace(network, aux=())
+
+
 def small_stem(network: Network, *, image_size: int, steps: int = 1) -> Network:
     """Return `network` for small images: its first `steps` layers that halve the grid keep it (1512.00567, Table 2).
 

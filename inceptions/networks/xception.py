@@ -19,15 +19,15 @@ def separable(channels: int) -> SeparableConv:
     return SeparableConv(channels, 3, activation=None)
 
 
-def entry(channels: int, *, first: Node = Activation()) -> Residual:  # noqa: B008 (a frozen value)
+def entry(channels: int, *, first: tuple[Node, ...] = (Activation(),)) -> Residual:
     """Two separable convolutions and a pool beside a 1x1 of stride 2; `first` is the ReLU that block 2 lacks."""
     return downsample(channels, channels, first=first)
 
 
-def downsample(first_channels: int, channels: int, *, first: Node = Activation()) -> Residual:  # noqa: B008
+def downsample(first_channels: int, channels: int, *, first: tuple[Node, ...] = (Activation(),)) -> Residual:
     """The block that halves the grid, in entry and exit flow."""
     return Residual(
-        (first, separable(first_channels), Activation(), separable(channels), MaxPool(3, stride=2)),
+        (*first, separable(first_channels), Activation(), separable(channels), MaxPool(3, stride=2)),
         shortcut=Conv(channels, 1, stride=2, activation=None),
     )
 

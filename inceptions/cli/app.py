@@ -1,0 +1,105 @@
+"""The verbs and their options; each calls one module of this folder, which is imported then and not before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(
+    help="The Inception family of image networks: look at it, train it on your own images, use it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A network; `inceptions list` shows all.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        import inceptions
+
+        typer.echo(inceptions.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _inceptions(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None: ...
+
+
+@app.command("list")
+def list_networks(json: Json = False) -> None:
+    """List the networks with their parameters and multiply-adds."""
+    from inceptions.cli.show import show_list
+
+    show_list(as_json=json)
+
+
+@app.command()
+def describe(
+    name: Name,
+    json: Json = False,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Side of the image in pixels; the network's own when not given.")] = None,
+    num_classes: Annotated[int | None, typer.Option(min=0, help="Outputs; the network's own number when not given.")] = None,
+) -> None:
+    """Print a network as its paper's table: stages, shapes, parameters, multiply-adds."""
+    from inceptions.cli.show import show_table
+
+    show_table(name, as_json=json, image_size=image_size, num_classes=num_classes)
+
+
+@app.command()
+def draw(
+    name: Name,
+    stage: Annotated[str | None, typer.Option(help="One stage's module instead of the whole network, such as 5b.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the SVG; NAME.svg when not given.")] = None,
+) -> None:
+    """Draw a network, or one module of it, as the papers do."""
+    from inceptions.cli.show import write_drawing
+
+    write_drawing(name, stage=stage, output=output)
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Argument(metavar="[DATA]", help="A folder of class folders, or `digits`.")] = "digits",
+    model: Annotated[str, typer.Option("--model", "-m", help="A network; `inceptions list` shows all.")] = "inception_small",
+    epochs: Annotated[int | None, typer.Option(help="Times to go through the training images. [20]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step. [64]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate. [0.05 for 64 images, in proportion; 0.01 without BN]")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and split.")] = 0,
+    image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels. [the network's]")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder, new. [runs/MODEL-DATA]")] = None,
+    on_error: Annotated[Literal["fail", "skip"], typer.Option(help="What to do with an image that can't be read.")] = "fail",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, xpu. [an accelerator if there is one]")] = None,
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Arithmetic; auto is what is fast here.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images. [by the machine]")] = None,
+) -> None:
+    """Train a classifier on your images; test it; write a run folder with the model, its curves and a report."""
+    from inceptions.cli.train import run_training
+
+    asked = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "on_error": on_error, "precision": precision}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    run_training(data, model, changes, image_size=image_size, output=output, device=device, workers=workers)
+
+
+@app.command()
+def predict(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="An image file, a folder (with all below it), or a quoted glob.")],
+    model: Annotated[Path, typer.Option("--model", "-m", help="A model folder, such as runs/NAME/best.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A CSV file to write, a row for each image.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="How many classes to give for each image.")] = 5,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
+    on_error: Annotated[Literal["fail", "skip"], typer.Option(help="What to do with an image that can't be read.")] = "fail",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, xpu. [an accelerator if there is one]")] = None,
+) -> None:
+    """Tell the class of image files, with probabilities."""
+    from inceptions.cli.predict import run_prediction
+
+    run_prediction(source, model, output=output, top_k=top_k, batch_size=batch_size, on_error=on_error, device=device)

@@ -1,0 +1,77 @@
+"""list, describe, draw: the tables and pictures, without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from inceptions.cli.terminal import out
+from inceptions.errors import UserError
+from inceptions.files import write_whole
+from inceptions.networks import reshape
+from inceptions.networks.describe import describe, summarize
+from inceptions.networks.registry import ALIASES, NETWORKS, get_network
+
+
+def show_list(*, as_json: bool) -> None:
+    """Print every network, a line each."""
+    rows = [summarize(network) for network in NETWORKS.values()]
+    if as_json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column, justify in (("name", "left"), ("what it is", "left"), ("pixels", "right"), ("params", "right"), ("mult-adds", "right")):
+        table.add_column(column, justify=justify, no_wrap=column != "what it is")
+    for row in rows:
+        numbers = (str(row["image_size"]), f"{row['parameters'] / 1e6:.1f} M", f"{row['multiply_adds'] / 1e9:.2f} G")
+        table.add_row(row["name"], row["title"], *numbers)
+    out.print(table)
+    out.print(f"Also known as: {', '.join(f'{alias} = {name}' for alias, name in ALIASES.items())}. Next: inceptions describe NAME")
+
+
+def show_table(name: str, *, as_json: bool, image_size: int | None, num_classes: int | None) -> None:
+    """Print a network's table."""
+    network = get_network(name)
+    if num_classes is not None:
+        network = reshape.with_classes(network, num_classes)
+    table = describe(network, image_size=image_size)
+    if as_json:
+        print(json.dumps(table, indent=1, ensure_ascii=False))
+        return
+    out.print(f"[bold]{table['name']}[/bold]  {table['title']}\n{table['source']}, {table['image_size']}x{table['image_size']} pixels")
+    out.print(_stages(table))
+    for difference in table["differs_from_paper"]:
+        out.print(f"differs from the paper: {difference}", markup=False)
+
+
+def _stages(table: dict[str, Any]) -> Table:
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
+    shown.add_column("stage", no_wrap=True, footer="total")
+    shown.add_column("node")
+    shown.add_column("output", justify="right", no_wrap=True)
+    shown.add_column("params", justify="right", no_wrap=True, footer=f"{table['parameters']:,}")
+    shown.add_column("mult-adds", justify="right", no_wrap=True, footer=f"{table['multiply_adds'] / 1e6:,.1f} M")
+    for row in (*table["stages"], *table["auxiliary_heads"]):
+        channels, height, width = row["output"]
+        cells = (f"{height}x{width}x{channels}", f"{row['parameters']:,}", f"{row['multiply_adds'] / 1e6:,.1f} M")
+        shown.add_row(row["name"], row["node"], *cells)
+    if table["auxiliary_heads"]:
+        shown.add_section()
+        shown.add_row("with aux", "as it trains", "", f"{table['parameters_with_aux']:,}", "")
+    return shown
+
+
+def write_drawing(name: str, *, stage: str | None, output: Path | None) -> None:
+    """Write the SVG of a network or of one module."""
+    from inceptions.networks.draw import draw
+
+    network = get_network(name)
+    path = output or Path(f"{network.name}{f'-{stage}' if stage else ''}.svg")
+    if path.suffix.lower() != ".svg":
+        raise UserError(f"--output is {path}; drawings are SVG, so it must end in .svg")
+    write_whole(path, draw(network, stage=stage))
+    out.print(f"drew {network.name}{f', stage {stage},' if stage else ''} in {path}", soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Models at work: enters a model folder and image files, leaves classes with probabilities."""

@@ -1,0 +1,265 @@
+"""The two halves of a poster: enters a network with its trace, leaves the schema of stages and a panel for every distinct module.
+
+The schema goes from the image at the bottom to the classifier on top, as Figure 9 of arXiv:1602.07261.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import log
+from typing import NamedTuple
+
+from inceptions.networks.draw_layout import Block, Pen, draw_module
+from inceptions.networks.draw_text import cost_text, flat, kind_of, names_text, node_title, shape_text
+from inceptions.networks.spec import Network, Node, Parallel, Residual
+from inceptions.networks.svg import GREY, Box, Frame, Item, Kind, Label, Point, Wire, box_height, box_width, text_width
+from inceptions.networks.trace import Cost, Shape, Trace, trace_node
+
+SPACE, PAD, ARROW = 16.0, 14.0, 14.0
+"""Pixels: between panels, inside a panel, least length of an arrow of the schema."""
+ASPECT = 1.45
+"""Width over height that the schema and its panels try for, so that a page with title and legend is like A3 on its side."""
+
+
+class Picture(NamedTuple):
+    """Items with their top left at (0, 0)."""
+
+    width: float
+    height: float
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One stage, or one auxiliary head, with the shape it reads and what it leaves and costs."""
+
+    name: str
+    node: Node
+    reads: Shape
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One box of the schema: lines of text, the shape beside it, and what an auxiliary head on it is worth, if there is one."""
+
+    kind: Kind
+    lines: tuple[str, ...]
+    shape: str
+    hint: str = ""
+    aux: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A module under the names of the stages that use it."""
+
+    title: str
+    subtitle: str
+    block: Block
+
+    @property
+    def width(self) -> float:
+        """Least width in pixels."""
+        return 2 * PAD + max(self.block.width, text_width(self.title, 13, bold=True), text_width(self.subtitle, 10))
+
+    @property
+    def height(self) -> float:
+        """Least height in pixels."""
+        return self.block.height + 2 * PAD + TITLE
+
+
+TITLE = 40.0
+"""Pixels that the two lines over a module take."""
+
+
+def draw_poster(network: Network, table: Trace, pen: Pen) -> Picture:
+    """Return the schema of `network` with the panels at its right, in about the proportions of a sheet of paper."""
+    steps, panels = _steps(network, table, pen), _panels(network, table, pen)
+    if not panels:
+        return _draw_schema(steps, 0)
+    rows = _best_rows(panels, _draw_schema(steps, 0))
+    width = max(_row_width(row) for row in rows)
+    height = max(_rows_height(rows), _draw_schema(steps, 0).height)
+    schema = _draw_schema(steps, height)
+    left = schema.width + 2 * SPACE
+    items = [item.moved(left, 0) for item in _draw_rows(rows, width, height)]
+    return Picture(left + width, height, (*schema.items, *items))
+
+
+# ---- the schema
+
+
+def stage_uses(network: Network, table: Trace) -> list[Use]:
+    """Return the stages of `network` with what they read, leave and cost."""
+    shape, uses = Shape(network.in_channels, network.image_size, network.image_size), []
+    for row in table.rows[: len(network.stages)]:
+        uses.append(Use(row.name, row.node, shape, row.cost))
+        shape = row.cost.output
+    return uses
+
+
+def _steps(network: Network, table: Trace, pen: Pen) -> list[Step]:
+    uses = stage_uses(network, table)
+    steps = [Step("end", ("image",), shape_text(uses[0].reads))]
+    weights = {after: [f"weight {head.weight:g}" for head in network.aux if head.after == after] for after in (h.after for h in network.aux)}
+    for run in _runs(uses, set(weights)):
+        names, last = [use.name for use in run], run[-1]
+        heading = names_text(names) + (f"  x{len(run)}" if len(run) > 1 else "")
+        aux = ("auxiliary head", *weights[last.name]) if last.name in weights else ()
+        lines = (heading, node_title(last.node, pen.habit))
+        steps.append(Step(kind_of(last.node), lines, shape_text(last.cost.output), hint=", ".join(names), aux=aux))
+    return [*steps, *_head_steps(network, uses[-1].cost.output, pen)]
+
+
+def _runs(uses: Sequence[Use], ends: set[str]) -> list[list[Use]]:
+    """Return stages in runs of one node and one shape; a stage in `ends` ends its run."""
+    runs = [[uses[0]]]
+    for before, use in pairwise(uses):
+        if use.node == before.node and use.cost.output == before.cost.output and before.name not in ends:
+            runs[-1].append(use)
+        else:
+            runs.append([use])
+    return runs
+
+
+def _head_steps(network: Network, shape: Shape, pen: Pen) -> list[Step]:
+    steps = []
+    for node in (*flat(network.head), *(() if network.classes else flat(network.embedding))):
+        output = trace_node(node, shape, pen.numerics, "head").output
+        steps.append(Step(kind_of(node), (node_title(node, pen.habit),), shape_text(output) if output != shape else ""))
+        shape = output
+    if network.classes:
+        steps.append(Step("linear", ("fully connected", f"{network.classes} classes"), str(network.classes)))
+    return steps
+
+
+def _draw_schema(steps: Sequence[Step], height: float) -> Picture:
+    """Return the steps over each other, first lowest, with arrows long enough to fill `height`."""
+    width = max(box_width(step.lines, heading=len(step.lines) > 1) for step in steps)
+    aux_width = max((box_width(step.aux) + 2 * SPACE for step in steps if step.aux), default=0.0)
+    heights = [box_height(len(step.lines)) for step in steps]
+    arrow = max(ARROW, (height - sum(heights)) / max(len(steps) - 1, 1))
+    total = sum(heights) + arrow * (len(steps) - 1)
+    items: list[Item] = []
+    y, middle = total, aux_width + width / 2
+    for step, tall in zip(steps, heights, strict=True):
+        y -= tall
+        items += _draw_step(step, Box(aux_width, y, width, tall, step.kind, step.lines, 6, len(step.lines) > 1, step.hint))
+        if step is not steps[-1]:
+            items.append(Wire((Point(middle, y), Point(middle, y - arrow))))
+        y -= arrow
+    return Picture(aux_width + width + 8 + max(text_width(step.shape, 10) for step in steps), total, tuple(items))
+
+
+def _draw_step(step: Step, box: Box) -> list[Item]:
+    middle = box.y + box.height / 2
+    items: list[Item] = [box]
+    if step.shape:
+        items.append(Label(box.x + box.width + 8, middle + 3.5, step.shape, size=10, colour=GREY))
+    if step.aux:
+        width, height = box_width(step.aux), box_height(len(step.aux))
+        items.append(Box(0, middle - height / 2, width, height, "linear", step.aux, 6))
+        items.append(Wire((Point(box.x, middle), Point(width, middle))))
+    return items
+
+
+# ---- the panels
+
+
+def _panels(network: Network, table: Trace, pen: Pen) -> list[Panel]:
+    """Return one panel for every distinct module and auxiliary head, in the order of the network."""
+    uses = stage_uses(network, table)
+    modules = [use for use in uses if _is_module(use.node)]
+    outputs = {use.name: use.cost.output for use in uses}
+    heads = [
+        Use(head.after, row.node, outputs[head.after], row.cost) for head, row in zip(network.aux, table.aux, strict=True)
+    ]
+    panels = [_panel(names_text([use.name for use in group]), "input", group, pen) for group in _alike(modules)]
+    for group in _alike(heads):
+        names = names_text([use.name for use in group])
+        panels.append(_panel(f"auxiliary head on {names}", "output of " + names, group, pen))
+    return panels
+
+
+def _is_module(node: Node) -> bool:
+    parts = flat(node)
+    return len(parts) > 1 or any(isinstance(part, Parallel | Residual) for part in parts)
+
+
+def _alike(uses: Sequence[Use]) -> list[list[Use]]:
+    groups: list[list[Use]] = []
+    for use in uses:
+        group = next((g for g in groups if g[0].node == use.node and g[0].cost.output == use.cost.output), None)
+        if group is None:
+            groups.append([use])
+        else:
+            group.append(use)
+    return groups
+
+
+def _panel(title: str, source: str, group: Sequence[Use], pen: Pen) -> Panel:
+    first = group[0]
+    reads = " or ".join(dict.fromkeys(shape_text(use.reads) for use in group))
+    block = draw_module(first.node, first.reads, reads=(source, reads), leaves=("output", shape_text(first.cost.output)), pen=pen)
+    return Panel(title, cost_text([use.cost for use in group]), block)
+
+
+Rows = list[list[Panel]]
+
+
+def _best_rows(panels: Sequence[Panel], schema: Picture) -> Rows:
+    """Return the panels in rows, in order, so that the whole has good proportions and little empty space."""
+    sums = {sum(p.width + SPACE for p in panels[i:j]) - SPACE for i in range(len(panels)) for j in range(i + 1, len(panels) + 1)}
+    widest = max(panel.width for panel in panels)
+    candidates = [_fill_rows(panels, width) for width in sums if width >= widest]
+    return min(candidates, key=lambda rows: _badness(rows, schema))
+
+
+def _fill_rows(panels: Sequence[Panel], width: float) -> Rows:
+    rows: Rows = [[]]
+    for panel in panels:
+        if rows[-1] and _row_width([*rows[-1], panel]) > width:
+            rows.append([])
+        rows[-1].append(panel)
+    return rows
+
+
+def _badness(rows: Rows, schema: Picture) -> float:
+    width, height = max(map(_row_width, rows)), max(_rows_height(rows), schema.height)
+    used = sum(panel.width * panel.height for row in rows for panel in row)
+    return abs(log((schema.width + width) / height / ASPECT)) + 1 - used / (width * height)
+
+
+def _row_width(row: Sequence[Panel]) -> float:
+    return sum(panel.width for panel in row) + SPACE * (len(row) - 1)
+
+
+def _rows_height(rows: Rows) -> float:
+    return sum(max(panel.height for panel in row) for row in rows) + SPACE * (len(rows) - 1)
+
+
+def _draw_rows(rows: Rows, width: float, height: float) -> list[Item]:
+    """Return the panels, made wider and higher alike so that they fill `width` x `height` pixels."""
+    items: list[Item] = []
+    y, extra_height = 0.0, (height - _rows_height(rows)) / len(rows)
+    for row in rows:
+        x, extra = 0.0, (width - _row_width(row)) / len(row)
+        tall = max(panel.height for panel in row) + extra_height
+        for panel in row:
+            items += (item.moved(x, y) for item in _draw_panel(panel, panel.width + extra, tall))
+            x += panel.width + extra + SPACE
+        y += tall + SPACE
+    return items
+
+
+def _draw_panel(panel: Panel, width: float, height: float) -> list[Item]:
+    x, y = (width - panel.block.width) / 2, TITLE + (height - TITLE - panel.block.height) / 2
+    return [
+        Frame(0, 0, width, height),
+        Label(PAD, PAD + 10, panel.title, size=13, bold=True),
+        Label(PAD, PAD + 24, panel.subtitle, size=10, colour=GREY),
+        *panel.block.placed(x, y),
+    ]

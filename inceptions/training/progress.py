@@ -1,0 +1,68 @@
+"""What a run tells while it goes: the loop calls a `Reporter`; whoever shows it, a terminal or a notebook, brings one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inceptions.evaluation.score import Score
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is about to be trained, before the first step."""
+
+    folder: Path
+    network: str
+    parameters: int
+    image_size: int
+    classes: int
+    images: dict[str, int]
+    notes: tuple[str, ...]
+    device: str
+    precision: str
+    epochs: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRow:
+    """A row of metrics.csv: losses in nats, accuracies 0 to 1, the last learning rate, training images per second, seconds in all."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    lr: float
+    images_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came out: the run folder, every epoch, which was best, and how it does `on` the "test" or "validation" images.
+
+    unreadable: how many files were left out.
+    """
+
+    folder: Path
+    rows: tuple[EpochRow, ...]
+    best_epoch: int
+    on: str
+    score: Score
+    unreadable: int
+
+
+class Reporter:
+    """Told of everything, says nothing; override what you want to show."""
+
+    def started(self, start: Start) -> None:
+        """Training begins."""
+
+    def stepped(self, epoch: int, step: int, loss: float, images_per_second: float) -> None:
+        """A step is done; `step` counts from 1 within the epoch, `loss` is its own."""
+
+    def finished_epoch(self, row: EpochRow, *, best: bool) -> None:
+        """An epoch is trained, validated and saved."""
+

@@ -1,0 +1,110 @@
+"""What a model folder says of its weights: the network, its numerics, how images are prepared, which class is which. No torch.
+
+Enters the JSON of a model folder, leaves a `ModelCard`, every key checked.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inceptions.data.preprocess import Preprocess
+from inceptions.errors import ModelFolderError, UserError
+from inceptions.networks.codec import decode_network, encode
+from inceptions.networks.spec import Network, NetworkError
+
+SCHEMA_VERSION = 1
+CARD_NAME = "model.json"
+WEIGHTS_NAME = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Everything about a set of weights but the numbers.
+
+    classes: names in the order of the outputs; empty for an embedding. sha256: of the weights file.
+    provenance: where the weights come from; metrics: what was measured on them, by name.
+    """
+
+    network: Network
+    preprocess: Preprocess
+    classes: tuple[str, ...]
+    task: str = "classification"
+    licence: str | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if self.classes and len(self.classes) != self.network.classes:
+            raise ModelFolderError(f"{len(self.classes)} class names were given for a network with {self.network.classes} outputs")
+
+    def to_json(self) -> str:
+        """Return the text of `model.json`; numerics stand apart from the network, for they belong to the weights."""
+        network = encode(self.network)
+        numerics = network.pop("numerics", {"type": "Numerics"})
+        data = {
+            "schema_version": SCHEMA_VERSION,
+            "task": self.task,
+            "licence": self.licence,
+            "classes": list(self.classes),
+            "preprocess": self.preprocess.to_dict(),
+            "numerics": numerics,
+            "metrics": self.metrics,
+            "provenance": self.provenance,
+            "sha256": self.sha256,
+            "network": network,
+        }
+        return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Return the card of a model folder.
+
+    Raises ModelFolderError: no such folder, no card in it, a card of a newer schema, or a key that is missing or wrong.
+    """
+    path = folder / CARD_NAME
+    if not path.is_file():
+        inside = " (a run folder? its models are in best and last)" if (folder / "best" / CARD_NAME).is_file() else ""
+        reason = f"there is no {CARD_NAME} in it{inside}" if folder.is_dir() else "there is no such folder"
+        raise ModelFolderError(f"{folder} is not a model folder: {reason}; give a folder that `inceptions train` wrote")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelFolderError(f"{path} is not valid JSON ({error})") from None
+    try:
+        return _card(data)
+    except (NetworkError, UserError) as error:
+        raise ModelFolderError(f"{path}: {error}") from None
+
+
+def _card(data: Any) -> ModelCard:
+    if not isinstance(data, dict):
+        raise ModelFolderError("it must hold one JSON object")
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ModelFolderError(f"schema_version is {version!r}; this version of inceptions reads {SCHEMA_VERSION}")
+    network = decode_network({**_get(data, "network", dict), "numerics": _get(data, "numerics", dict)})
+    classes = _get(data, "classes", list)
+    if not all(isinstance(name, str) for name in classes):
+        raise ModelFolderError("classes must be a list of names")
+    return ModelCard(
+        network=network,
+        preprocess=Preprocess.from_dict(_get(data, "preprocess", dict)),
+        classes=tuple(classes),
+        task=_get(data, "task", str),
+        licence=data.get("licence"),
+        provenance=_get(data, "provenance", dict),
+        metrics=_get(data, "metrics", dict),
+        sha256=_get(data, "sha256", str),
+    )
+
+
+def _get(data: dict[str, Any], key: str, kind: type) -> Any:
+    if key not in data:
+        raise ModelFolderError(f"the key {key!r} is missing")
+    if not isinstance(data[key], kind):
+        raise ModelFolderError(f"{key} is {data[key]!r}; it must be of JSON type {kind.__name__}")
+    return data[key]

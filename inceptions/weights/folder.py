@@ -1,0 +1,126 @@
+"""Model folders: enters a torch module with its card, leaves `model.safetensors` and `model.json`; and back. No pickle anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+
+from inceptions.data.preprocess import Preprocess
+from inceptions.errors import ModelFolderError
+from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.files import write_whole
+from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, ModelCard, read_card
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready to be used: the module in evaluation mode, and its card."""
+
+    module: Classifier
+    card: ModelCard
+
+
+def save_model(
+    module: Classifier,
+    folder: str | Path,
+    *,
+    preprocess: Preprocess,
+    classes: tuple[str, ...] = (),
+    licence: str | None = None,
+    provenance: dict[str, Any] | None = None,
+    metrics: dict[str, float] | None = None,
+) -> ModelCard:
+    """Write `module` with everything that travels with it as a model folder; an older one there is replaced, whole, at the end.
+
+    classes: names in the order of the outputs. Raises ModelFolderError: as many classes as outputs are needed; a folder that is no model's.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / CARD_NAME).is_file():
+        raise ModelFolderError(f"{folder} exists and is not a model folder; give another, or delete it")
+    card = ModelCard(module.network, preprocess, classes, "classification", licence, provenance or {}, metrics or {})
+    tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+
+    def write(target: Path) -> ModelCard:
+        weights = target / WEIGHTS_NAME
+        safetensors.torch.save_file(tensors, weights)
+        written = replace(card, sha256=_sha256(weights))
+        (target / CARD_NAME).write_text(written.to_json(), encoding="utf-8")
+        return written
+
+    return replace_folder(folder, write)
+
+
+def replace_folder(folder: Path, write: Callable[[Path], Result]) -> Result:
+    """Call `write` with an empty folder beside `folder`, then put it in the place of `folder`; what was there stays whole until then."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        fresh, old = Path(scratch) / "new", Path(scratch) / "old"
+        fresh.mkdir()
+        result = write(fresh)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    return result
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy a model folder into the place of another, whole."""
+    replace_folder(target, lambda fresh: shutil.copytree(source, fresh, dirs_exist_ok=True))
+
+
+def update_metrics(folder: Path, metrics: dict[str, float]) -> None:
+    """Add `metrics`, by name, to the card of a model folder."""
+    card = read_card(folder)
+    write_whole(folder / CARD_NAME, replace(card, metrics={**card.metrics, **metrics}).to_json())
+
+
+def load_model(folder: str | Path, *, aux: bool = False) -> LoadedModel:
+    """Return the model in `folder`, in evaluation mode on the CPU; with `aux`, its auxiliary heads too.
+
+    Raises ModelFolderError: not a model folder, a file that is damaged, or tensors that are not the network's.
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    path = folder / WEIGHTS_NAME
+    if not path.is_file():
+        raise ModelFolderError(f"{folder} has no {WEIGHTS_NAME}; copy the whole model folder")
+    if card.sha256 and _sha256(path) != card.sha256:
+        raise ModelFolderError(f"{path} is not the file that {CARD_NAME} describes (SHA-256 differs); copy the model folder again")
+    with torch.device("meta"):
+        module = ClassifierWithAux(card.network) if aux else Classifier(card.network)
+    expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    tensors = _read_tensors(path, expected)
+    module.load_state_dict(tensors, assign=True)
+    return LoadedModel(module.eval(), card)
+
+
+def _read_tensors(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            for key, shape in expected.items():
+                if found.get(key) != shape:
+                    has = f"has shape {found[key]}" if key in found else "is missing"
+                    raise ModelFolderError(f"{path}: tensor {key!r} {has}; the network wants {shape}")
+            for key in found:
+                if key not in expected and not key.startswith("aux."):
+                    raise ModelFolderError(f"{path}: tensor {key!r} is not one of the network's")
+            return {key: file.get_tensor(key) for key in expected}
+    except SafetensorError as error:
+        raise ModelFolderError(f"{path} is damaged or no safetensors file ({error})") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
