@@ -58,7 +58,7 @@ def _print(predictions: list[Prediction], output: Path | None) -> None:
     readable = [item for item in predictions if not item.error]
     for item in predictions:
         if item.error:
-            err.print(f"warning: left out: {item.error}", style="yellow", markup=False, soft_wrap=True)
+            err.print(f"warning: left out: {item.path}: {item.error}", style="yellow", markup=False, soft_wrap=True)
     counts = Counter(item.classes[0] for item in readable).most_common(10)
     out.print(f"{len(readable)} images: {', '.join(f'{count} {name}' for name, count in counts)}", markup=False)
     if output is not None:

@@ -24,8 +24,10 @@ def show_list(*, as_json: bool) -> None:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column, justify in (("name", "left"), ("what it is", "left"), ("pixels", "right"), ("params", "right"), ("mult-adds", "right")):
-        table.add_column(column, justify=justify, no_wrap=column != "what it is")
+    table.add_column("name", no_wrap=True)
+    table.add_column("what it is")
+    for column in ("pixels", "params", "mult-adds"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         numbers = (str(row["image_size"]), f"{row['parameters'] / 1e6:.1f} M", f"{row['multiply_adds'] / 1e9:.2f} G")
         table.add_row(row["name"], row["title"], *numbers)

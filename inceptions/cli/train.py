@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from inceptions.cli.terminal import err, out, show_warnings
 from inceptions.data.folders import load_splits
 from inceptions.networks.registry import get_network
+from inceptions.training.progress import EpochRow, Reporter, Result, Start
 
 
 def run_training(
@@ -36,7 +37,7 @@ def run_training(
     _conclude(result)
 
 
-def _conclude(result: Any) -> None:
+def _conclude(result: Result) -> None:
     score = result.score
     low, high = score.interval
     left_out = f" ({result.unreadable} unreadable files left out)" if result.unreadable else ""
@@ -50,8 +51,8 @@ def _conclude(result: Any) -> None:
     out.print(f"Next: inceptions predict PICTURES --model {result.folder / 'best'}", soft_wrap=True)
 
 
-class Terminal:
-    """A `Reporter` with a progress bar and a line for each epoch."""
+class Terminal(Reporter):
+    """A reporter with a progress bar and a line for each epoch."""
 
     def __init__(self) -> None:
         columns = (
@@ -70,7 +71,7 @@ class Terminal:
     def __exit__(self, *exception: object) -> None:
         self.progress.stop()
 
-    def started(self, start: Any) -> None:
+    def started(self, start: Start) -> None:
         """Print what is about to be trained."""
         self.epochs, self.steps = start.epochs, start.steps_per_epoch
         images = ", ".join(f"{count} {name}" for name, count in start.images.items())
@@ -90,7 +91,7 @@ class Terminal:
             detail=f"loss {loss:.3f}  {images_per_second:.0f} images/s",
         )
 
-    def finished_epoch(self, row: Any, *, best: bool) -> None:
+    def finished_epoch(self, row: EpochRow, *, best: bool) -> None:
         """Print the epoch's line."""
         place = f"epoch {row.epoch:>{len(str(self.epochs))}}/{self.epochs}"
         err.print(

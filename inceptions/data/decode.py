@@ -28,7 +28,10 @@ MODES = {1: "L", 3: "RGB"}  # by number of channels
 # Formats of pictures that are pixels and that Pillow decodes by itself; PostScript, for one, would start another program.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
 # What Pillow's readers raise on a damaged file; most of them parse without checking.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, OverflowError, struct.error, zlib.error)
+_DAMAGE = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RuntimeError),
+    *(struct.error, zlib.error),
+)
 _REMEDY = "replace the file or leave it out"
 
 
@@ -80,7 +83,11 @@ def convert_image(image: Image.Image, *, channels: int = 3) -> Image.Image:
         raise UserError("32-bit float pixels, whose range isn't known; save it with 8 or 16 bits")
     if image.has_transparency_data:
         image = _on_white(image)
-    return image if image.mode == MODES[channels] else image.convert(MODES[channels])
+    mode = MODES[channels]
+    try:
+        return image if image.mode == mode else image.convert(mode)
+    except ValueError as error:
+        raise UserError(f"{error}; save it as RGB or as grey") from error
 
 
 def _check_file(path: Path) -> None:

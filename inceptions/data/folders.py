@@ -20,7 +20,7 @@ import difflib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -30,10 +30,11 @@ from inceptions.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jfif .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm".split())
 BUILT_IN = ("digits",)
-VAL_PART = TEST_PART = 0.1  # of the pictures of a class
+VAL_SHARE = TEST_SHARE = 0.1  # of the pictures of each class
+FEW_IMAGES = 10  # a class with fewer can't be split 80/10/10
 
-_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
-_FEW = 10  # a class with fewer pictures can't be split 80/10/10
+_PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
+_EMPTY = {"val": "there is nothing to choose the best epoch by", "test": "what val gives, by which epochs are chosen, flatters"}
 _LAYOUT = "needed is one folder of pictures for each class, with or without train, val and test above them"
 
 
@@ -62,21 +63,19 @@ class Splits:
     mirror: bool = True
 
 
-@dataclass(frozen=True)
-class _Listing:
-    """Pictures below a folder, and what else was there."""
+class _Listing(NamedTuple):
+    """Files of pictures in a folder, sorted, and how many others there are of each suffix. Strings, for a Path takes longer to sort."""
 
-    images: tuple[Path, ...] = ()
-    others: Counter[str] = field(default_factory=Counter)  # number of files that are no pictures by their suffix
+    images: tuple[str, ...]
+    others: Counter[str]
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Class folders below one folder: names in order, with their pictures."""
+class _Part(NamedTuple):
+    """Class folders in one folder: names in order, with what is below them; and what lies beside them."""
 
     root: Path
     classes: dict[str, _Listing]
-    stray: _Listing  # what lies beside the class folders
+    beside: _Listing
 
 
 def load_splits(source: str | Path, *, seed: int = 0) -> Splits:
@@ -87,7 +86,9 @@ def load_splits(source: str | Path, *, seed: int = 0) -> Splits:
     Raises DataError for a source that is no folder, has no class folders, one class only, or a class without pictures.
     """
     if source == "digits":
-        splits = _from_folder(digits.materialize(), seed)
+        root = digits.materialize()
+        splits = _from_folder(root, seed)
+        digits.check_count(root, sum(len(part) for part in (splits.train, splits.val, splits.test)))
         return replace(splits, notes=(digits.CREDIT, *splits.notes), mirror=False)
     if not str(source):
         raise DataError(f"no data given; give a folder or a built-in set ({', '.join(BUILT_IN)})")
@@ -95,128 +96,127 @@ def load_splits(source: str | Path, *, seed: int = 0) -> Splits:
 
 
 def find_images(source: str) -> list[Path]:
-    """Return the image files that `source` means, sorted: a file, all below a folder, or a glob pattern (`**` for any depth).
+    """Return the image files that `source` means, sorted: a file, all below a folder, or those that match a pattern (`**`: any depth).
 
     Raises DataError when there is none.
     """
-    path = Path(source).expanduser()
     if not source:
         raise DataError("no image given; give a file, a folder or a pattern such as 'photos/**/*.jpg'")
-    if path.is_dir():
-        images = _list_images(path).images
-        if not images:
-            raise DataError(f"{source}: no image in this folder ({_suffixes()} are looked for); give another folder")
-        return list(images)
+    path = Path(source).expanduser()
     if path.is_file():
         return [path]
-    if not any(sign in source for sign in "*?["):
+    if not path.is_dir() and not any(sign in source for sign in "*?["):
         raise DataError(f"{source}: no such file or folder; check the name, or give a pattern such as 'photos/**/*.jpg'")
-    images = _match(path)
+    images = _list_below(path).images if path.is_dir() else _match(path)
     if not images:
-        raise DataError(f"{source}: no image matches ({_suffixes()} are looked for); check the pattern")
-    return images
+        raise DataError(f"{source}: no image found; image files end in {_suffixes()}")
+    return [Path(image) for image in images]
 
 
-def _match(pattern: Path) -> list[Path]:
-    """Return the visible image files that match; pathlib's `**` doesn't follow links, so it can't run in circles."""
-    root = Path(pattern.anchor) if pattern.anchor else Path()
-    relative = pattern.relative_to(root)
+def _match(pattern: Path) -> list[str]:
+    """Return the image files that match; hidden ones only where the pattern names the dot.
+
+    pathlib's `**` doesn't follow links, so it can't run in circles.
+    """
+    relative = pattern.relative_to(pattern.anchor)
     if relative.name == "**":
-        relative = relative / "*"
+        relative /= "*"
     try:
-        found = {path for path in root.glob(str(relative)) if _is_image(path.name) and not path.is_dir()}
+        matches = {path for path in Path(pattern.anchor).glob(str(relative)) if _is_image(path.name) and not path.is_dir()}
     except ValueError as error:
         raise DataError(f"{pattern}: {error}; write '**' as a whole name between slashes") from None
-    wanted = sum(part.startswith(".") for part in relative.parts)
-    return sorted(path for path in found if sum(part.startswith(".") for part in path.relative_to(root).parts) <= wanted)
+    dots = _count_hidden(pattern)
+    return sorted(str(path) for path in matches if _count_hidden(path) <= dots)
+
+
+def _count_hidden(path: Path) -> int:
+    return sum(name.startswith(".") and name != ".." for name in path.parts)
 
 
 def _from_folder(root: Path, seed: int) -> Splits:
     _check_folder(root)
-    folders, _ = _scan(root)
-    parts = _split_folders(root, folders)
-    if parts is None:
-        return _split_here(_read_part(root, folders), {}, seed)
-    if "train" not in parts:
-        raise DataError(f"{root}: has {_names(folders)} but no train folder to learn from; {_LAYOUT}")
-    read = {name: _read_part(path, _scan(path)[0]) for name, path in parts.items()}
-    ignored = [path.name for path in folders if path not in parts.values()]
-    note = (f"left out beside the train folder: {_names(ignored)}",) if ignored else ()
-    splits = _split_here(read.pop("train"), read, seed)
-    return replace(splits, notes=note + splits.notes)
+    folders, files = _scan(str(root))
+    named = _name_parts(root, folders)
+    if named is None:
+        return _split(_read_part(root), {}, [], seed)
+    if "train" not in named:
+        raise DataError(f"{root}: no train folder beside {_names(named.values())}; {_LAYOUT}")
+    parts = {part: _read_part(root / name) for part, name in named.items()}
+    ignored = [name for name in _base_names(folders) if name not in named.values()]
+    notes = [f"folders left out beside {named['train']}: {_names(ignored)}"] if ignored else []
+    notes += _note_others([_Part(root, {}, _list(files))])
+    return _split(parts.pop("train"), parts, notes, seed)
 
 
-def _split_folders(root: Path, folders: Sequence[Path]) -> dict[str, Path] | None:
-    """Return the folders of the parts by their plain names, or None where the folders are classes.
+def _name_parts(root: Path, folders: Sequence[str]) -> dict[str, str] | None:
+    """Return the folder's name for each part there is, or None where the folders are classes.
 
-    A class may be called "train": beside folders that are no parts, `train` is one only if it has folders itself and no picture.
+    A class may be called "train": beside folders that are no parts, `train` is one only if it has folders in it and no picture.
     """
-    named: dict[str, Path] = {}
-    for folder in folders:
-        part = _SPLITS.get(folder.name.lower())
+    named: dict[str, str] = {}
+    for name in _base_names(folders):
+        part = _PARTS.get(name.lower())
         if part in named:
-            raise DataError(f"{root}: both {named[part].name} and {folder.name} mean the {part} part; keep one of them")
+            raise DataError(f"{root}: both {named[part]} and {name} mean the {part} part; keep one of them")
         if part:
-            named[part] = folder
-    if not named or len(named) == len(folders):
+            named[part] = name
+    if len(named) == len(folders):
         return named or None
     if "train" not in named:
         return None
-    inside, files = _scan(named["train"])
-    return named if inside and not any(_is_image(path.name) for path in files) else None
+    inside, files = _scan(str(root / named["train"]))
+    return named if inside and not _list(files).images else None
 
 
-def _read_part(root: Path, folders: Sequence[Path]) -> _Part:
-    _, files = _scan(root)
-    return _Part(root, {folder.name: _list_images(folder) for folder in folders}, _listing(files))
+def _read_part(root: Path) -> _Part:
+    folders, files = _scan(str(root))
+    return _Part(root, {name: _list_below(folder) for name, folder in zip(_base_names(folders), folders, strict=True)}, _list(files))
 
 
-def _split_here(train: _Part, given: dict[str, _Part], seed: int) -> Splits:
-    """Return the parts, of which those that are not given are taken from `train`."""
+def _split(train: _Part, given: dict[str, _Part], notes: list[str], seed: int) -> Splits:
+    """Return the parts; those that have no folder are taken from `train`."""
     _check_classes(train)
     classes = tuple(train.classes)
-    notes = [*_note_others([train, *given.values()])]
-    fixed = {name: _samples(part, classes, notes, name) for name, part in given.items()}
-    shares = {"test": 0.0 if given else TEST_PART, "val": 0.0 if "val" in given else VAL_PART}
-    taken = {"train": [], "val": [], "test": []}
-    for label, name in enumerate(classes):
-        for part, paths in _divide(train.classes[name].images, train.root, shares, seed).items():
-            taken[part] += [Sample(path, label) for path in paths]
-    return Splits(
-        classes=classes,
-        train=tuple(taken["train"]),
-        val=fixed.get("val", tuple(taken["val"])),
-        test=fixed.get("test", tuple(taken["test"])),
-        notes=(*notes, *_note_shares(train, shares, seed)),
+    notes = [*notes, *_note_others([train, *given.values()])]
+    shares = {} if "val" in given else {"val": VAL_SHARE}
+    if not given:
+        shares["test"] = TEST_SHARE
+    parts: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
+    for label, listing in enumerate(train.classes.values()):
+        for part, images in _divide(listing.images, shares, train.root, seed).items():
+            parts[part] += [Sample(Path(image), label) for image in images]
+    notes += _note_shares(train, shares, seed)
+    for part, found in given.items():
+        parts[part] = _label(found, classes)
+        notes += _note_missing(found, classes)
+    notes += [f"the {part} part is empty: {what}" for part, what in _EMPTY.items() if not parts[part]]
+    return Splits(classes, tuple(parts["train"]), tuple(parts["val"]), tuple(parts["test"]), tuple(notes))
+
+
+def _divide(images: Sequence[str], shares: dict[str, float], root: Path, seed: int) -> dict[str, list[str]]:
+    """Return one class's pictures by part, sorted: each share rounded, but at least one as long as one is left to learn from."""
+    if not shares:
+        return {"train": list(images)}
+    start = len(str(root)) + 1
+    left = sorted(
+        images, key=lambda image: blake2b(f"{seed}/{image[start:]}".replace(os.sep, "/").encode(errors="surrogateescape")).digest()
     )
-
-
-def _divide(images: Sequence[Path], root: Path, shares: dict[str, float], seed: int) -> dict[str, list[Path]]:
-    """Return one class's pictures by part: each share rounded but at least one, as long as one is left to learn from; all sorted."""
-    left = sorted(images, key=lambda path: _rank(path, root, seed)) if any(shares.values()) else list(images)
-    total, parts = len(left), {}
-    for part, share in sorted(shares.items(), reverse=True):  # val first: of two pictures, one is to choose by
-        count = min(max(1, round(share * total)), len(left) - 1) if share else 0
+    parts = {}
+    for part, share in shares.items():  # val comes first: of two pictures, one is to choose by
+        count = min(max(1, round(share * len(images))), len(left) - 1)
         parts[part], left = sorted(left[:count]), left[count:]
     return {**parts, "train": sorted(left)}
 
 
-def _rank(path: Path, root: Path, seed: int) -> bytes:
-    return blake2b(f"{seed}/{path.relative_to(root).as_posix()}".encode(errors="surrogateescape"), digest_size=8).digest()
-
-
-def _samples(part: _Part, classes: tuple[str, ...], notes: list[str], name: str) -> tuple[Sample, ...]:
-    """Return the samples of a part that has its own folder; adds to `notes` the classes that it lacks."""
-    extra = [found for found, listing in part.classes.items() if found not in classes and listing.images]
+def _label(part: _Part, classes: tuple[str, ...]) -> list[Sample]:
+    extra = [name for name, listing in part.classes.items() if name not in classes and listing.images]
     if extra:
-        raise DataError(f"{part.root}: classes that train hasn't: {_names(extra)}; remove them here or add them to train")
-    labels = {found: label for label, found in enumerate(classes)}
-    samples = tuple(Sample(path, labels[found]) for found, listing in part.classes.items() for path in listing.images)
+        raise DataError(f"{part.root}: classes that train doesn't have: {_names(extra)}; add them to train or remove them here")
+    samples = [
+        Sample(Path(image), label) for label, name in enumerate(classes) if name in part.classes for image in part.classes[name].images
+    ]
     if not samples:
-        raise DataError(f"{part.root}: no pictures in class folders; {_LAYOUT}; or remove this folder")
-    missing = [found for found in classes if found not in part.classes or not part.classes[found].images]
-    if missing:
-        notes.append(f"no pictures in {name} of {len(missing)} of {len(classes)} classes: {_names(missing)}")
+        raise DataError(f"{part.root}: no pictures in class folders; {_LAYOUT}; without pictures, remove the folder")
     return samples
 
 
@@ -226,73 +226,80 @@ def _check_folder(root: Path) -> None:
     if root.exists():
         raise DataError(f"{root}: a file, where a folder is needed; {_LAYOUT}")
     close = difflib.get_close_matches(str(root).lower(), BUILT_IN, n=1)
-    if close:
-        raise DataError(f"{root}: no such folder; did you mean the built-in set '{close[0]}'?")
-    raise DataError(f"{root}: no such folder; check the name, or take a built-in set ({', '.join(BUILT_IN)})")
+    what = f"did you mean the built-in set '{close[0]}'?" if close else f"check the name, or take a built-in set ({', '.join(BUILT_IN)})"
+    raise DataError(f"{root}: no such folder; {what}")
 
 
 def _check_classes(part: _Part) -> None:
-    root = part.root
-    if not part.classes and part.stray.images:
-        raise DataError(f"{root}: {len(part.stray.images)} pictures but no class folders; {_LAYOUT}")
-    if not part.classes:
-        raise DataError(f"{root}: no pictures in it; {_LAYOUT}")
-    empty = [name for name, listing in part.classes.items() if not listing.images]
-    if len(empty) == len(part.classes):
-        raise DataError(f"{root}: no pictures in its folders ({_names(empty)}); {_LAYOUT} ({_suffixes()})")
+    root, classes = part.root, part.classes
+    if not classes and part.beside.images:
+        raise DataError(f"{root}: pictures without class folders ({len(part.beside.images)}); {_LAYOUT}")
+    if not classes:
+        raise DataError(f"{root}: an empty folder; {_LAYOUT}")
+    empty = [name for name, listing in classes.items() if not listing.images]
+    if len(empty) == len(classes):
+        raise DataError(f"{root}: no pictures in its folders ({_names(empty)}); {_LAYOUT}; image files end in {_suffixes()}")
     if empty:
-        raise DataError(f"{root}: no pictures in {_names(empty)}; add some ({_suffixes()}) or remove the folder")
-    if len(part.classes) == 1:
-        raise DataError(f"{root}: one class only ({_names(part.classes)}), where at least two are needed; add a folder for another class")
+        raise DataError(f"{root}: classes without pictures: {_names(empty)}; add pictures ({_suffixes()}) or remove the folders")
+    if len(classes) == 1:
+        inside = root / next(iter(classes))
+        raise DataError(
+            f"{root}: one class only ({inside.name}), where two are needed; add another, or give {inside} if the classes are in it"
+        )
 
 
 def _note_others(parts: Sequence[_Part]) -> Iterable[str]:
-    others = sum((listing.others for part in parts for listing in (*part.classes.values(), part.stray)), Counter())
+    others = sum((listing.others for part in parts for listing in (*part.classes.values(), part.beside)), Counter[str]())
     if others:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items(), key=lambda item: (-item[1], item[0]))[:5])
-        yield f"files left out that are no pictures by their names: {others.total()} ({kinds}{', …' if len(others) > 5 else ''})"
+        kinds = [f"{count} {kind}" for kind, count in sorted(others.items(), key=lambda item: (-item[1], item[0]))]
+        yield f"files left out that are no pictures by their names: {others.total()} ({_names(kinds)})"
     for part in parts:
-        if part.stray.images:
-            yield f"{part.root}: pictures left out that lie in no class folder: {len(part.stray.images)}"
+        if part.beside.images:
+            yield f"{part.root}: pictures left out that lie beside the folders: {len(part.beside.images)}"
 
 
 def _note_shares(train: _Part, shares: dict[str, float], seed: int) -> Iterable[str]:
-    made = [part for part in ("val", "test") if shares[part]]
-    if made:
-        yield f"no {' and '.join(made)} folder: {VAL_PART:.0%} of each class set aside for {' and for '.join(made)}, by seed {seed}"
-        few = [name for name, listing in train.classes.items() if len(listing.images) < _FEW]
-        if few:
-            yield f"classes with fewer than {_FEW} pictures, so that their shares are rough or none: {_names(few)}"
-    elif not shares["test"]:
-        yield ""
+    if not shares:
+        return
+    names, aims = " and no ".join(shares), " and as much for ".join(shares)
+    yield f"no {names} folder: of each class {VAL_SHARE:.0%} set aside for {aims}, by seed {seed}"
+    few = [name for name, listing in train.classes.items() if len(listing.images) < FEW_IMAGES]
+    if few:
+        yield f"classes with fewer than {FEW_IMAGES} pictures, of which one or none is set aside: {_names(few)}"
 
 
-def _list_images(folder: Path) -> _Listing:
-    """Return what lies below a folder, at any depth; a folder that is reached twice, as by a link upwards, is read once."""
-    waiting, seen, files = [folder], set(), []
+def _note_missing(part: _Part, classes: tuple[str, ...]) -> Iterable[str]:
+    missing = [name for name in classes if name not in part.classes or not part.classes[name].images]
+    if missing:
+        yield f"{part.root}: no pictures of {len(missing)} of {len(classes)} classes: {_names(missing)}"
+
+
+def _list_below(folder: str | Path) -> _Listing:
+    """Return what lies below a folder, at any depth. A folder that is reached twice, as by a link upwards, is read once."""
+    waiting, seen, files = [str(folder)], set(), []
     while waiting:
         here = waiting.pop()
-        status = here.stat()
+        folders, found = _scan(here)
+        status = os.stat(here)  # noqa: PTH116 - strings here, see _Listing
         if (status.st_dev, status.st_ino) not in seen:
             seen.add((status.st_dev, status.st_ino))
-            folders, found = _scan(here)
-            waiting += folders
+            waiting += reversed(folders)
             files += found
-    return _listing(files)
+    return _list(files)
 
 
-def _listing(files: Iterable[Path]) -> _Listing:
-    images, others = [], Counter()
-    for path in files:
-        if _is_image(path.name):
-            images.append(path)
+def _list(files: Iterable[str]) -> _Listing:
+    images, others = [], Counter[str]()
+    for file in files:
+        if _is_image(file):
+            images.append(file)
         else:
-            others[path.suffix.lower() or path.name] += 1
+            others[os.path.splitext(file)[1].lower() or "without an ending"] += 1  # noqa: PTH122
     return _Listing(tuple(sorted(images)), others)
 
 
-def _scan(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the visible folders and the visible other entries in a folder, sorted by name.
+def _scan(folder: str) -> tuple[list[str], list[str]]:
+    """Return the visible folders and the visible other entries in a folder, sorted.
 
     Links are followed; one that leads nowhere counts as a file, so that it is reported when it is read.
     """
@@ -301,20 +308,32 @@ def _scan(folder: Path) -> tuple[list[Path], list[Path]]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if not entry.name.startswith(".") and entry.name != "__MACOSX":
-                    (folders if entry.is_dir() else files).append(Path(entry.path))
+                    (folders if _is_folder(entry) else files).append(entry.path)
     except OSError as error:
         raise DataError(f"{folder}: can't be listed ({error.strerror}); check its permissions") from error
     return sorted(folders), sorted(files)
 
 
-def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - ten times as fast as Path.suffix
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_image(file: str) -> bool:
+    return os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - ten times as fast as Path.suffix
+
+
+def _base_names(folders: Iterable[str]) -> list[str]:
+    return [os.path.basename(folder) for folder in folders]  # noqa: PTH119 - strings here, see _Listing
 
 
 def _suffixes() -> str:
-    return ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+    return ", ".join(sorted(IMAGE_SUFFIXES))
 
 
-def _names(names: Iterable[str | Path], most: int = 8) -> str:
-    shown = [name.name if isinstance(name, Path) else name for name in names]
+def _names(names: Iterable[str], most: int = 8) -> str:
+    """Return the names for a message: the first few, and how many more."""
+    shown = list(names)
     return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")

@@ -83,11 +83,15 @@ class Preprocess:
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Return the picture ("RGB", or "L" for one channel) resized, cropped and normalised: float32 (C, S, S)."""
+        return self.normalize(self.crop(image))
+
+    def crop(self, image: Image.Image) -> Image.Image:
+        """Return the picture resized and cropped to S x S pixels, still 8-bit."""
         size = (self.image_size, self.image_size)
         box = self._box(image.size)
-        if image.size != size or box != (0, 0, *size):
-            image = image.resize(size, RESAMPLING[self.interpolation], box)
-        return self.normalize(image)
+        if image.size == size and box == (0, 0, *size):
+            return image
+        return image.resize(size, RESAMPLING[self.interpolation], box)
 
     def normalize(self, image: Image.Image) -> np.ndarray:
         """Return a picture that has S x S pixels already as (pixel - mean) / std: float32 (C, S, S), contiguous.
@@ -125,7 +129,8 @@ class Preprocess:
                 raise UserError(f"preprocess: {key!r} is not a key; allowed are {', '.join(allowed)}")
         if "image_size" not in values:
             raise UserError("preprocess: 'image_size' is missing; give the side of the network's input in pixels")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        arguments: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        return cls(**arguments)
 
     @cached_property
     def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +187,7 @@ def _check(key: str, value: object, holds: bool, allowed: str) -> None:
 
 
 def for_training(image_size: int, *, channels: int = 3) -> Preprocess:
-    """Return the preprocessing of a freshly trained model: scaled to [-1, 1], bilinear, small pictures whole and others cropped at 0.875."""
+    """Return the preprocessing of a freshly trained model: [-1, 1], bilinear; all of small pictures, 0.875 of others."""
     scale = (127.5,) * channels
     return Preprocess(image_size, crop_fraction=1.0 if image_size < SMALL_IMAGE_PX else 0.875, mean=scale, std=scale)
 

@@ -48,7 +48,7 @@ def predict(
     if top_k < 1 or batch_size < 1:
         raise UserError(f"top_k is {top_k} and batch_size {batch_size}; both must be at least 1")
     device = device or torch.device("cpu")
-    module = model.module.to(device, memory_format=torch.channels_last)
+    module = model.module.to(device).to(memory_format=torch.channels_last)
     dataset = ImageDataset(tuple(Sample(path, 0) for path in paths), model.card.preprocess, on_error=on_error)
     loader = image_loader(dataset, batch_size=batch_size, shuffle=False, workers=workers)
     for first, batch in zip(range(0, len(paths), batch_size), loader, strict=True):
@@ -59,7 +59,9 @@ def predict(
 
 
 @torch.inference_mode()
-def _likeliest(module: torch.nn.Module, images: torch.Tensor, names: Sequence[str], k: int) -> list[tuple[tuple[str, ...], tuple[float, ...]]]:
+def _likeliest(
+    module: torch.nn.Module, images: torch.Tensor, names: tuple[str, ...], k: int
+) -> list[tuple[tuple[str, ...], tuple[float, ...]]]:
     if not len(images):
         return []
     probabilities, indices = module(images).float().softmax(1).topk(k)
@@ -70,7 +72,7 @@ def _likeliest(module: torch.nn.Module, images: torch.Tensor, names: Sequence[st
 
 
 def write_csv(predictions: Iterable[Prediction], path: Path, *, top_k: int) -> None:
-    """Write a row for each file: file, class, probability, class_2, probability_2 and so on, error. The file appears whole or not at all."""
+    """Write a row for each file: file, class, probability, class_2, probability_2 and so on, error. The file appears whole or not."""
     out = io.StringIO()
     writer = csv.writer(out)
     places = ["", *(f"_{place}" for place in range(2, top_k + 1))]

@@ -5,7 +5,7 @@ Keys of the state dict are the table's: stage, branch, place in the chain, then 
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Any, assert_never, cast
 
 import torch
 from torch import nn
@@ -89,7 +89,8 @@ def _module(node: Node, shape: Shape, network: Network, where: str) -> nn.Module
 
 def linear(in_features: int, node: Linear, network: Network, *, bias_init: float | None = None) -> nn.Linear:
     """Return a fully connected layer filled as the network's initialiser says; its bias with `bias_init`, or the network's."""
-    layer = skip_init(nn.Linear, in_features, node.channels, bias=node.has_bias, device=torch.get_default_device())
+    made = skip_init(nn.Linear, in_features, node.channels, bias=node.has_bias, device=torch.get_default_device())
+    layer = cast("nn.Linear", made)
     initialize(layer, node.init or network.init, bias=network.bias_init if bias_init is None else bias_init)
     return layer
 
@@ -127,7 +128,7 @@ def _conv2d(
     groups: int = 1,
 ) -> nn.Conv2d:
     settings = {"stride": node.stride, "padding": padding, "dilation": node.dilation, "groups": groups, "bias": bias}
-    layer = skip_init(nn.Conv2d, channels, out, pair(node.kernel), **settings, device=torch.get_default_device())
+    layer = cast("nn.Conv2d", skip_init(nn.Conv2d, channels, out, pair(node.kernel), **settings, device=torch.get_default_device()))
     initialize(layer, node.init or network.init, bias=network.bias_init)
     return layer
 
@@ -147,7 +148,7 @@ def _padding(node: Conv | SeparableConv, network: Network) -> tuple[SamePad | No
 def _max_pool(node: MaxPool, network: Network) -> nn.Module:
     rule = padding_rule(node, network.numerics)
     reach = node.dilation * (node.kernel - 1)
-    settings = {"kernel_size": node.kernel, "stride": node.stride, "dilation": node.dilation}
+    settings: dict[str, Any] = {"kernel_size": node.kernel, "stride": node.stride, "dilation": node.dilation}
     if rule == "tensorflow" and (node.stride > 1 or reach % 2):
         pad = SamePad(pair(node.kernel), stride=node.stride, dilation=node.dilation, value=float("-inf"))
         return Chain(pad=pad, pool=nn.MaxPool2d(**settings))

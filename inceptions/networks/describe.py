@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
+from inceptions.networks import reshape
 from inceptions.networks.spec import (
     Activation,
     AdaptiveAvgPool,
@@ -107,11 +108,12 @@ def describe(network: Network, *, image_size: int | None = None) -> dict[str, An
     """Return the table of `network` at `image_size` pixels (its own when not given) as JSON's own types.
 
     Parameters train; multiply-adds are those of convolutions and linear layers for one image. The rows of `stages` add up to the totals.
+    Auxiliary heads that don't fit the size are left out.
     Raises NetworkError that names the smallest size where that one is too small.
     """
     size = network.image_size if image_size is None else image_size
     check_image(network, size, size)
-    table = trace(network, size)
+    table = trace(reshape.without_misfit_aux(network, image_size=size), size)
     return {
         "name": network.name,
         "title": network.title,

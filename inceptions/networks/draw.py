@@ -11,18 +11,18 @@ from inceptions.networks.draw_layout import Pen, draw_module
 from inceptions.networks.draw_poster import Picture, draw_poster, stage_uses
 from inceptions.networks.draw_text import amount, cost_text, habit_of, node_title, shape_text
 from inceptions.networks.spec import Network
-from inceptions.networks.svg import GREY, Box, Item, Kind, Label, render, text_width, wrap
+from inceptions.networks.svg import FONT_SIZE, GREY, INK, Box, Item, Kind, Label, render, text_width, wrap
 from inceptions.networks.trace import trace
 
-MARGIN, SPACE, SWATCH = 28.0, 18.0, 12.0
-"""Pixels: around the page, between its parts, side of a square of the legend."""
+MARGIN, SPACE, SWATCH, LEAST_WIDTH = 28.0, 18.0, 12.0, 320.0
+"""Pixels: around the page, between its parts, side of a square of the legend, least width between the margins."""
 
 LEGEND: dict[Kind, str] = {
     "conv": "convolution",
     "separable": "separable convolution",
     "linear": "fully connected",
     "pool": "pooling",
-    "norm": "normalisation, activation, dropout",
+    "norm": "norm, activation, dropout",
     "concat": "filter concatenation",
     "sum": "residual sum",
 }
@@ -50,11 +50,11 @@ def _one_stage(network: Network, name: str) -> str:
     what = node_title(use.node, pen.habit)
     return _page(
         Picture(block.width, block.height, block.items),
-        title=f"{network.title}, stage {name}",
-        size=15,
-        meta=(what, f"{reads} to {leaves}", cost_text([use.cost])),
+        title=f"Stage {name}",
+        size=18,
+        meta=(network.title, what, f"{reads} to {leaves}", cost_text([use.cost])),
         notes=(pen.habit.sentence,),
-        description=f"Stage {name} of {network.name}: {what}, from {reads} to {leaves}. Data flows from bottom to top.",
+        description=f"Stage {name} of {network.name}, {network.title}: {what}, from {reads} to {leaves}. Data flows from bottom to top.",
     )
 
 
@@ -76,42 +76,47 @@ def _whole(network: Network) -> str:
     )
 
 
-def _page(
-    picture: Picture, *, title: str, size: float, meta: Sequence[str], notes: Sequence[str], description: str
-) -> str:
+def _page(picture: Picture, *, title: str, size: float, meta: Sequence[str], notes: Sequence[str], description: str) -> str:
     """Return a page with a title and what belongs to it above the picture, and the legend and notes below."""
-    inner = max(picture.width, text_width(max(title.split(), key=len), size, bold=True), 320.0)
+    words = " ".join((*meta, *notes)).split()
+    inner = max(picture.width, LEAST_WIDTH, *(text_width(word, size, bold=True) for word in title.split()), *map(text_width, words))
+    top = _paragraph(title, inner, size, bold=True)
+    top += [label for line in wrap(meta, inner, joint=" · ") for label in _paragraph(line, inner, FONT_SIZE)]
+    legend = _legend(picture.items, inner)
+    bottom = [line for note in notes for line in _paragraph(note, inner, FONT_SIZE)]
     items: list[Item] = []
     y = MARGIN
-    for line in wrap(title.split(), inner, size * 1.16):
-        y += size
-        items.append(Label(MARGIN, y, line, size=size, bold=True))
-        y += 0.25 * size
-    for line in wrap(meta, inner, 12, joint=" · "):
-        y += 16
-        items.append(Label(MARGIN, y, line, size=12, colour=GREY))
+    for line in top:
+        items.append(line.moved(MARGIN, y))
+        y += 1.35 * line.size
     y += SPACE
     items += (item.moved(MARGIN + (inner - picture.width) / 2, y) for item in picture.items)
     y += picture.height + SPACE
-    legend = _legend(picture.items, inner)
     items += (item.moved(MARGIN, y) for item in legend.items)
     y += legend.height
-    for note in notes:
-        for line in wrap(note.split(), inner, 10.5):
-            y += 14
-            items.append(Label(MARGIN, y, line, size=10.5, colour=GREY))
+    for line in bottom:
+        items.append(line.moved(MARGIN, y))
+        y += 1.35 * line.size
     return render(items, width=inner + 2 * MARGIN, height=y + MARGIN, title=title, description=description)
+
+
+def _paragraph(text: str, width: float, size: float, *, bold: bool = False) -> list[Label]:
+    """Return the lines of `text`, each as if it were the first; bold for a title, grey for the rest."""
+    colour = INK if bold else GREY
+    return [Label(0, size, line, size=size, bold=bold, colour=colour) for line in wrap(text.split(), width, size, bold=bold)]
 
 
 def _legend(items: Sequence[Item], width: float) -> Picture:
     """Return a square of its colour and a word for every kind of box in `items`."""
-    kinds = {item.kind for item in items if isinstance(item, Box)}
+    kinds: set[Kind] = {item.kind for item in items if isinstance(item, Box)}
     found: list[Item] = []
     x = y = 0.0
-    for kind in (kind for kind in LEGEND if kind in kinds):
-        wide = SWATCH + 6 + text_width(LEGEND[kind])
+    for kind, word in LEGEND.items():
+        if kind not in kinds:
+            continue
+        wide = SWATCH + 6 + text_width(word)
         if x and x + wide > width:
             x, y = 0.0, y + SWATCH + 6
-        found += (Box(x, y, SWATCH, SWATCH, kind, ()), Label(x + SWATCH + 6, y + 10, LEGEND[kind]))
+        found += (Box(x, y, SWATCH, SWATCH, kind, ()), Label(x + SWATCH + 6, y + 10, word))
         x += wide + 16
-    return Picture(width, y + SWATCH + 8, tuple(found))
+    return Picture(width, y + SWATCH + 12, tuple(found))

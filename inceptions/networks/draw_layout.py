@@ -17,7 +17,7 @@ from inceptions.networks.trace import Shape, trace_node
 
 STEP, FORK, GAP, LANE = 16.0, 26.0, 14.0, 22.0
 """Pixels: length of an arrow, length of one that forks, space between columns, width kept for a bare shortcut."""
-DETAIL_WIDTH = 115.0
+DETAIL_WIDTH = 125.0
 
 
 class Port(NamedTuple):
@@ -96,7 +96,7 @@ def draw_box(lines: Sequence[str], kind: Kind, *, width: float = 0, height: floa
 
 def _bar(lines: Sequence[str], kind: Kind, width: float) -> Block:
     """Return a box of `width` or more, in one line where that goes in."""
-    joined = (" ".join(lines),)
+    joined = (": ".join(lines),)
     return draw_box(joined if box_width(joined) <= width else lines, kind, width=width)
 
 
@@ -105,8 +105,10 @@ def _is_small(layer: Layer) -> bool:
 
 
 def _layer_lines(layer: Layer, pen: Pen) -> tuple[str, ...]:
-    name = layer_name(layer)
-    return (name, *wrap(layer_details(layer, pen.habit), 1.1 * max(text_width(name), DETAIL_WIDTH), joint=", "))
+    name, details = layer_name(layer), layer_details(layer, pen.habit)
+    if details == ("V",):
+        return (f"{name}, V",)
+    return (name, *wrap(details, max(1.05 * text_width(name), DETAIL_WIDTH), joint=", "))
 
 
 def _draw_node(node: Node, shape: Shape, pen: Pen, *, open_end: bool = False) -> Block:
@@ -192,19 +194,12 @@ def _draw_residual(node: Residual, shape: Shape, pen: Pen) -> Block:
     """Draw the shortcut on the left, from the foot up to a `+` over the body."""
     plus = draw_box(("+",), "sum", width=34)
     scale = [draw_box((f"x{node.scale:g}",), "sum")] if node.scale != 1 else []
-    core = _stack((_draw_node(node.body, shape, pen), *scale, plus))
-    shortcut = _draw_node(node.shortcut, shape, pen)
-    left = shortcut.width + GAP
-    moved = core.shifted(left)
-    rise = core.height - shortcut.height
-    middle = plus.height / 2
-    wire = Wire((Point(shortcut.axis, rise), Point(shortcut.axis, middle), Point(moved.axis - plus.width / 2, middle)))
-    block = replace(
-        moved,
-        foot=(0, moved.width),
-        entries=(*shortcut.entries, *moved.entries),
-        items=(*shortcut.placed(0, rise), *moved.items, wire),
-    )
+    both = _beside((_draw_node(node.shortcut, shape, pen), _draw_node(node.body, shape, pen)))
+    aside, axis = both.exits
+    block = _stack((replace(both, axis=axis, top=(axis, axis), exits=(axis,)), *scale, plus))
+    corner = Point(aside, plus.height / 2)
+    wire = Wire((Point(aside, block.height - both.height), corner, Point(axis - plus.width / 2, corner.y)))
+    block = replace(block, items=(*block.items, wire))
     if node.activation is None:
         return block
     return _stack((block, draw_box((ACTIVATION[node.activation],), "norm")))

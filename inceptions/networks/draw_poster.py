@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import log
 from typing import NamedTuple
 
 from inceptions.networks.draw_layout import Block, Pen, draw_module
@@ -19,8 +18,10 @@ from inceptions.networks.trace import Cost, Shape, Trace, trace_node
 
 SPACE, PAD, ARROW = 16.0, 14.0, 14.0
 """Pixels: between panels, inside a panel, least length of an arrow of the schema."""
-ASPECT = 1.45
-"""Width over height that the schema and its panels try for, so that a page with title and legend is like A3 on its side."""
+TITLE = 40.0
+"""Pixels that the two lines over a module take."""
+SHEET = 2**0.5
+"""Width over height of the paper that a poster is meant for, A3 on its side."""
 
 
 class Picture(NamedTuple):
@@ -29,6 +30,10 @@ class Picture(NamedTuple):
     width: float
     height: float
     items: tuple[Item, ...]
+
+
+ASIDE = Picture(90, 210, ())
+"""About what margins, title, legend and the space between schema and panels add to a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +76,8 @@ class Panel:
         return self.block.height + 2 * PAD + TITLE
 
 
-TITLE = 40.0
-"""Pixels that the two lines over a module take."""
-
-
 def draw_poster(network: Network, table: Trace, pen: Pen) -> Picture:
-    """Return the schema of `network` with the panels at its right, in about the proportions of a sheet of paper."""
+    """Return the schema of `network` with the panels at its right, arranged for a sheet of paper on its side."""
     steps, panels = _steps(network, table, pen), _panels(network, table, pen)
     if not panels:
         return _draw_schema(steps, 0)
@@ -104,12 +105,14 @@ def stage_uses(network: Network, table: Trace) -> list[Use]:
 def _steps(network: Network, table: Trace, pen: Pen) -> list[Step]:
     uses = stage_uses(network, table)
     steps = [Step("end", ("image",), shape_text(uses[0].reads))]
-    weights = {after: [f"weight {head.weight:g}" for head in network.aux if head.after == after] for after in (h.after for h in network.aux)}
+    weights = {
+        after: [f"weight {head.weight:g}" for head in network.aux if head.after == after] for after in (h.after for h in network.aux)
+    }
     for run in _runs(uses, set(weights)):
         names, last = [use.name for use in run], run[-1]
-        heading = names_text(names) + (f"  x{len(run)}" if len(run) > 1 else "")
         aux = ("auxiliary head", *weights[last.name]) if last.name in weights else ()
-        lines = (heading, node_title(last.node, pen.habit))
+        times = f", x{len(run)}" if len(run) > 1 else ""
+        lines = (names_text(names), node_title(last.node, pen.habit) + times)
         steps.append(Step(kind_of(last.node), lines, shape_text(last.cost.output), hint=", ".join(names), aux=aux))
     return [*steps, *_head_steps(network, uses[-1].cost.output, pen)]
 
@@ -174,9 +177,7 @@ def _panels(network: Network, table: Trace, pen: Pen) -> list[Panel]:
     uses = stage_uses(network, table)
     modules = [use for use in uses if _is_module(use.node)]
     outputs = {use.name: use.cost.output for use in uses}
-    heads = [
-        Use(head.after, row.node, outputs[head.after], row.cost) for head, row in zip(network.aux, table.aux, strict=True)
-    ]
+    heads = [Use(head.after, row.node, outputs[head.after], row.cost) for head, row in zip(network.aux, table.aux, strict=True)]
     panels = [_panel(names_text([use.name for use in group]), "input", group, pen) for group in _alike(modules)]
     for group in _alike(heads):
         names = names_text([use.name for use in group])
@@ -211,26 +212,33 @@ Rows = list[list[Panel]]
 
 
 def _best_rows(panels: Sequence[Panel], schema: Picture) -> Rows:
-    """Return the panels in rows, in order, so that the whole has good proportions and little empty space."""
-    sums = {sum(p.width + SPACE for p in panels[i:j]) - SPACE for i in range(len(panels)) for j in range(i + 1, len(panels) + 1)}
-    widest = max(panel.width for panel in panels)
-    candidates = [_fill_rows(panels, width) for width in sums if width >= widest]
-    return min(candidates, key=lambda rows: _badness(rows, schema))
+    """Return the panels in rows, in order, so that the whole can be printed as large as may be."""
+    splits = _even_splits(panels)
+    return min(splits, key=lambda rows: _badness(rows, schema))
 
 
-def _fill_rows(panels: Sequence[Panel], width: float) -> Rows:
-    rows: Rows = [[]]
-    for panel in panels:
-        if rows[-1] and _row_width([*rows[-1], panel]) > width:
-            rows.append([])
-        rows[-1].append(panel)
-    return rows
+def _even_splits(panels: Sequence[Panel]) -> list[Rows]:
+    """Return the panels in one row, in two, and so on, each time with rows as even as may be."""
+    total = len(panels)
+    # After each round: the least sum of squared widths with which the first `end` panels fill so many rows, and those rows.
+    best: dict[int, tuple[float, Rows]] = {0: (0, [])}
+    splits: list[Rows] = []
+    for _ in range(total):
+        longer: dict[int, tuple[float, Rows]] = {}
+        for end in range(1, total + 1):
+            ways = [(cost + _row_width(panels[start:end]) ** 2, start) for start, (cost, _) in best.items() if start < end]
+            if ways:
+                cost, start = min(ways)
+                longer[end] = (cost, [*best[start][1], list(panels[start:end])])
+        best = longer
+        splits.append(best[total][1])
+    return splits
 
 
-def _badness(rows: Rows, schema: Picture) -> float:
+def _badness(rows: Rows, schema: Picture) -> tuple[float, float]:
+    """Return how small the whole must be printed to go on a sheet, and then how uneven its rows are."""
     width, height = max(map(_row_width, rows)), max(_rows_height(rows), schema.height)
-    used = sum(panel.width * panel.height for row in rows for panel in row)
-    return abs(log((schema.width + width) / height / ASPECT)) + 1 - used / (width * height)
+    return max(schema.width + width + ASIDE.width, SHEET * (height + ASIDE.height)), sum(width - _row_width(row) for row in rows)
 
 
 def _row_width(row: Sequence[Panel]) -> float:
@@ -256,7 +264,7 @@ def _draw_rows(rows: Rows, width: float, height: float) -> list[Item]:
 
 
 def _draw_panel(panel: Panel, width: float, height: float) -> list[Item]:
-    x, y = (width - panel.block.width) / 2, TITLE + (height - TITLE - panel.block.height) / 2
+    x, y = (width - panel.block.width) / 2, height - PAD - panel.block.height
     return [
         Frame(0, 0, width, height),
         Label(PAD, PAD + 10, panel.title, size=13, bold=True),

@@ -40,9 +40,16 @@ class Habit(NamedTuple):
     @property
     def sentence(self) -> str:
         """The habit in words, for the legend."""
-        parts = ["a bias"] * self.bias + ["batch normalisation"] * self.norm
-        after = f" has {' and '.join(parts)}, then" if parts else " is followed by"
-        return f"Unless marked, a convolution{after} ReLU; linear: no ReLU. V: VALID padding, else SAME."
+        match self.norm, self.bias:
+            case True, True:
+                has = "a bias, batch normalisation and ReLU"
+            case True, False:
+                has = "batch normalisation and ReLU"
+            case False, True:
+                has = "a bias and ReLU"
+            case _:
+                has = "ReLU, but neither bias nor batch normalisation"
+        return f"Unless marked, a convolution has {has}; linear: no ReLU. V: VALID padding, else SAME."
 
 
 def habit_of(network: Network) -> Habit:
@@ -96,11 +103,11 @@ def layers_of(node: Node) -> Iterator[Layer]:
 
 
 def kind_of(node: Node) -> Kind:
-    """Return what a box for `node` stands for; a chain is what most of it is, normalisation aside."""
+    """Return what a box for `node` stands for; a chain is a split in it, or what most of it is."""
     match node:
         case tuple():
-            kinds = [kind_of(part) for part in node]
-            return max(kinds, key=lambda kind: (kind != "norm", kinds.count(kind)), default="end")
+            kinds: list[Kind] = [kind_of(part) for part in node]
+            return max(kinds, key=lambda kind: (kind in ("concat", "sum"), kind != "norm", kinds.count(kind))) if kinds else "end"
         case Conv():
             return "conv"
         case SeparableConv():
@@ -156,14 +163,14 @@ def _kernel(layer: Conv | SeparableConv | MaxPool | AvgPool) -> str:
 def layer_details(layer: Layer, habit: Habit) -> tuple[str, ...]:
     """Return what else a figure prints of a layer where it isn't the rule: stride, V, dilation, normalisation, `linear`."""
     details: list[str] = []
-    if isinstance(layer, Conv | SeparableConv | MaxPool | AvgPool):
-        details += [f"stride {layer.stride}"] * (layer.stride > 1) + ["V"] * (layer.padding == "valid")
-    if isinstance(layer, Conv | SeparableConv | MaxPool):
-        details += [f"dilation {layer.dilation}"] * (layer.dilation > 1)
     if isinstance(layer, SeparableConv):
         between = ["BN"] * layer.depthwise_norm + ([ACTIVATION[layer.depthwise_activation]] if layer.depthwise_activation else [])
         details += [f"multiplier {layer.multiplier}"] * (layer.multiplier > 1)
         details += [f"{' + '.join(between)} after depthwise"] * bool(between)
+    if isinstance(layer, Conv | SeparableConv | MaxPool | AvgPool):
+        details += [f"stride {layer.stride}"] * (layer.stride > 1) + ["V"] * (layer.padding == "valid")
+    if isinstance(layer, Conv | SeparableConv | MaxPool):
+        details += [f"dilation {layer.dilation}"] * (layer.dilation > 1)
     if isinstance(layer, Conv | SeparableConv):
         details += _unusual_norm(layer, habit) + ["linear"] * (layer.activation is None)
         details += [ACTIVATION[layer.activation]] if layer.activation not in (None, "relu") else []
@@ -182,14 +189,14 @@ def _unusual_norm(layer: Conv | SeparableConv, habit: Habit) -> list[str]:
 
 
 def node_title(node: Node, habit: Habit) -> str:
-    """Return a line on what a stage is: `3x3 conv (32), stride 2, V`, `module of 4 branches`, `10 residual blocks`."""
+    """Return a line on what a stage is: `3x3 conv (32), stride 2, V`, `module of 4 branches`, `residual block, x10`."""
     parts = flat(node)
     if not parts:
         return "identity"
     pieces = repeats(node)
     splits = [part for part in parts if isinstance(part, Parallel | Residual)]
     if len(pieces) == 1 and pieces[0][1] > 1:
-        return f"{pieces[0][1]} {_split_title(splits[0], plural=True)}"
+        return f"{_split_title(splits[0])}, x{pieces[0][1]}"
     if len(splits) == 1:
         return _split_title(splits[0]) + (f", stride {stride}" if (stride := stride_of(node)) > 1 else "")
     first = parts[0]
@@ -201,12 +208,11 @@ def node_title(node: Node, habit: Habit) -> str:
     return f"{len(weighted)} {names[kinds.pop()]}" if len(kinds) == 1 else f"{len(parts)} layers"
 
 
-def _split_title(split: Parallel | Residual, *, plural: bool = False) -> str:
-    ending = "s" * plural
+def _split_title(split: Parallel | Residual) -> str:
     if isinstance(split, Parallel):
-        return f"module{ending} of {len(split.branches)} branches"
+        return f"module of {len(split.branches)} branches"
     inner = [part for part in flat(split.body) if isinstance(part, Parallel)]
-    return f"residual block{ending}" + (f" of {len(inner[0].branches)} branches" if inner else "")
+    return "residual block" + (f" of {len(inner[0].branches)} branches" if inner else "")
 
 
 def shape_text(shape: Shape) -> str:
@@ -216,7 +222,7 @@ def shape_text(shape: Shape) -> str:
 
 def names_text(names: Sequence[str]) -> str:
     """Return names of stages in a row: all, or from first to last where there are many."""
-    return ", ".join(names) if len(names) <= 4 else f"{names[0]} – {names[-1]}"
+    return ", ".join(names) if len(names) <= 4 else f"{names[0]} to {names[-1]}"
 
 
 def amount(count: int) -> str:
@@ -229,6 +235,8 @@ def amount(count: int) -> str:
 
 def cost_text(costs: Sequence[Cost]) -> str:
     """Return parameters and multiply-adds of one module, or their least and most in several uses of it."""
-    parameters, multiply_adds = ([amount(n) for n in sorted(counts)] for counts in ({c.parameters for c in costs}, {c.multiply_adds for c in costs}))
+    parameters, multiply_adds = (
+        [amount(n) for n in sorted(counts)] for counts in ({c.parameters for c in costs}, {c.multiply_adds for c in costs})
+    )
     spread = (f"{a[0]}" if a[0] == a[-1] else f"{a[0]} to {a[-1]}" for a in (parameters, multiply_adds))
     return "{} parameters, {} multiply-adds".format(*spread)

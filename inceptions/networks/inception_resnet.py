@@ -106,7 +106,7 @@ INCEPTION_RESNET_V1_FACENET = replace(
         replace(stage, grid=grid)
         for stage, grid in zip(
             (*INCEPTION_RESNET_V1.stages, Stage("block8_last", block8(1792, triple=(192, 192, 192), last=True), 3, 1792)),
-            #1a  2a  2b  3a  3b  4a  4b  35  6a 17 7a 8  last
+            # 1a  2a  2b  3a  3b  4a  4b  35  6a 17 7a 8  last
             (79, 77, 77, 38, 38, 36, 17, 17, 8, 8, 3, 3, 3),
             strict=True,
         )

@@ -1,4 +1,4 @@
-"""The few modules that torch has not: a split, a sum, TensorFlow's padding, a length of one. All plain, all without settings at run time."""
+"""The few modules that torch has not: a named chain, a split, a sum, TensorFlow's padding, a length of one."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Concat(nn.ModuleDict):
     """Branches on one input, concatenated along channels: (N, C, H, W) to (N, C1 + C2 + ..., H', W')."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Concatenate what the branches make of x."""
         return torch.cat([branch(x) for branch in self.values()], dim=1)
 
 
@@ -36,9 +37,11 @@ class Sum(nn.Module):
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
+        """Add what the body makes of x to the shortcut."""
         return self.act(torch.add(self.shortcut(x), self.body(x), alpha=self.scale))
 
     def extra_repr(self) -> str:
+        """Show the settings where torch prints the module."""
         return f"scale={self.scale}"
 
 
@@ -50,11 +53,13 @@ class SamePad(nn.Module):
         self.kernel, self.stride, self.dilation, self.value = kernel, stride, dilation, value
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pad x (N, C, H, W) so that every stride begins a window."""
         top, bottom = same_padding(x.shape[-2], self.kernel[0], self.stride, self.dilation)
         left, right = same_padding(x.shape[-1], self.kernel[1], self.stride, self.dilation)
         return functional.pad(x, (left, right, top, bottom), value=self.value)
 
     def extra_repr(self) -> str:
+        """Show the settings where torch prints the module."""
         return f"kernel={self.kernel}, stride={self.stride}, dilation={self.dilation}, value={self.value}"
 
 
@@ -62,4 +67,5 @@ class L2Normalize(nn.Module):
     """Divide each vector by its Euclidean length: (N, C) to (N, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Scale each row of x to length one."""
         return functional.normalize(x, dim=1)

@@ -15,7 +15,7 @@ from inceptions.networks import reshape
 from inceptions.networks.build import build, linear
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import Linear, Network, NetworkError
-from inceptions.networks.trace import Shape, check_image, check_table, reductions, trace_node
+from inceptions.networks.trace import Shape, check_image, check_table, reductions
 
 
 class Outputs(NamedTuple):

@@ -30,7 +30,7 @@ from inceptions.networks.spec import (
     Stage,
     pair,
 )
-from inceptions.networks.trace import Shape, check_image, stage_shapes, stride_of, trace_node
+from inceptions.networks.trace import Shape, check_image, stage_shapes, stride_of, trace, trace_node
 
 Change = Callable[[Node], Node]
 
@@ -118,6 +118,15 @@ def with_image_size(network: Network, image_size: int) -> Network:
 def without_aux(network: Network) -> Network:
     """Return `network` without auxiliary heads."""
     return replace(network, aux=())
+
+
+def without_misfit_aux(network: Network, *, image_size: int) -> Network:
+    """Return `network` without auxiliary heads if one of them doesn't fit on its grid at `image_size` pixels."""
+    try:
+        trace(network, image_size)
+    except NetworkError:
+        return without_aux(network)
+    return network
 
 
 def small_stem(network: Network, *, image_size: int, steps: int = 1) -> Network:

@@ -7,6 +7,7 @@ a tuple is a chain, and the other nodes transform. Input widths are inferred, ne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
@@ -25,7 +26,7 @@ def pair(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-def _check(node: object, *, positive: tuple[str, ...] = (), choices: dict[str, tuple[object, ...]] | None = None) -> None:
+def _check(node: object, *, positive: tuple[str, ...] = (), choices: Mapping[str, tuple[object, ...]] | None = None) -> None:
     for name in positive:
         value = getattr(node, name)
         numbers = value if isinstance(value, tuple) else (value,)
@@ -33,13 +34,11 @@ def _check(node: object, *, positive: tuple[str, ...] = (), choices: dict[str, t
             raise NetworkError(f"{type(node).__name__}: {name} is {value!r}; it must be a positive whole number")
     for name, allowed in (choices or {}).items():
         if getattr(node, name) not in allowed:
-            raise NetworkError(
-                f"{type(node).__name__}: {name} is {getattr(node, name)!r}; allowed are {', '.join(map(repr, allowed))}"
-            )
+            raise NetworkError(f"{type(node).__name__}: {name} is {getattr(node, name)!r}; allowed are {', '.join(map(repr, allowed))}")
 
 
-_PADDINGS = {"padding": get_args(Padding)}
-_ACTIVATIONS = {"activation": (*get_args(ActivationName), None)}
+_PADDINGS: dict[str, tuple[object, ...]] = {"padding": get_args(Padding)}
+_ACTIVATIONS: dict[str, tuple[object, ...]] = {"activation": (*get_args(ActivationName), None)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,17 +217,7 @@ class Residual:
 
 
 Layer: TypeAlias = (
-    Conv
-    | SeparableConv
-    | Linear
-    | MaxPool
-    | AvgPool
-    | AdaptiveAvgPool
-    | LocalResponseNorm
-    | BatchNorm
-    | Activation
-    | Dropout
-    | L2Normalize
+    Conv | SeparableConv | Linear | MaxPool | AvgPool | AdaptiveAvgPool | LocalResponseNorm | BatchNorm | Activation | Dropout | L2Normalize
 )
 Node: TypeAlias = "Layer | Parallel | Residual | tuple[Node, ...]"
 """A layer, a split, or a chain of nodes; the empty chain is the identity."""

@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias, assert_never
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 Kind = Literal["conv", "separable", "linear", "pool", "norm", "concat", "sum", "end"]
 """What a box stands for; "end" is where values come in or go out."""
 
 FILL: dict[Kind, str] = {
-    "conv": "#cfe3f5",
-    "separable": "#8fc7c1",
-    "linear": "#7fa8dc",
-    "pool": "#f7c893",
-    "norm": "#f1dbe8",
-    "concat": "#dcdcdc",
-    "sum": "#fff3a3",
+    "conv": "#bcdaf6",
+    "separable": "#74bcab",
+    "linear": "#7199d6",
+    "pool": "#f5c690",
+    "norm": "#dfa9d0",
+    "concat": "#d8d8d8",
+    "sum": "#fef19e",
     "end": "#ffffff",
 }
-"""Fills that stay apart for colour-blind readers and, as greys, for most pairs in black and white."""
+"""Fills that differ, also with red, green or blue blindness, by a CIELAB distance of 10 or more."""
 
 STROKE: dict[Kind, str] = {
     "conv": "#2f6da8",
@@ -135,15 +135,16 @@ def box_height(lines: int) -> float:
     return LINE_HEIGHT * lines + 8
 
 
-def wrap(words: Iterable[str], width: float, size: float = FONT_SIZE, *, joint: str = " ") -> tuple[str, ...]:
+def wrap(words: Iterable[str], width: float, size: float = FONT_SIZE, *, joint: str = " ", bold: bool = False) -> tuple[str, ...]:
     """Return `words` joined into lines of at most `width` pixels; a word that is wider has a line of its own."""
     lines: list[str] = []
     for word in words:
         longer = f"{lines[-1]}{joint}{word}" if lines else ""
-        if longer and text_width(longer, size) <= width:
+        if longer and text_width(longer, size, bold=bold) <= width:
             lines[-1] = longer
         else:
-            lines[-1:] = [*(line + joint.rstrip() for line in lines[-1:]), word]
+            # A comma stays at the end of its line, a dot between two things goes.
+            lines[-1:] = [*(line + joint.rstrip(" ·") for line in lines[-1:]), word]
     return tuple(lines)
 
 
@@ -153,8 +154,8 @@ def render(items: Iterable[Item], *, width: float, height: float, title: str, de
     return "\n".join(
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{FONTS}" font-size="{_number(FONT_SIZE)}">',
-            f"<title>{escape(title)}</title>",
-            f"<desc>{escape(description)}</desc>",
+            f"<title>{_escaped(title)}</title>",
+            f"<desc>{_escaped(description)}</desc>",
             '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="7" markerHeight="7" orient="auto" '
             f'markerUnits="userSpaceOnUse"><path d="M0 0.8 L8 4 L0 7.2 z" fill="{GREY}"/></marker></defs>',
             f'<rect width="{_number(width)}" height="{_number(height)}" fill="#ffffff"/>',
@@ -166,6 +167,11 @@ def render(items: Iterable[Item], *, width: float, height: float, title: str, de
 
 def _number(value: float) -> str:
     return f"{round(value, 1):g}" if abs(value) < 1e5 else str(round(value))
+
+
+def _escaped(text: str) -> str:
+    """Return `text` for XML, which allows no control characters, not even escaped."""
+    return escape("".join(letter if letter.isprintable() else " " for letter in text))
 
 
 def _render_item(item: Item) -> str:
@@ -197,7 +203,7 @@ def _render_box(box: Box) -> str:
         Label(middle, first + index * LINE_HEIGHT, line, anchor="middle", bold=box.heading and index == 0)
         for index, line in enumerate(box.lines)
     )
-    hint = f"<title>{escape(box.hint)}</title>" if box.hint else ""
+    hint = f"<title>{_escaped(box.hint)}</title>" if box.hint else ""
     return f'<g class="{box.kind}">{hint}<rect {_place(box)} {paint}/>{"".join(map(_text, labels))}</g>'
 
 
@@ -205,4 +211,4 @@ def _text(label: Label) -> str:
     extra = f' font-size="{_number(label.size)}"' if label.size != FONT_SIZE else ""
     extra += ' font-weight="bold"' if label.bold else ""
     extra += f' text-anchor="{label.anchor}"' if label.anchor != "start" else ""
-    return f'<text x="{_number(label.x)}" y="{_number(label.y)}"{extra} fill={quoteattr(label.colour)}>{escape(label.text)}</text>'
+    return f'<text x="{_number(label.x)}" y="{_number(label.y)}"{extra} fill="{label.colour}">{_escaped(label.text)}</text>'

@@ -34,7 +34,7 @@ def last_module(widths: Widths) -> Node:
 
 def _entry(rows: tuple[tuple[int, int, int], ...]) -> tuple[Stage, ...]:
     return tuple(
-        Stage(f"entry{n}", module((channels,) * 3, stride=stride), grid, channels)
+        Stage(f"entry{n}", module((channels, channels, channels), stride=stride), grid, channels)
         for n, (channels, stride, grid) in enumerate(rows, start=1)
     )
 

@@ -18,8 +18,9 @@ def pick_device(name: str | None = None) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        found = torch.accelerator.current_accelerator(check_available=True)
-        raise UserError(f"device {name!r} can't be used ({_first_line(error)}); this machine has cpu{f' and {found}' if found else ''}") from None
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        there = f"cpu and {accelerator}" if accelerator else "cpu"
+        raise UserError(f"device {name!r} can't be used ({_first_line(error)}); this machine has {there}") from None
     return device
 
 

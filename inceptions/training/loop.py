@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,13 +18,13 @@ from torch.utils.data import DataLoader
 
 from inceptions.data.dataset import Batch, ImageDataset, Unreadable, image_loader
 from inceptions.data.folders import Splits
-from inceptions.data.preprocess import Preprocess
+from inceptions.data.preprocess import Preprocess, for_training
 from inceptions.errors import UserError
 from inceptions.evaluation.score import Score, score
 from inceptions.networks import reshape
 from inceptions.networks.draw import draw
 from inceptions.networks.models import Classifier, ClassifierWithAux
-from inceptions.networks.spec import Network, NetworkError
+from inceptions.networks.spec import Network
 from inceptions.networks.trace import trace
 from inceptions.training.device import pick_device, pick_precision
 from inceptions.training.loss import classification_loss
@@ -60,20 +60,13 @@ def prepare(
     """
     network = reshape.with_classes(network, len(splits.classes))
     if image_size is not None and image_size != network.image_size:
-        network = without_misfit_heads(reshape.with_image_size(network, image_size))
+        network = reshape.with_image_size(network, image_size)
+    fitting = reshape.without_misfit_aux(network, image_size=network.image_size)
+    if fitting != network:
+        log.warning("training without auxiliary heads: they don't fit images of %d pixels", network.image_size)
     found = pick_device(device)
     autocast = pick_precision(recipe.precision, found)
-    return Setup(network, Preprocess.for_training(network.image_size), splits, recipe, found, autocast, source)
-
-
-def without_misfit_heads(network: Network) -> Network:
-    """Return `network` without auxiliary heads if one of them does not fit its grid."""
-    try:
-        trace(network)
-    except NetworkError as error:
-        log.warning("training without auxiliary heads: %s", error)
-        return reshape.without_aux(network)
-    return network
+    return Setup(fitting, for_training(network.image_size), splits, recipe, found, autocast, source)
 
 
 def fit(setup: Setup, folder: Path, *, reporter: Reporter | None = None, workers: int | None = None) -> Result:
@@ -95,11 +88,9 @@ class Run:
         torch.manual_seed(setup.recipe.seed)
         self.setup, self.folder, self.reporter, self.workers = setup, folder, reporter, workers
         made = ClassifierWithAux(setup.network) if setup.network.aux else Classifier(setup.network)
-        self.module = made.to(setup.device, memory_format=torch.channels_last)
+        self.module = made.to(setup.device).to(memory_format=torch.channels_last)
         recipe, splits = setup.recipe, setup.splits
-        self.train_set = ImageDataset(
-            splits.train, setup.preprocess, augment=recipe.augment, seed=recipe.seed, on_error=recipe.on_error
-        )
+        self.train_set = ImageDataset(splits.train, setup.preprocess, augment=recipe.augment, seed=recipe.seed, on_error=recipe.on_error)
         self.steps = max(1, len(self.train_set) // recipe.batch_size)
         self.optimizer = _optimizer(self.module, recipe, setup.network)
         self.schedule = OneCycleLR(
@@ -182,9 +173,7 @@ class Run:
 
     def _score(self, module: nn.Module, samples: tuple, *, autocast: torch.dtype | None) -> Score:
         dataset = ImageDataset(samples, self.setup.preprocess, on_error=self.setup.recipe.on_error)
-        loader: DataLoader[Batch] = image_loader(
-            dataset, batch_size=2 * self.setup.recipe.batch_size, shuffle=False, workers=self.workers
-        )
+        loader: DataLoader[Batch] = image_loader(dataset, batch_size=2 * self.setup.recipe.batch_size, shuffle=False, workers=self.workers)
         result = score(module, loader, device=self.setup.device, autocast=autocast)
         self._note(result.unreadable)
         return result
@@ -193,11 +182,12 @@ class Run:
         for item in unreadable:
             if item.path not in self.unreadable:
                 self.unreadable.add(item.path)
-                log.warning("left out: %s", item.reason)
+                log.warning("left out: %s: %s", item.path, item.reason)
 
     def _save(self, row: EpochRow, *, best: bool) -> None:
         self.folder.add_row(row)
-        metrics = {name: value for name, value in asdict(row).items() if name != "seconds" and not math.isnan(value)}
+        kept = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+        metrics = {name: getattr(row, name) for name in kept if not math.isnan(getattr(row, name))}
         save_model(
             self.module,
             self.folder.last,
@@ -212,7 +202,7 @@ class Run:
     def _test(self, best_epoch: int) -> tuple[str, Score]:
         """Score the best model as `inceptions predict` runs it, in float32: on the test images, or for want of them on validation."""
         on = next((name for name in ("test", "val") if getattr(self.setup.splits, name)), "train")
-        module = load_model(self.folder.best).module.to(self.setup.device, memory_format=torch.channels_last)
+        module = load_model(self.folder.best).module.to(self.setup.device).to(memory_format=torch.channels_last)
         result = self._score(module, getattr(self.setup.splits, on), autocast=None)
         update_metrics(self.folder.best, {f"{on}_accuracy": result.accuracy, f"{on}_loss": result.loss, "epoch": best_epoch})
         return NAMES[on], result

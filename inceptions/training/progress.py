@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from inceptions.evaluation.score import Score
+if TYPE_CHECKING:
+    from inceptions.evaluation.score import Score  # which imports torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +67,3 @@ class Reporter:
 
     def finished_epoch(self, row: EpochRow, *, best: bool) -> None:
         """An epoch is trained, validated and saved."""
-

@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 
 from inceptions.data.preprocess import Preprocess
 from inceptions.errors import ModelFolderError
-from inceptions.networks.models import Classifier, ClassifierWithAux
 from inceptions.files import write_whole
+from inceptions.networks.models import Classifier, ClassifierWithAux
 from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, ModelCard, read_card
 
 Result = TypeVar("Result")
@@ -54,6 +54,7 @@ def save_model(
     def write(target: Path) -> ModelCard:
         weights = target / WEIGHTS_NAME
         safetensors.torch.save_file(tensors, weights)
+        weights.chmod(0o644)  # safetensors lets nobody else read
         written = replace(card, sha256=_sha256(weights))
         (target / CARD_NAME).write_text(written.to_json(), encoding="utf-8")
         return written
@@ -108,7 +109,7 @@ def load_model(folder: str | Path, *, aux: bool = False) -> LoadedModel:
 def _read_tensors(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
-            found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
             for key, shape in expected.items():
                 if found.get(key) != shape:
                     has = f"has shape {found[key]}" if key in found else "is missing"

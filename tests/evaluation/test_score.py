@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from inceptions.evaluation.score import Score, wilson
+
+
+def make(labels, predicted):
+    labels, predicted = np.array(labels), np.array(predicted)
+    return Score(np.arange(len(labels)), labels, predicted, np.ones(len(labels)), 0.0, ())
+
+
+def test_accuracy_and_confusion_count_rows_as_truth():
+    score = make([0, 0, 1, 2], [0, 1, 1, 0])
+    assert score.accuracy == 0.5
+    assert score.confusion(3).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_nothing_scored_is_not_a_number():
+    assert np.isnan(make([], []).accuracy)
+    assert make([], []).interval == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"),
+    # Newcombe (1998), Statistics in Medicine 17, Table I, method 3
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (29, 29, 0.8830, 1.0)],
+)
+def test_interval_is_wilsons(right, count, low, high):
+    assert wilson(right, count) == pytest.approx((low, high), abs=1e-4)

@@ -1,0 +1,32 @@
+"""What several network tests compare with: batches of noise, models that share weights without drawing their own, a relative error."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    """Return numbers uniform in [-1, 1), as the networks' own preprocessing gives."""
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def twin(make: Callable[[], M], like: nn.Module) -> M:
+    """Return what `make` makes, in inference mode, with the weights of `like` under the same keys.
+
+    Every tensor of the new module must be there in `like`, with the same shape.
+    """
+    with torch.device("meta"):
+        module = make()
+    weights = like.state_dict()
+    module.load_state_dict({key: weights[key] for key in module.state_dict()}, assign=True)
+    return module.eval()
+
+
+def relative_error(ours: Tensor, theirs: Tensor) -> float:
+    """Return the largest difference in terms of the largest value; not a number where all values are zero."""
+    assert ours.shape == theirs.shape
+    return ((ours - theirs).abs().max() / theirs.abs().max()).item()

@@ -1,0 +1,179 @@
+import csv
+import math
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+
+from inceptions.data.folders import load_splits
+from inceptions.errors import ImageError, UserError
+from inceptions.networks import reshape
+from inceptions.networks.registry import get_network
+from inceptions.training.loop import fit, prepare
+from inceptions.training.progress import Reporter
+from inceptions.training.recipes import QUICK, peak_lr
+from inceptions.weights.card import read_card
+from inceptions.weights.folder import load_model
+
+TINY = reshape.scale_width(get_network("inception_small"), 0.25)
+RECIPE = replace(QUICK, epochs=4, batch_size=8, precision="float32")
+
+
+def run(pictures, folder, *, network=TINY, recipe=RECIPE, reporter=None, image_size=16):
+    splits = load_splits(pictures, seed=0)
+    setup = prepare(network, splits, recipe, source="pictures", image_size=image_size, device="cpu")
+    return fit(setup, folder, reporter=reporter, workers=0)
+
+
+def test_run_learns_and_writes_the_whole_folder(pictures, tmp_path):
+    result = run(pictures, tmp_path / "run")
+    assert result.on == "test"
+    assert result.score.accuracy > 0.9
+    assert result.rows[-1].train_loss < result.rows[0].train_loss
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"recipe.yaml", "metrics.csv", "curves.png", "confusion_matrix.png", "report.html", "best", "last"}
+
+
+def test_metrics_have_a_row_for_each_epoch(pictures, tmp_path):
+    result = run(pictures, tmp_path / "run")
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+    assert [float(row["val_accuracy"]) for row in rows] == pytest.approx([row.val_accuracy for row in result.rows], rel=1e-5)
+
+
+def test_recipe_says_everything_that_was_asked_for(pictures, tmp_path):
+    run(pictures, tmp_path / "run", recipe=replace(RECIPE, seed=3, epochs=1))
+    written = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
+    assert written["recipe"]["seed"] == 3
+    assert written["classes"] == ["amber", "blue", "green"]
+    assert written["images"] == {"train": 60, "val": 6, "test": 12}
+    assert written["versions"]["torch"] == str(torch.__version__)
+    assert written["arithmetic"] == "float32"
+
+
+def test_best_and_last_are_model_folders_with_what_they_scored(pictures, tmp_path):
+    result = run(pictures, tmp_path / "run")
+    best, last = read_card(tmp_path / "run" / "best"), read_card(tmp_path / "run" / "last")
+    assert best.classes == ("amber", "blue", "green")
+    assert best.metrics["test_accuracy"] == result.score.accuracy
+    assert best.metrics["epoch"] == result.best_epoch
+    assert last.metrics["epoch"] == 4
+    assert best.preprocess.image_size == best.network.image_size == 16
+    assert load_model(tmp_path / "run" / "last").module.num_classes == 3
+
+
+def test_same_seed_gives_the_same_weights(pictures, tmp_path):
+    for name in ("a", "b"):
+        run(pictures, tmp_path / name, recipe=replace(RECIPE, epochs=1))
+    a, b = (load_model(tmp_path / name / "last").module.state_dict() for name in ("a", "b"))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_another_seed_gives_other_weights(pictures, tmp_path):
+    for seed in (0, 1):
+        run(pictures, tmp_path / str(seed), recipe=replace(RECIPE, epochs=1, seed=seed))
+    a, b = (load_model(tmp_path / name / "last").module.state_dict() for name in ("0", "1"))
+    assert not torch.equal(a["classifier.weight"], b["classifier.weight"])
+
+
+def test_auxiliary_heads_train_with_their_weights(pictures, tmp_path):
+    network = reshape.scale_width(get_network("googlenet_bn"), 0.125)
+    run(pictures, tmp_path / "run", network=network, recipe=replace(RECIPE, epochs=1), image_size=64)
+    assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["auxiliary_heads"] == {"4a": 0.3, "4d": 0.3}
+    assert load_model(tmp_path / "run" / "last", aux=True).card.network.aux == network.aux
+
+
+def test_auxiliary_heads_that_do_not_fit_are_left_out_with_a_warning(pictures, tmp_path, caplog):
+    network = reshape.scale_width(get_network("inception_v3"), 0.125)
+    run(pictures, tmp_path / "run", network=network, recipe=replace(RECIPE, epochs=1), image_size=80)
+    assert "training without auxiliary heads" in caplog.text
+    assert read_card(tmp_path / "run" / "last").network.aux == ()
+
+
+def test_existing_folder_is_refused_and_untouched(pictures, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="exists already; give another --output"):
+        run(pictures, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine.txt"]
+
+
+def break_one(pictures):
+    path = sorted((pictures / "train" / "blue").iterdir())[3]
+    path.write_bytes(path.read_bytes()[:100])
+    return path
+
+
+def test_unreadable_image_stops_the_run_and_leaves_nothing(pictures, tmp_path):
+    path = break_one(pictures)
+    with pytest.raises(ImageError, match=re.escape(str(path))):
+        run(pictures, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_unreadable_image_is_named_once_and_counted_when_skipped(pictures, tmp_path, caplog):
+    path = break_one(pictures)
+    result = run(pictures, tmp_path / "run", recipe=replace(RECIPE, on_error="skip", epochs=2))
+    assert result.unreadable == 1
+    assert caplog.text.count(path.name) == 1
+    assert result.score.accuracy > 0.3
+
+
+def test_loss_that_is_no_number_stops_the_run(pictures, tmp_path):
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) at epoch \d+, step \d+ .* lower --lr"):
+        run(pictures, tmp_path / "run", recipe=replace(RECIPE, lr=1e20, clip_norm=1e20))
+
+
+def test_reporter_hears_every_step_and_epoch(pictures, tmp_path):
+    class Heard(Reporter):
+        def __init__(self):
+            self.calls = []
+
+        def started(self, start):
+            self.calls.append(("started", start.images))
+
+        def stepped(self, epoch, step, loss, images_per_second):
+            assert math.isfinite(loss)
+            assert images_per_second > 0
+            self.calls.append(("stepped", epoch, step))
+
+        def finished_epoch(self, row, *, best):
+            self.calls.append(("finished", row.epoch))
+
+    heard = Heard()
+    run(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=2, batch_size=30), reporter=heard)
+    steps = [("stepped", 1, 1), ("stepped", 1, 2), ("finished", 1), ("stepped", 2, 1), ("stepped", 2, 2), ("finished", 2)]
+    assert heard.calls == [("started", {"train": 60, "val": 6, "test": 12}), *steps]
+
+
+def test_without_test_images_the_model_is_scored_on_validation(pictures, tmp_path):
+    (pictures / "test").rename(pictures / "val")
+    result = run(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=1))
+    assert result.on == "validation"
+    assert "val_accuracy" in read_card(tmp_path / "run" / "best").metrics
+
+
+def test_report_opens_without_the_network_and_shows_what_was_measured(pictures, tmp_path):
+    result = run(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=1))
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert f"{100 * result.score.accuracy:.2f} %" in page
+    assert "<script" not in page
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+
+
+def test_learning_rate_follows_batch_and_normalisation():
+    assert peak_lr(QUICK, TINY) == 0.05
+    assert peak_lr(replace(QUICK, batch_size=128), TINY) == 0.1
+    assert peak_lr(QUICK, get_network("googlenet")) == 0.01
+    assert peak_lr(replace(QUICK, lr=0.3), TINY) == 0.3
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("epochs", 0), ("batch_size", 1), ("lr", -1.0), ("lr", math.inf), ("seed", -1), ("epochs", 2.5)]
+)
+def test_recipe_refuses_what_cannot_be(field, value):
+    with pytest.raises(UserError, match=f"{field} is "):
+        replace(QUICK, **{field: value})
