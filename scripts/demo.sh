@@ -9,10 +9,18 @@ run() {
     "$@"
 }
 
-rm -rf runs/demo # of an earlier demo: train refuses a folder that exists
+rm -rf runs/demo                        # of an earlier demo: train refuses a folder that exists
+export INCEPTIONS_CACHE="$PWD/runs/data" # where the built-in digits are unpacked, as image files one can look at
 
-run inceptions train digits --model inception_small --output runs/demo
+run inceptions train digits --model inception_small --epochs 10 --output runs/demo
 run inceptions draw inception_small --stage 3a --output runs/demo/module.svg
-run inceptions predict runs/demo/test_images --model runs/demo/best --output runs/demo/predictions.csv
+run inceptions predict runs/data/digits/test --model runs/demo/best --output runs/demo/predictions.csv
 
-printf '\nIt is all in runs/demo: the trained model in best/, its picture module.svg, the answers in predictions.csv.\n'
+cat <<END
+
+Look at
+  runs/demo/report.html       how well it does, and every mistake
+  runs/demo/module.svg        the Inception module that did it
+  runs/demo/predictions.csv   what it says of each held-out image in runs/data/digits/test
+  runs/demo/best              the model; inceptions predict YOUR_IMAGES --model runs/demo/best
+END

@@ -41,10 +41,8 @@ def _conclude(result: Result) -> None:
     score = result.score
     low, high = score.interval
     left_out = f" ({result.unreadable} unreadable files left out)" if result.unreadable else ""
-    out.print(
-        f"\n[bold]{result.on} accuracy {100 * score.accuracy:.2f} %[/bold] on {score.count} images"
-        f" (95 % interval {100 * low:.1f} to {100 * high:.1f} %), model of epoch {result.best_epoch}{left_out}"
-    )
+    out.print(f"\n[bold]{result.on} accuracy {100 * score.accuracy:.2f} %[/bold] on {score.count} images{left_out}")
+    out.print(f"  95 % interval {100 * low:.1f} to {100 * high:.1f} %; the model of epoch {result.best_epoch}")
     for name, what in (("best", "the model"), ("report.html", "how it did, with its mistakes"), ("metrics.csv", "every epoch")):
         if (result.folder / name).exists():
             out.print(f"  {result.folder / name}  [dim]{what}[/dim]", soft_wrap=True)
