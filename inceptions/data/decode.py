@@ -40,7 +40,8 @@ def read_image(path: Path, *, channels: int = 3) -> Image.Image:
 
     Raises ImageError, one line that begins with the path, for a file that is missing, empty, no image, too large, cut off or damaged.
     """
-    with warnings.catch_warnings():  # Pillow's warnings are about metadata and size; what matters of them is checked here
+    # Pillow warns about metadata and size; what matters of that is checked here. Threads may lift each other's filter: it is Pillow's only.
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         image = _load(path)
         try:
