@@ -34,7 +34,10 @@ VAL_SHARE = TEST_SHARE = 0.1  # of the pictures of each class
 FEW_IMAGES = 10  # a class with fewer can't be split 80/10/10
 
 _PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
-_EMPTY = {"val": "there is nothing to choose the best epoch by", "test": "what val gives, by which epochs are chosen, flatters"}
+_EMPTY = {
+    "val": "no validation images, so the last epoch counts as the best",
+    "test": "no test images; the accuracy on validation, by which the best epoch is chosen, is a little too good",
+}
 _LAYOUT = "needed is one folder of pictures for each class, with or without train, val and test above them"
 
 
@@ -189,7 +192,7 @@ def _split(train: _Part, given: dict[str, _Part], notes: list[str], seed: int) -
     for part, found in given.items():
         parts[part] = _label(found, classes)
         notes += _note_missing(found, classes)
-    notes += [f"the {part} part is empty: {what}" for part, what in _EMPTY.items() if not parts[part]]
+    notes += [what for part, what in _EMPTY.items() if not parts[part]]
     return Splits(classes, tuple(parts["train"]), tuple(parts["val"]), tuple(parts["test"]), tuple(notes))
 
 

@@ -149,7 +149,7 @@ def _max_pool(node: MaxPool, network: Network) -> nn.Module:
     rule = padding_rule(node, network.numerics)
     reach = node.dilation * (node.kernel - 1)
     settings: dict[str, Any] = {"kernel_size": node.kernel, "stride": node.stride, "dilation": node.dilation}
-    if rule == "tensorflow" and (node.stride > 1 or reach % 2):
+    if rule == "tensorflow" and (node.stride > 1 or reach % 2 or node.dilation > 1):  # torch pads by half of an undilated kernel at most
         pad = SamePad(pair(node.kernel), stride=node.stride, dilation=node.dilation, value=float("-inf"))
         return Chain(pad=pad, pool=nn.MaxPool2d(**settings))
     padding = reach // 2 if rule in ("tensorflow", "symmetric") else 0

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from inceptions.networks import reshape
 from inceptions.networks.build import build, linear
 from inceptions.networks.registry import get_network
-from inceptions.networks.spec import Linear, Network, NetworkError
-from inceptions.networks.trace import Shape, check_image, check_table, reductions
+from inceptions.networks.spec import Linear, Network, NetworkError, pair
+from inceptions.networks.trace import Shape, check_image, check_table, reductions, stage_shapes, trace_node
 
 
 class Outputs(NamedTuple):
@@ -55,8 +55,12 @@ class Body(nn.Module):
             raise NetworkError(f"{name} reads batches of shape (N, {channels}, H, W); got {tuple(x.shape)}")
         if not x.is_floating_point():
             raise NetworkError(f"{name} reads floating-point pixels; got {x.dtype}; scale them as the model's preprocessing says")
-        check_image(self.network, x.shape[2], x.shape[3])
+        self.check_size(x.shape[2], x.shape[3])
         self._sizes_seen.add(tuple(x.shape[1:]))
+
+    def check_size(self, height: int, width: int) -> None:
+        """Check that images of `height` x `width` pixels go through; NetworkError says what does not fit."""
+        check_image(self.network, height, width)
 
 
 class Classifier(Body):
@@ -113,6 +117,7 @@ class ClassifierWithAux(Classifier):
     def __init__(self, network: Network) -> None:
         if not network.aux:
             raise NetworkError(f"{network.name} has no auxiliary heads; build it without aux")
+        _check_aux_classes(network, network.classes)
         super().__init__(network)
         self.aux = nn.ModuleDict()
         for side in network.aux:
@@ -125,6 +130,7 @@ class ClassifierWithAux(Classifier):
 
     def reset_classifier(self, num_classes: int) -> None:
         """Put new last layers, of the main and the auxiliary heads, for `num_classes` classes in place of the old."""
+        _check_aux_classes(self.network, num_classes)
         super().reset_classifier(num_classes)
         like = next(self.parameters())
         for side in self.aux.values():
@@ -133,6 +139,22 @@ class ClassifierWithAux(Classifier):
             assert isinstance(old, nn.Linear)
             new = linear(old.in_features, Linear(num_classes), self.network, bias_init=0.0)
             side.add_module("classifier", new.to(device=like.device, dtype=like.dtype))
+
+    def check_size(self, height: int, width: int) -> None:
+        """Check the stages, and that the auxiliary heads, whose linear layers fix the size of their grid, can read what these leave."""
+        super().check_size(height, width)
+        network = self.network
+        shapes = {row.name: row.cost.output for row in stage_shapes(network, (height, width))}
+        for side in network.aux:
+            stage, node = network.stage(side.after), (side.layers, Linear(network.classes))
+            where = f"{network.name}: auxiliary head on '{side.after}'"
+            made_for = trace_node(node, Shape(stage.channels, *pair(stage.grid)), network.numerics, where).parameters
+            if trace_node(node, shapes[side.after], network.numerics, where).parameters != made_for:
+                size = network.image_size
+                raise NetworkError(
+                    f"{where} is made for images of {size}x{size} pixels and can't read {height}x{width}; "
+                    "create the model with the image_size that you have, or without aux"
+                )
 
     def forward(self, x: Tensor) -> Outputs:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Map images (N, C, H, W) to the logits of the main head and of each auxiliary head, (N, classes) each."""
@@ -143,6 +165,11 @@ class ClassifierWithAux(Classifier):
             if name in self.aux:
                 aux.append(self.aux[name](x))
         return Outputs(self.forward_head(x), tuple(aux))
+
+
+def _check_aux_classes(network: Network, classes: int) -> None:
+    if not classes:
+        raise NetworkError(f"{network.name}: auxiliary heads need classes; classes is 0; give a number, or build it without aux")
 
 
 class FeatureExtractor(Body):

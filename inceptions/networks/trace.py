@@ -217,10 +217,9 @@ def _trace_residual(node: Residual, shape: Shape, numerics: Numerics, where: str
     return beside(body.output, body, shortcut)
 
 
-def stage_shapes(network: Network, image_size: int | None = None) -> Iterator[Row]:
-    """Yield the stages with what they leave and cost, for a square image of `image_size` pixels."""
-    size = network.image_size if image_size is None else image_size
-    shape = Shape(network.in_channels, size, size)
+def stage_shapes(network: Network, image_size: int | tuple[int, int] | None = None) -> Iterator[Row]:
+    """Yield the stages with what they leave and cost, for an image of `image_size` pixels (height and width, or one number for both)."""
+    shape = Shape(network.in_channels, *pair(network.image_size if image_size is None else image_size))
     for stage in network.stages:
         cost = trace_node(stage.node, shape, network.numerics, f"stage '{stage.name}'")
         yield Row(stage.name, stage.node, cost)
@@ -299,9 +298,7 @@ def check_image(network: Network, height: int, width: int) -> None:
     try:
         if min(height, width) < cell:
             raise NetworkError(f"one cell of the last grid stands for {cell}x{cell} pixels")
-        shape = Shape(network.in_channels, height, width)
-        for stage in network.stages:
-            shape = trace_node(stage.node, shape, network.numerics, f"stage '{stage.name}'").output
+        list(stage_shapes(network, (height, width)))
     except NetworkError as reason:
         least = smallest_image(network)
         raise NetworkError(

@@ -88,7 +88,7 @@ def test_train_and_val_are_taken_as_they_are_and_there_is_no_test(pets, tmp_path
     fill(tmp_path / name / "dog", 2)
     splits = load_splits(tmp_path)
     assert counts(splits) == {"train": {"cat": 40, "dog": 60}, "val": {"cat": 3, "dog": 2}, "test": {}}
-    assert splits.notes == ("the test part is empty: what val gives, by which epochs are chosen, flatters",)
+    assert splits.notes == ("no test images; the accuracy on validation, by which the best epoch is chosen, is a little too good",)
 
 
 def test_train_and_test_give_a_tenth_of_train_to_val(pets, tmp_path):
@@ -170,8 +170,8 @@ def test_parts_that_come_out_empty_are_told(tmp_path):
     for name in "ab":
         fill(tmp_path / name, 1)
     assert [note for note in load_splits(tmp_path).notes if "empty" in note] == [
-        "the val part is empty: there is nothing to choose the best epoch by",
-        "the test part is empty: what val gives, by which epochs are chosen, flatters",
+        "no validation images, so the last epoch counts as the best",
+        "no test images; the accuracy on validation, by which the best epoch is chosen, is a little too good",
     ]
 
 

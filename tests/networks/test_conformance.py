@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -78,7 +77,7 @@ def test_every_stage_leaves_the_grid_and_channels_that_its_row_declares(classifi
 @torch.no_grad()
 def test_images_that_are_not_square_leave_the_grids_that_the_trace_predicts(classifier: Classifier) -> None:
     network = classifier.network
-    height, width = small(network), small(network) + 13
+    height, width = small(network), small(network) + (32 if network.name == "bn_inception_caffe" else 13)
     features, shape = classifier.forward_features(noise(1, 3, height, width)), Shape(3, height, width)
     for stage in network.stages:
         shape = trace_node(stage.node, shape, network.numerics).output
@@ -228,12 +227,10 @@ def test_feature_levels_are_the_last_stages_before_each_halving(name: str) -> No
         levels = create_model(name, features_only=True).feature_info
     steps = {"inception_small": [1, 2, 4]}.get(name, [2, 4, 8, 16, 32])
     assert [level.reduction for level in levels] == steps
-    last = {step: stage for stage, step in reductions(network).items()}
-    norms = {"norm1", "norm2"}  # features of GoogLeNet's stem are normalised, and so are taken a row later than the convolution
-    kept = {step: stage for stage, step in reductions(network).items() if not stage.startswith("pool")}
-    assert {level.reduction: level.module for level in levels if level.module not in norms}.items() <= (last | kept).items()
-    for level, size in zip(levels, (network.stage(level.module).grid for level in levels), strict=True):
-        assert math.isclose(size, network.image_size / level.reduction, abs_tol=3)  # VALID layers lose up to 5 pixels of 299
+    last_of_step = {step: stage for stage, step in reductions(network).items()}
+    assert [level.module for level in levels] == [last_of_step[step] for step in steps]
+    for level in levels:  # VALID layers lose up to 4 columns
+        assert 0 <= network.image_size / level.reduction - network.stage(level.module).grid <= 4 or name.startswith("xception")
 
 
 # ---- keywords of create_model
@@ -271,13 +268,13 @@ def test_wrong_out_indices_name_the_levels(out_indices: Any) -> None:
 @every_network
 def test_keywords_set_classes_channels_and_dropout(name: str) -> None:
     network = get_network(name)
-    for channels in (1, 5):
-        with torch.device("meta"):
-            model = create_model(name, num_classes=7, in_chans=channels, drop_rate=0.25)
-            logits = model(torch.empty(2, channels, small(network), small(network)))
-            features = create_model(name, in_chans=channels, features_only=True)(torch.empty(2, channels, small(network), small(network)))
-        assert logits.shape == (2, 7) and model.num_classes == 7 and features[0].shape[0] == 2
-        assert [m.p for m in model.head.modules() if isinstance(m, nn.Dropout)] == [0.25]
+    with torch.device("meta"):
+        model = create_model(name, num_classes=7, in_chans=5, drop_rate=0.25)
+        logits = model(torch.empty(2, 5, small(network), small(network)))
+        levels = create_model(name, in_chans=1, features_only=True)(torch.empty(2, 1, small(network), small(network)))
+    assert logits.shape == (2, 7) and model.num_classes == 7
+    assert [features.shape[:2] for features in levels] == [(2, network.stage(stage).channels) for stage in network.features]
+    assert [m.p for m in model.head.modules() if isinstance(m, nn.Dropout)] == [0.25]
     first = next(model.parameters())  # a depthwise convolution makes 8 channels of each of the 5
     assert first.shape[:2] == ((40, 1) if name in ("bn_inception", "inception_v2_slim") else (first.shape[0], 5))
 
@@ -457,14 +454,26 @@ def test_batches_of_wrong_shape_or_type_are_refused_in_one_line(classifier: Clas
 
 @every_network_with_aux
 def test_auxiliary_heads_refuse_images_of_a_size_that_they_were_not_made_for(name: str) -> None:
+    network = get_network(name)
     with torch.device("meta"):
         model = create_model(name, aux=True)
-        size = 96
         if name == "googlenet_bn":  # pools adaptively
-            assert model(torch.empty(2, 3, size, size)).aux[0].shape == (2, 1000)
+            assert model(torch.empty(2, 3, 96, 128)).aux[0].shape == (2, 1000)
             return
-        with pytest.raises(NetworkError, match=rf"{name}: auxiliary head on '\w+'.* 96x96 .*image_size"):
-            model(torch.empty(2, 3, size, size))
+        for height, width in ((96, 96), (network.image_size, 96)):
+            linear = rf"is made for images of 224x224 pixels and can't read {height}x{width}; create the model with the image_size"
+            window = r".*a AvgPool of 5x5 doesn't fit on a grid of .*; give a larger image"
+            with pytest.raises(NetworkError, match=rf"^{name}: auxiliary head on '\w+'.*({linear if name[0] == 'g' else window})"):
+                model(torch.empty(2, 3, height, width))
+        assert model(torch.empty(2, 3, network.image_size, network.image_size)).aux[0].shape == (2, 1000)
+
+
+def test_caffe_pools_beside_strided_convolutions_refuse_odd_grids() -> None:
+    with torch.device("meta"):  # 72 pixels reach 3c as 9x9; its convolutions leave 5x5 and a pool that rounds up without padding 4x4
+        model = create_model("bn_inception_caffe")
+        with pytest.raises(NetworkError, match=r"can't take images of 72x72 pixels \(stage '3c': branches end on different grids"):
+            model(torch.empty(2, 3, 72, 72))
+        assert model(torch.empty(2, 3, 96, 96)).shape == (2, 1000)
 
 
 # ---- torch's compilers
@@ -497,13 +506,12 @@ def test_inductor_gives_the_eager_result(name: str) -> None:
     model = create_model(name).eval()
     x = images(model.network, small(model.network))
     # The C++ of inception_v3's many shapes takes minutes with vector code and a quarter of that without; the graph is the same.
-    options = {} if name == "inception_small" else {"cpp.simdlen": 0}
-    assert relative_error(compiled(model, options=options)(x), model(x)) < TOLERANCE
+    assert relative_error(compiled(model, options={"cpp.simdlen": 0})(x), model(x)) < TOLERANCE
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("fresh_dynamo")
-@pytest.mark.parametrize("name", ["inception_small", "googlenet_bn", "xception41p", "inception_resnet_v1_facenet"])
+@pytest.mark.parametrize("name", ["inception_small", "googlenet_bn", "xception41p"])
 def test_training_step_compiles_and_gives_the_eager_gradient(name: str) -> None:
     network = get_network(name)
     model = create_model(name, drop_rate=0.0).train()
