@@ -34,10 +34,6 @@ VAL_SHARE = TEST_SHARE = 0.1  # of the pictures of each class
 FEW_IMAGES = 10  # a class with fewer can't be split 80/10/10
 
 _PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
-_EMPTY = {
-    "val": "no validation images, so the last epoch counts as the best",
-    "test": "no test images; the accuracy on validation, by which the best epoch is chosen, is a little too good",
-}
 _LAYOUT = "needed is one folder of pictures for each class, with or without train, val and test above them"
 
 
@@ -192,8 +188,16 @@ def _split(train: _Part, given: dict[str, _Part], notes: list[str], seed: int) -
     for part, found in given.items():
         parts[part] = _label(found, classes)
         notes += _note_missing(found, classes)
-    notes += [what for part, what in _EMPTY.items() if not parts[part]]
+    notes += _note_empty(parts)
     return Splits(classes, tuple(parts["train"]), tuple(parts["val"]), tuple(parts["test"]), tuple(notes))
+
+
+def _note_empty(parts: dict[str, list[Sample]]) -> list[str]:
+    if parts["test"]:
+        return [] if parts["val"] else ["no validation images, so the last epoch counts as the best"]
+    if parts["val"]:
+        return ["no test images; the accuracy on validation, by which the best epoch is chosen, is a little too good"]
+    return ["neither validation nor test images, so the accuracy is that on the training images, and much too good"]
 
 
 def _divide(images: Sequence[str], shares: dict[str, float], root: Path, seed: int) -> dict[str, list[str]]:

@@ -169,10 +169,8 @@ def test_a_class_with_few_pictures_has_at_least_one_in_train(tmp_path, count, pa
 def test_parts_that_come_out_empty_are_told(tmp_path):
     for name in "ab":
         fill(tmp_path / name, 1)
-    assert [note for note in load_splits(tmp_path).notes if "empty" in note] == [
-        "no validation images, so the last epoch counts as the best",
-        "no test images; the accuracy on validation, by which the best epoch is chosen, is a little too good",
-    ]
+    told = "neither validation nor test images, so the accuracy is that on the training images, and much too good"
+    assert told in load_splits(tmp_path).notes
 
 
 def test_links_are_followed_and_circles_end(pets, tmp_path):
