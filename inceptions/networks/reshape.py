@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from inceptions.networks.spec import (
@@ -170,8 +171,8 @@ def scale_width(network: Network, factor: float) -> Network:
 
     The body of an identity shortcut ends in as many channels as it reads.
     """
-    if not factor > 0:
-        raise NetworkError(f"{network.name}: the width factor is {factor}; it must be above 0")
+    if not 0 < factor < inf:
+        raise NetworkError(f"{network.name}: the width factor is {factor}; it must be a number above 0")
     shape, stages = Shape(network.in_channels, network.image_size, network.image_size), []
     for stage in network.stages:
         node = _scaled(stage.node, shape, factor, network)
