@@ -18,3 +18,7 @@ class DataError(UserError):
 
 class ModelFolderError(UserError):
     """A model folder that is not whole or not what it says."""
+
+
+class WeightsError(UserError):
+    """A checkpoint that is damaged, hostile, or not one of the network's."""

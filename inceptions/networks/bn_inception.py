@@ -83,3 +83,12 @@ INCEPTION_V2_SLIM = replace(
     head=(AdaptiveAvgPool(), Dropout(0.2)),
     differs_from_paper=("first convolution has a bias and no batch normalisation", "pool projection of 4c and 4d has 96 filters"),
 )
+
+INCEPTION_V2_PLAIN = replace(
+    INCEPTION_V2_SLIM,
+    name="inception_v2_plain",
+    title="TF-slim's inception_v2 with a plain first convolution; also the ONNX model zoo's inception-v2",
+    source="TF-slim inception_v2 with use_separable_conv=False, after arXiv:1502.03167",
+    stages=_stages(Conv(64, 7, stride=2), pool_4c_4d=96),
+    differs_from_paper=("plain 7x7 first convolution", "pool projection of 4c and 4d has 96 filters"),
+)

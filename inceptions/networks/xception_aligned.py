@@ -82,7 +82,7 @@ XCEPTION71 = replace(
 )
 
 
-def preactivated(widths: Widths, *, stride: int = 1, residual: str | None = "conv") -> Node:
+def preactivated(widths: Widths, *, stride: int = 1, residual: str | None = "conv") -> tuple[Node, ...]:
     """BN and ReLU before each separable convolution, and before the split, so the shortcut reads normalised values too."""
     plain = [
         SeparableConv(channels, 3, stride=step, norm=False, bias=False, activation=None)
@@ -105,7 +105,7 @@ def _preactivated_stages(middle_blocks: int) -> tuple[Stage, ...]:
         Stage("entry3", preactivated((728, 728, 728), stride=2), 19, 728),
         Stage("middle", (preactivated((728, 728, 728), residual="identity"),) * middle_blocks, 19, 728),
         Stage("exit1", preactivated((728, 1024, 1024), stride=2), 10, 1024),
-        Stage("exit2", (preactivated((1536, 1536, 2048), residual=None), Activation()), 10, 2048),
+        Stage("exit2", (*preactivated((1536, 1536, 2048), residual=None), Activation()), 10, 2048),
     )
 
 

@@ -44,11 +44,11 @@ def parameters(network: Network) -> int:
     return trace(network).total.parameters
 
 
-def run(network: Network, size: int | None = None) -> Tensor:
-    """Build with meta tensors, which have shapes and no values, and return what a batch of two gives."""
+def runs(network: Network, size: int | None = None) -> bool:
+    """Build with meta tensors, which have shapes and no values, and say whether a batch of two gives logits (FaceNet's: its embedding)."""
     size = size or smallest_image(network) + reduction(network)
     with torch.device("meta"):
-        return Classifier(network)(torch.empty(2, network.in_channels, size, size))
+        return Classifier(network)(torch.empty(2, network.in_channels, size, size)).shape == (2, network.classes or 512)
 
 
 def nodes(network: Network, kind: type) -> list[Node]:
@@ -119,7 +119,7 @@ def test_auxiliary_heads_go_only_where_they_do_not_fit() -> None:
 def test_numerics_change_the_stated_grids_where_they_pad_less() -> None:
     network = reshape.with_numerics(get_network("googlenet"), pool_padding="floor")  # as ONNX's light_inception_v1 rounds
     assert [stage.grid for stage in network.stages if stage.name.startswith("pool")] == [55, 27, 13, 6]
-    assert run(network, 224).shape == (2, 1000)
+    assert runs(network, 224)
 
 
 @pytest.mark.parametrize("name", ["inception_v4", "googlenet_bn", "inception_small", "inception_resnet_v1_facenet"])
@@ -143,7 +143,7 @@ def test_small_stem_keeps_the_grid_steps_times_and_every_parameter(name: str, st
     check_table(smaller)
     grid, before = smaller.stages[-1].grid, network.stages[-1].grid
     assert abs(grid - before) <= 1  # about the same cells look at half the picture
-    assert run(smaller, smaller.image_size).shape == run(network).shape
+    assert runs(smaller, smaller.image_size)
     with torch.device("meta"):
         levels = FeatureExtractor(smaller, smaller.features).feature_info
     assert levels[-1].reduction == reduction(smaller)
@@ -190,7 +190,7 @@ def test_wider_and_narrower_networks_keep_grids_and_scale_channels(name: str, fa
         # each concatenated branch is rounded to whole eights, and a naive module's channels are those of all before it
         assert after.channels == pytest.approx(factor * before.channels, abs=4 * 9 * len(network.stages), rel=0.35)
     assert min(factor, factor**2) * 0.9 < parameters(scaled) / parameters(network) < max(factor, factor**2) * 1.1
-    assert run(scaled).shape == run(network).shape
+    assert runs(scaled)
     if network.aux:
         with torch.device("meta"):
             model = ClassifierWithAux(scaled)
@@ -249,7 +249,8 @@ def test_truncated_network_has_the_stages_up_to_the_named_one(name: str) -> None
 
 def test_truncated_network_builds_and_gives_its_last_map_flat() -> None:
     body = reshape.truncate(get_network("inception_small"), "3d")
-    assert run(body, 28).shape == (2, 144 * 14 * 14)
+    with torch.device("meta"):
+        assert Classifier(body)(torch.empty(2, 3, 28, 28)).shape == (2, 144 * 14 * 14)
 
 
 # ---- normalisation
@@ -260,7 +261,7 @@ def test_googlenet_with_batch_norm_has_the_published_parameters_and_no_response_
     assert parameters(network) == 7_005_832
     assert nodes(network, LocalResponseNorm) == []
     assert {node.norm for node in nodes(network, Conv)} == {True}
-    assert run(network).shape == (2, 1000)
+    assert runs(network)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +280,7 @@ def test_googlenet_with_batch_norm_has_the_published_parameters_and_no_response_
 def test_networks_without_batch_norm_have_biases_instead(name: str, without: int) -> None:
     network = reshape.without_batch_norm(get_network(name))
     assert (parameters(network), trace(network).total.norm_channels, nodes(network, BatchNorm)) == (without, 0, [])
-    assert run(network).shape == run(get_network(name)).shape
+    assert runs(network)
 
 
 def test_batch_norm_comes_back_where_it_was() -> None:
@@ -314,14 +315,14 @@ def test_xception_without_residuals_lacks_the_four_shortcuts() -> None:
     shortcuts = conv(64, 128, 1) + conv(128, 256, 1) + conv(256, 728, 1) + conv(728, 1024, 1)
     assert parameters(network) == 22_855_952 - shortcuts
     assert nodes(network, Residual) == []
-    assert run(network).shape == (2, 1000)
+    assert runs(network)
 
 
 def test_inception_resnet_without_residuals_keeps_the_activation_after_the_sum() -> None:
     network = reshape.without_residuals(get_network("inception_resnet_v2_paper"))
     assert parameters(network) == 32_433_928
     assert len(nodes(network, Activation)) == 20
-    assert run(network).shape == (2, 1000)
+    assert runs(network)
 
 
 @pytest.mark.parametrize(("activation", "kind"), [(None, type(None)), ("relu", nn.ReLU), ("elu", nn.ELU)])
@@ -336,7 +337,7 @@ def test_activation_between_depthwise_and_pointwise_is_none_relu_or_elu(activati
         between = names[names.index("depthwise") + 1 : names.index("pointwise")]
         assert between == ([] if activation is None else ["depthwise_act"])
         assert type(getattr(chain, "depthwise_act", None)) is kind
-    assert run(network).shape == (2, 1000)
+    assert runs(network)
 
 
 @pytest.mark.parametrize(("activation", "function"), [(None, lambda x: x), ("relu", functional.relu), ("elu", functional.elu)])
@@ -373,7 +374,7 @@ def test_factorised_googlenet_has_the_hand_counted_parameters(between: str | Non
     assert parameters(network) == 6_998_552 - saved
     first, second = dict(network.stage("3a").node.branches)["conv5x5"][1:]
     assert (first.activation, second.activation) == (between, "relu")
-    assert run(network).shape == (2, 1000)
+    assert runs(network)
 
 
 def test_factorised_inception_v3_loses_its_5x5_branch_and_keeps_its_auxiliary_5x5() -> None:
@@ -390,7 +391,7 @@ def test_squares_become_two_strips_in_the_named_stages() -> None:
     assert parameters(network) == 6_998_552 - saved
     assert [node.kernel for node in dict(network.stage("4a").node.branches)["conv3x3"]] == [1, (1, 3), (3, 1)]
     assert [stage for stage in network.stages if stage.name != "4a"] == [s for s in get_network("googlenet").stages if s.name != "4a"]
-    assert run(network).shape == (2, 1000)
+    assert runs(network)
 
 
 def test_strips_become_squares_in_the_named_stages() -> None:
@@ -399,7 +400,7 @@ def test_strips_become_squares_in_the_named_stages() -> None:
     squares = conv(128, 192, 7, 7) + conv(128, 128, 7, 7) + conv(128, 192, 7, 7)
     assert parameters(network) == 23_834_568 - strips + squares
     assert [node.kernel for node in dict(network.stage("6b").node.branches)["double7x7"]] == [1, 7, 7]
-    assert run(network).shape == (2, 1000)
+    assert runs(network)
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v2", "inception_resnet_v2", "inception_small"])
@@ -407,7 +408,7 @@ def test_squares_made_strips_and_merged_again_have_the_old_parameters(name: str)
     network = reshape.merge_factorized(get_network(name))  # some have strips of their own
     split = reshape.factorize_square(network)
     assert parameters(split) < parameters(network) == parameters(reshape.merge_factorized(split))
-    assert run(split).shape == run(network).shape
+    assert runs(split)
 
 
 @pytest.mark.parametrize("change", [reshape.factorize_square, reshape.merge_factorized])
@@ -424,7 +425,7 @@ def test_three_ways_to_shrink_a_grid_cost_what_the_paper_says() -> None:
         network = tiny(Stage("wide", Conv(320, 1), 8, 320), Stage("shrink", node, 4, 640), Stage("on", Conv(8, 1), 4, 8))
         check_table(network)
         costs[how] = trace(network).rows[1].cost
-        assert run(network, 8).shape == (2, 2)
+        assert runs(network, 8)
     k2 = 9 * 320 * 320
     assert {how: cost.multiply_adds for how, cost in costs.items()} == {
         "conv_then_pool": 2 * 64 * k2,

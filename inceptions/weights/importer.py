@@ -1,0 +1,215 @@
+"""Foreign checkpoints as our models: enters named arrays in a framework's own layout, leaves a model and an `Audit` of every tensor.
+
+Nothing is guessed and nothing dropped in silence: a tensor that is missing, left over, of a wrong shape or not finite is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inceptions.data.preprocess import Preprocess
+from inceptions.errors import WeightsError
+from inceptions.networks import reshape
+from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.registry import get_network
+from inceptions.networks.spec import Network, Numerics
+from inceptions.weights.adapters.catalog import ADAPTERS, FRAMEWORKS, Adapter
+from inceptions.weights.adapters.prepare import prepare
+from inceptions.weights.adapters.styles import class_axis, to_ours
+from inceptions.weights.units import Role, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What became of a checkpoint: each of its tensors by name, and what was decided.
+
+    matched: taken as they are. transformed: name to what was done. filled: our keys that it has not. ignored: names known to be no weights.
+    """
+
+    framework: str
+    network: str
+    classes: int
+    numerics: Numerics
+    numerics_because: str
+    preprocess: Preprocess
+    matched: tuple[str, ...]
+    transformed: dict[str, str]
+    filled: dict[str, str]
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Plan:
+    """Which foreign tensor is which of ours, under one adapter."""
+
+    adapter: Adapter
+    network: Network
+    aux: bool
+    pairs: list[tuple[Unit, Role, str, str]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    filled: dict[str, str] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+    left_over: list[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> int:
+        return len(self.missing) + len(self.left_over)
+
+
+def import_tensors(
+    tensors: Mapping[str, Any], *, framework: str, network: str | Network | None = None
+) -> tuple[Classifier | ClassifierWithAux, Audit]:
+    """Return the model that `tensors` are the weights of, in evaluation mode, and the audit.
+
+    tensors: the framework's own names to arrays (NumPy or torch) in its own layout. network: our name where the names fit several, or a
+    `Network` (dilated, say), whose numerics are then kept. The model has as many outputs as the checkpoint, and its auxiliary heads.
+
+    Raises WeightsError that names the tensors.
+    """
+    if framework not in FRAMEWORKS:
+        raise WeightsError(f"framework is {framework!r}; known are {', '.join(FRAMEWORKS)}")
+    tensors, done = prepare(tensors, framework)
+    plan = _choose(tensors, framework, network)
+    if plan.problems:
+        raise WeightsError(_explain(plan))
+    state, transformed = _convert(plan, tensors, done)
+    module = _assemble(plan, state)
+    taken = dict.fromkeys(name for _, _, _, name in plan.pairs)
+    audit = Audit(
+        framework=framework,
+        network=plan.network.name,
+        classes=plan.network.classes,
+        numerics=plan.network.numerics,
+        numerics_because=plan.adapter.why if not isinstance(network, Network) else "as the given network says",
+        preprocess=plan.adapter.preprocess,
+        matched=tuple(name for name in taken if name not in transformed),
+        transformed=transformed,
+        filled=plan.filled,
+        ignored=tuple(plan.ignored),
+        notes=_notes(plan),
+    )
+    return module, audit
+
+
+def _choose(tensors: Mapping[str, Any], framework: str, network: str | Network | None) -> _Plan:
+    """Return the plan of the adapter that explains the tensors best; WeightsError when two do it equally well."""
+    wanted = get_network(network).name if isinstance(network, str) else network.name if network is not None else None
+    adapters = [adapter for adapter in ADAPTERS if adapter.framework == framework]
+    fitting = [adapter for adapter in adapters if wanted in (None, adapter.network.name)]
+    if not fitting:
+        has = ", ".join(adapter.network.name for adapter in adapters)
+        raise WeightsError(f"{framework} has no {wanted}; it has {has}")
+    plans = [_plan(adapter, tensors, network if isinstance(network, Network) else adapter.network) for adapter in fitting]
+    return min(plans, key=lambda plan: plan.problems)
+
+
+def _plan(adapter: Adapter, tensors: Mapping[str, Any], network: Network) -> _Plan:
+    classes = _count_classes(adapter, tensors, network)
+    network = reshape.with_classes(network, classes)
+    aux = bool(classes and adapter.network.aux) and any(
+        name in tensors for unit, names in adapter.units(network, aux=True) if unit.part.startswith("aux ") for name in names.values()
+    )
+    plan = _Plan(adapter, network, aux)
+    explained = set()
+    for unit, names in adapter.units(network, aux=aux):
+        for role, name in names.items():
+            if name in tensors:
+                plan.pairs.append((unit, role, unit.tensors[role], name))
+                explained.add(name)
+            elif role == "gamma" and not adapter.scale:
+                plan.filled[unit.tensors[role]] = "ones: the framework keeps no gamma here"
+            else:
+                plan.missing.append(name)
+    pattern = re.compile(adapter.ignored)
+    for name in tensors:
+        if name not in explained:
+            (plan.ignored if pattern.search(name) else plan.left_over).append(name)
+    return plan
+
+
+def _count_classes(adapter: Adapter, tensors: Mapping[str, Any], network: Network) -> int:
+    if not network.classes and network.embedding != ():
+        return 0
+    with_one = reshape.with_classes(network, max(network.classes, 1))
+    for unit, names in adapter.units(with_one, aux=False):
+        if unit.part == "classifier":
+            kernel = tensors.get(names["kernel"])
+            if kernel is None or len(kernel.shape) < 2:
+                return 0
+            return int(kernel.shape[class_axis(adapter.style.layout, tuple(kernel.shape))])
+    return 0
+
+
+def _convert(plan: _Plan, tensors: Mapping[str, Any], done: dict[str, str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    shapes = _shapes(plan)
+    state, transformed = {}, dict(done)
+    for unit, role, key, name in plan.pairs:
+        given = _as_tensor(name, tensors[name])
+        tensor, what = to_ours(given, unit, role, plan.adapter.style.layout)
+        if tuple(tensor.shape) != shapes[key]:
+            wants = f"{plan.network.name} wants {shapes[key]} in our layout"
+            raise WeightsError(f"tensor {name!r} has shape {tuple(given.shape)}; {wants}; is it another network, or another width?")
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"tensor {name!r} has values that are not finite; the checkpoint is damaged")
+        if role == "variance" and (tensor < 0).any():
+            raise WeightsError(f"tensor {name!r} is a variance and has negative values; the checkpoint is damaged")
+        state[key] = tensor.contiguous()
+        if what:
+            transformed[name] = what
+    state |= {key: torch.ones(shapes[key]) for key in plan.filled}
+    state |= {key: torch.zeros((), dtype=torch.int64) for key in shapes if key.endswith("num_batches_tracked")}
+    return state, transformed
+
+
+def _shapes(plan: _Plan) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in _make(plan).state_dict().items()}
+
+
+def _make(plan: _Plan) -> Classifier | ClassifierWithAux:
+    return ClassifierWithAux(plan.network) if plan.aux else Classifier(reshape.without_aux(plan.network))
+
+
+def _assemble(plan: _Plan, state: dict[str, Tensor]) -> Classifier | ClassifierWithAux:
+    with torch.device("meta"):
+        module = _make(plan)
+    module.load_state_dict(state, assign=True)
+    return module.eval()
+
+
+def _as_tensor(name: str, value: Any) -> Tensor:
+    tensor = value.detach() if isinstance(value, Tensor) else torch.from_numpy(np.ascontiguousarray(value))
+    if not tensor.is_floating_point():
+        raise WeightsError(f"tensor {name!r} holds {tensor.dtype}; weights are floating-point numbers")
+    return tensor.float()
+
+
+def _notes(plan: _Plan) -> tuple[str, ...]:
+    notes = []
+    if plan.network.classes in (1001, 1008):
+        notes.append(f"{plan.network.classes} outputs: the first is TensorFlow's background class, then the 1000 of ImageNet")
+    if not plan.network.classes:
+        notes.append("no classifier in the checkpoint: the model ends in its features")
+    if plan.adapter.network.aux and not plan.aux:
+        notes.append("no auxiliary heads in the checkpoint")
+    return tuple(notes)
+
+
+def _explain(plan: _Plan) -> str:
+    parts = [f"these tensors are not {plan.adapter.framework}'s {plan.network.name}"]
+    if plan.missing:
+        parts.append(f"{len(plan.missing)} missing, such as {', '.join(map(repr, plan.missing[:3]))}")
+    if plan.left_over:
+        near = get_close_matches(plan.missing[0], plan.left_over, n=1, cutoff=0) if plan.missing else []
+        some = list(dict.fromkeys([*near, *plan.left_over]))[:3]
+        parts.append(f"{len(plan.left_over)} left over, such as {', '.join(map(repr, some))}")
+    return "; ".join(parts) + "; check framework and network"
