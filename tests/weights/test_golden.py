@@ -1,4 +1,4 @@
-"""Every public implementation that recorded its outputs agrees with ours, under weights that follow from a rule (tests/golden/README.md)."""
+"""Every public implementation that recorded its outputs agrees with ours, under weights made by a rule (tests/golden/README.md)."""
 
 import json
 from dataclasses import replace
