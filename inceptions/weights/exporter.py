@@ -15,8 +15,9 @@ from inceptions.errors import WeightsError
 from inceptions.networks.models import Classifier, ClassifierWithAux
 from inceptions.networks.spec import Dropout, Network
 from inceptions.weights.adapters.catalog import ADAPTERS, Adapter
+from inceptions.weights.adapters.keras_order import layer_depths
 from inceptions.weights.adapters.styles import to_theirs
-from inceptions.weights.units import Role, Unit
+from inceptions.weights.units import NORM_ROLES, Role, Unit
 
 EXPORTABLE = ("torchvision", "timm", "keras")
 
@@ -43,7 +44,16 @@ def export_tensors(module: Classifier, *, framework: str) -> dict[str, np.ndarra
             tensors[names[role]] = np.ascontiguousarray(theirs.numpy())
         if adapter.style.layout == "torch" and "mean" in names:
             tensors[f"{names['mean'].removesuffix('running_mean')}num_batches_tracked"] = _counter(state, unit)
-    return tensors
+    return _in_keras_order(tensors, adapter, module.network) if framework == "keras" else tensors
+
+
+def _in_keras_order(tensors: dict[str, np.ndarray], adapter: Adapter, network: Network) -> dict[str, np.ndarray]:
+    """Return the tensors as Keras lists its layers, which is the order that it loads a file in."""
+    depths, ranks = layer_depths(network), {}
+    for unit, names in adapter.units(network, aux=False):
+        layer, norm = depths[unit.part, unit.trail]
+        ranks |= {name: norm if role in NORM_ROLES else layer for role, name in names.items()}
+    return dict(sorted(tensors.items(), key=lambda item: -ranks[item[0]]))
 
 
 def _find(network: Network, framework: str) -> Adapter:

@@ -100,6 +100,20 @@ def import_tensors(
     return module, audit
 
 
+def find_forms(tensors: Mapping[str, Any], frameworks: tuple[str, ...], *, network: str | None = None) -> list[Adapter]:
+    """Return the adapters under which every one of `tensors` has its place, the likeliest first."""
+    wanted = get_network(network).name if network is not None else None
+    forms = []
+    for framework in frameworks:
+        plain, _ = prepare(tensors, framework)
+        for adapter in ADAPTERS:
+            if adapter.framework == framework and wanted in (None, adapter.network.name):
+                plan = _plan(adapter, plain, adapter.network)
+                if not plan.problems and (framework != "pytorch_fid" or plan.network.classes == adapter.network.classes):
+                    forms.append(adapter)
+    return sorted(forms, key=lambda adapter: adapter.framework != "pytorch_fid")  # only it has 1008 classes
+
+
 def _choose(tensors: Mapping[str, Any], framework: str, network: str | Network | None) -> _Plan:
     """Return the plan of the adapter that explains the tensors best; WeightsError when two do it equally well."""
     wanted = get_network(network).name if isinstance(network, str) else network.name if network is not None else None

@@ -1,0 +1,62 @@
+"""Model folders as other frameworks' files: enters a model folder, leaves a `.pth`, `.safetensors` or Keras `.h5` file, whole or not at all."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+import torch
+
+from inceptions.errors import WeightsError
+from inceptions.weights.card import read_card
+from inceptions.weights.exporter import EXPORTABLE, export_tensors
+from inceptions.weights.folder import load_model
+
+_SUFFIXES = {"torchvision": (".pth", ".pt", ".safetensors"), "timm": (".pth", ".pt", ".safetensors"), "keras": (".h5",)}
+
+
+def write_tensors(source: Path, path: Path, *, framework: str) -> int:
+    """Write the weights of the model folder `source` as `framework`'s, and return how many tensors they are.
+
+    Raises WeightsError: an unknown framework, a suffix that it has not, or a network or numerics that it can't hold.
+    """
+    if framework not in EXPORTABLE:
+        raise WeightsError(f"--to is {framework!r}; weights can be written for {', '.join(EXPORTABLE)}")
+    if path.suffix not in _SUFFIXES[framework]:
+        raise WeightsError(f"{path}: {framework} reads {', '.join(_SUFFIXES[framework])} files; give one of these suffixes")
+    has_aux = bool(read_card(source).network.aux) and framework == "torchvision"
+    tensors = export_tensors(load_model(source, aux=has_aux).module, framework=framework)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
+        part = Path(scratch) / path.name
+        if framework == "keras":
+            _write_keras(tensors, part)
+        elif path.suffix == ".safetensors":
+            safetensors.numpy.save_file(tensors, part)
+        else:
+            torch.save({name: torch.from_numpy(value) for name, value in tensors.items()}, part)
+        part.chmod(0o644)
+        part.replace(path)
+    return len(tensors)
+
+
+def _write_keras(tensors: dict[str, np.ndarray], path: Path) -> None:
+    """Write Keras' legacy layout: a group for each layer, and the order of layers and weights in attributes."""
+    try:
+        import h5py
+    except ImportError:
+        raise WeightsError("writing Keras files needs h5py; pip install 'inceptions[keras]'") from None
+    layers: dict[str, list[str]] = {}
+    for name in tensors:
+        layers.setdefault(name.rpartition("/")[0], []).append(name)
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.encode() for layer in layers]
+        file.attrs["backend"] = b"tensorflow"
+        file.attrs["keras_version"] = b"2.15.0"
+        for layer, names in layers.items():
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = [f"{name}:0".encode() for name in names]
+            for name in names:
+                group[f"{name}:0"] = tensors[name]
