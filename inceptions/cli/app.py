@@ -103,3 +103,22 @@ def predict(
     from inceptions.cli.predict import run_prediction
 
     run_prediction(source, model, output=output, top_k=top_k, batch_size=batch_size, on_error=on_error, device=device)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A checkpoint file; with --to, a model folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to make, new; with --to, the file.")],
+    model: Annotated[str | None, typer.Option("--model", "-m", help="The network, where the tensors leave a choice.")] = None,
+    framework: Annotated[str | None, typer.Option("--from", help="The framework, where the tensors leave a choice.")] = None,
+    no_top: Annotated[bool, typer.Option("--no-top", help="Make a model that ends in its features.")] = False,
+    classes: Annotated[Path | None, typer.Option(help="A text file with the class names in order, one on each line.")] = None,
+    to: Annotated[str | None, typer.Option(help="Write a model folder as torchvision, timm or keras.")] = None,
+) -> None:
+    """Make a model folder of another framework's checkpoint, with an account of every tensor; or, with --to, its file of a folder."""
+    from inceptions.cli.convert import run_export, run_import
+
+    if to is not None:
+        run_export(source, output, framework=to)
+    else:
+        run_import(source, output, model=model, framework=framework, no_top=no_top, classes_file=classes)

@@ -62,9 +62,8 @@ def detect(tensors: Mapping[str, Any], file_format: str, *, network: str | None 
             "say which it is with --from and --model to see what is missing"
         )
     chosen = forms[0]
-    others = [
-        form for form in forms[1:] if form.network.numerics != chosen.network.numerics or form.network.stages != chosen.network.stages
-    ]
+    layers = chosen.network.stages, chosen.network.numerics
+    others = [form for form in forms[1:] if (form.network.stages, form.network.numerics) != layers]
     if others:
         raise WeightsError(
             f"these tensors fit {chosen.framework} and {', '.join(form.framework for form in others)} alike, which compute differently; "

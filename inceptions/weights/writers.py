@@ -1,4 +1,4 @@
-"""Model folders as other frameworks' files: enters a model folder, leaves a `.pth`, `.safetensors` or Keras `.h5` file, whole or not at all."""
+"""Model folders as other frameworks' files: enters a model folder, leaves a `.pth`, `.safetensors` or Keras `.h5` file, or none."""
 
 from __future__ import annotations
 

@@ -1,0 +1,77 @@
+"""Zip archives: enters a path, leaves the archive, once its directory has been found to say nothing impossible."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from inceptions.errors import WeightsError
+from inceptions.weights.readers.foreign import MAX_BYTES, MAX_EXPANSION, quote
+
+_MAX_DIRECTORY_BYTES = 4 * 2**20
+_SLACK_BYTES = 2**20
+_END, _END_BYTES, _MAX_COMMENT = b"PK\x05\x06", 22, 65_535
+_CUT = "it is no whole zip archive; the download was cut short: download it again"
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip archive whose members, unpacked, would be neither absurdly large nor outside of the folder they were put in.
+
+    Raises WeightsError, also for damage that shows while the archive is open.
+    """
+    try:
+        _check_directory(path)
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, path.stat().st_size)
+            yield archive
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
+        raise WeightsError(f"its zip archive is damaged ({error}); download it again") from None
+
+
+def read_member(archive: zipfile.ZipFile, name: str, *, most: int) -> bytes:
+    """Return a member of at most `most` bytes."""
+    if archive.getinfo(name).file_size > most:
+        raise WeightsError(f"its member {quote(name)} has more than {most:,} bytes; it is no checkpoint of these networks, or forged")
+    try:
+        with archive.open(name) as member:
+            return member.read(most)
+    except (zipfile.zlib.error, OSError, RuntimeError) as error:  # RuntimeError: encrypted
+        raise WeightsError(f"its member {quote(name)} can't be read ({error}); download it again") from None
+
+
+def _check_directory(path: Path) -> None:
+    """Refuse an archive whose directory of members is huge, before it is read."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - _END_BYTES - _MAX_COMMENT))
+        tail = file.read()
+    place = tail.rfind(_END)
+    if place < 0 or len(tail) - place < _END_BYTES:
+        raise WeightsError(_CUT)
+    if int.from_bytes(tail[place + 12 : place + 16], "little") > _MAX_DIRECTORY_BYTES:
+        raise WeightsError(f"its zip directory has more than {_MAX_DIRECTORY_BYTES:,} bytes; it is no checkpoint of these networks")
+
+
+def _check_members(archive: zipfile.ZipFile, size: int) -> None:
+    total, seen = 0, set()
+    for member in archive.infolist():
+        name = quote(member.filename)
+        if _leaves_folder(member.orig_filename):
+            raise WeightsError(f"its member {name} would be put outside of the folder it is unpacked in; the file is forged")
+        if member.filename in seen:
+            raise WeightsError(f"it has two members {name}; the file is damaged or forged")
+        if member.flag_bits & 1:
+            raise WeightsError(f"its member {name} is encrypted; save it without a password")
+        seen.add(member.filename)
+        total += member.file_size
+        if total > min(MAX_BYTES, size * MAX_EXPANSION + _SLACK_BYTES):
+            raise WeightsError(f"with its member {name} it unpacks to {total:,} bytes from {size:,}; the file is damaged or forged")
+
+
+def _leaves_folder(name: str) -> bool:
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    return posix.is_absolute() or bool(windows.drive or windows.root) or ".." in (*posix.parts, *windows.parts)

@@ -1,0 +1,67 @@
+"""What a reader gives, and how much a file may claim: enters claimed names and shapes, leaves room for them or a WeightsError."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inceptions.errors import WeightsError
+
+MAX_BYTES = 4 * 2**30
+"""Most bytes of tensors in a file: the largest of these networks has 230 MB, a training state three times that."""
+MAX_TENSORS = 20_000
+"""Most tensors in a file: the largest of these networks has about 1,500."""
+MAX_EXPANSION = 100
+"""Most bytes that one byte of a file may stand for: compressed zeros, or views that share their numbers."""
+_MAX_RANK = 8
+_SHOWN = 80
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignTensors:
+    """The tensors of a file.
+
+    tensors: names to arrays (NumPy or torch), in the file's names and layout; they may be views of the file, so keep it as it is while they
+    are used. format: "safetensors", "torch", "keras_h5", "weights_h5", "keras", "caffemodel", "onnx", "tf_checkpoint" or "npz".
+    notes: what was chosen or left out, a sentence each.
+    """
+
+    tensors: Mapping[str, Any]
+    format: str
+    notes: tuple[str, ...] = ()
+
+
+class Budget:
+    """What a file of `file_bytes` may still claim: MAX_TENSORS tensors of MAX_BYTES together, and not absurdly more than the file holds."""
+
+    def __init__(self, file_bytes: int) -> None:
+        self.bytes = min(MAX_BYTES, file_bytes * MAX_EXPANSION + 2**20)
+        self.tensors = MAX_TENSORS
+
+    def claim(self, name: str, shape: Sequence[int], item_bytes: int) -> int:
+        """Return how many bytes a tensor takes; WeightsError when it claims a shape that can't be, or more than is left."""
+        if len(shape) > _MAX_RANK or any(type(extent) is not int or extent < 0 for extent in shape):
+            raise WeightsError(f"tensor {quote(name)} claims the shape {quote(tuple(shape))}; the file is damaged or forged")
+        wanted = math.prod(shape) * item_bytes
+        self.tensors -= 1
+        self.bytes -= wanted
+        if self.tensors < 0:
+            raise WeightsError(f"it claims more than {MAX_TENSORS:,} tensors; it is no checkpoint of these networks, or forged")
+        if self.bytes < 0:
+            raise WeightsError(
+                f"tensor {quote(name)} claims the shape {quote(tuple(shape))}, more than a file of this size can hold; it is damaged or forged"
+            )
+        return wanted
+
+
+def quote(value: object) -> str:
+    """Return `repr` of a name or shape out of a file, cut to what fits in a line."""
+    shown = repr(value[:_SHOWN] if isinstance(value, str | bytes | tuple) else value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+
+
+def some(names: Sequence[object], count: int = 3) -> str:
+    """Return the first few of `names`, for a message."""
+    return ", ".join(map(quote, names[:count])) + (", …" if len(names) > count else "")
