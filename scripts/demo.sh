@@ -12,7 +12,7 @@ run() {
 rm -rf runs/demo                        # of an earlier demo: train refuses a folder that exists
 export INCEPTIONS_CACHE="$PWD/runs/data" # where the built-in digits are unpacked, as image files one can look at
 
-run inceptions train digits --model inception_small --epochs 10 --output runs/demo
+run inceptions train digits --model inception_small --epochs 8 --output runs/demo
 run inceptions draw inception_small --stage 3a --output runs/demo/module.svg
 run inceptions predict runs/data/digits/test --model runs/demo/best --output runs/demo/predictions.csv
 

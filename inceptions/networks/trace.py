@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Literal, NamedTuple, assert_never
 
 from inceptions.networks.spec import (
@@ -301,17 +302,22 @@ def check_image(network: Network, height: int, width: int) -> None:
         list(stage_shapes(network, (height, width)))
     except NetworkError as reason:
         least = smallest_image(network)
-        raise NetworkError(
-            f"{network.name} can't take images of {height}x{width} pixels ({reason}); the smallest square image is {least}x{least}"
-        ) from None
+        advice = f"the smallest square image is {least}x{least}"
+        if min(height, width) >= least:  # odd grids on which branches round differently
+            below = next(size for size in range(min(height, width), 0, -1) if _fits(network, size))
+            above = next(size for size in count(min(height, width)) if _fits(network, size))
+            advice = f"{below}x{below} and {above}x{above} are the nearest squares that fit"
+        raise NetworkError(f"{network.name} can't take images of {height}x{width} pixels ({reason}); {advice}") from None
+
+
+def _fits(network: Network, size: int) -> bool:
+    try:
+        list(stage_shapes(network, size))
+    except NetworkError:
+        return False
+    return True
 
 
 def smallest_image(network: Network) -> int:
     """Return the side, in pixels, of the smallest square image on which every window fits and the last grid has a whole cell."""
-    size = reduction(network)
-    while True:
-        try:
-            list(stage_shapes(network, size))
-            return size
-        except NetworkError:
-            size += 1
+    return next(size for size in count(reduction(network)) if _fits(network, size))

@@ -209,8 +209,10 @@ def _as_tensor(name: str, value: Any) -> Tensor:
 
 def _notes(plan: _Plan) -> tuple[str, ...]:
     notes = []
-    if plan.network.classes in (1001, 1008):
-        notes.append(f"{plan.network.classes} outputs: the first is TensorFlow's background class, then the 1000 of ImageNet")
+    if plan.network.classes == 1001:
+        notes.append("1001 outputs: the first is TensorFlow's background class, then the 1000 of ImageNet")
+    if plan.network.classes == 1008:
+        notes.append("1008 outputs, in the order of the graph of 2015, which is not that of ImageNet's 1000 classes")
     if not plan.network.classes:
         notes.append("no classifier in the checkpoint: the model ends in its features")
     if plan.adapter.network.aux and not plan.aux:

@@ -95,8 +95,8 @@ def _timm_and_cadene() -> Iterator[Adapter]:
     yield Adapter("timm", v4, TORCH, pt.timm_inception_v4, preprocess=_pixels(299, 341), why=_EXCLUDES)
     yield Adapter("timm", resnet_v2, TORCH, pt.timm_inception_resnet_v2, preprocess=_pixels(299, 333), why=_EXCLUDES)
     xception = with_numerics(n["xception"], bn_epsilon=1e-5, pool_padding="symmetric")
-    why = "its port has torch's epsilon, 1e-5, and pads max pools alike on both sides"
-    yield Adapter("timm", xception, TORCH, pt.timm_legacy_xception, preprocess=_pixels(299, 333), why=why)
+    port = "its port has torch's epsilon, 1e-5, and pads max pools alike on both sides"
+    yield Adapter("timm", xception, TORCH, pt.timm_legacy_xception, preprocess=_pixels(299, 333), why=port)
     for name, middle in _ALIGNED.items():
         form = pt.timm_xception_preactivated if name.endswith("p") else pt.timm_xception_aligned
         names = pt.with_exit(form, entry=_entry(name), middle=middle)
@@ -107,7 +107,9 @@ def _timm_and_cadene() -> Iterator[Adapter]:
     names = partial(linear, names=pt.timm_inception_resnet_v2)
     yield Adapter("cadene", resnet_v2, TORCH, names, preprocess=_pixels(299, 333), why=_EXCLUDES)
     names = partial(linear, names=pt.timm_legacy_xception)
-    yield Adapter("cadene", xception, TORCH, names, preprocess=_pixels(299, 333), why=why)
+    yield Adapter("cadene", xception, TORCH, names, preprocess=_pixels(299, 333), why=port)
+    as_file = Adapter("cadene", xception, TORCH, pt.timm_legacy_xception, preprocess=_pixels(299, 333), why=port)
+    yield as_file  # the file that is downloaded; the model that is made of it has the classifier as last_linear
     pixels = replace(CAFFE_PIXELS, resize="shorter", resize_size=256, mean=(104.0, 117.0, 128.0))
     why = "Caffe's arithmetic: epsilon 1e-5, pools round up, average pools count the padding; blue first, mean 128 for red as published"
     yield Adapter("cadene", n["bn_inception_caffe"], TORCH, pt.cadene_bninception, preprocess=pixels, why=why)

@@ -1,6 +1,6 @@
 """Checkpoint files of other frameworks: enters a path, leaves its tensors under the file's own names and in its own layout.
 
-Nothing in a file is executed, nothing is written but in a temporary folder, and what a file claims is checked before memory is taken for it.
+Nothing in a file is executed, nothing is written but in a temporary folder, and what a file claims is checked before memory is taken.
 """
 
 from inceptions.weights.readers.dispatch import read_tensors

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -28,7 +28,7 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             _check_members(archive, path.stat().st_size)
             yield archive
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeDecodeError) as error:
         raise WeightsError(f"its zip archive is damaged ({error}); download it again") from None
 
 
@@ -36,11 +36,8 @@ def read_member(archive: zipfile.ZipFile, name: str, *, most: int) -> bytes:
     """Return a member of at most `most` bytes."""
     if archive.getinfo(name).file_size > most:
         raise WeightsError(f"its member {quote(name)} has more than {most:,} bytes; it is no checkpoint of these networks, or forged")
-    try:
-        with archive.open(name) as member:
-            return member.read(most)
-    except (zipfile.zlib.error, OSError, RuntimeError) as error:  # RuntimeError: encrypted
-        raise WeightsError(f"its member {quote(name)} can't be read ({error}); download it again") from None
+    with archive.open(name) as member:
+        return member.read(most)
 
 
 def _check_directory(path: Path) -> None:
@@ -64,8 +61,8 @@ def _check_members(archive: zipfile.ZipFile, size: int) -> None:
             raise WeightsError(f"its member {name} would be put outside of the folder it is unpacked in; the file is forged")
         if member.filename in seen:
             raise WeightsError(f"it has two members {name}; the file is damaged or forged")
-        if member.flag_bits & 1:
-            raise WeightsError(f"its member {name} is encrypted; save it without a password")
+        if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise WeightsError(f"its member {name} is encrypted, or compressed in an unusual way; save it anew, as its framework does")
         seen.add(member.filename)
         total += member.file_size
         if total > min(MAX_BYTES, size * MAX_EXPANSION + _SLACK_BYTES):

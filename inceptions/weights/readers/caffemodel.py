@@ -122,7 +122,9 @@ class _Names:
         roles = ("scale", "bias", "mean", "var") if layer.kind == "BN" else ("scale", "bias")
         if layer.kind == "BatchNorm":
             if len(blobs) != 3 or blobs[2].size != 1:
-                raise WeightsError(f"batch normalisation {quote(layer.name)} should have a mean, a variance and a factor; the file is damaged")
+                raise WeightsError(
+                    f"batch normalisation {quote(layer.name)} should have a mean, a variance and a factor; the file is damaged"
+                )
             factor = 1 / blobs[2][0] if blobs[2][0] else blobs[2][0]  # zero stays zero, as in Caffe
             return {f"{owner}/bn_mean_0": blobs[0] * factor, f"{owner}/bn_var_0": blobs[1] * factor}
         if len(blobs) > len(roles):

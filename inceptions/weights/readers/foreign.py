@@ -51,7 +51,7 @@ class Budget:
             raise WeightsError(f"it claims more than {MAX_TENSORS:,} tensors; it is no checkpoint of these networks, or forged")
         if self.bytes < 0:
             raise WeightsError(
-                f"tensor {quote(name)} claims the shape {quote(tuple(shape))}, more than a file of this size can hold; it is damaged or forged"
+                f"tensor {quote(name)} claims the shape {quote(tuple(shape))}, more than such a file can hold; it is damaged or forged"
             )
         return wanted
 

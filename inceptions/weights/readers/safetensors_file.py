@@ -37,11 +37,15 @@ def _check_header(path: Path) -> list[str]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > size - 8:
-            raise WeightsError(f"its header claims {length:,} bytes, but the file has {size:,}; it is damaged or cut short: download it again")
+            raise WeightsError(
+                f"its header claims {length:,} bytes, but the file has {size:,}; it is damaged or cut short: download it again"
+            )
         if length > MAX_HEADER_BYTES:
             raise WeightsError(f"its header has {length:,} bytes, more than {MAX_HEADER_BYTES:,}; it is no checkpoint of these networks")
         try:
             header = json.loads(file.read(length), object_pairs_hook=_unique)
+        except WeightsError:
+            raise
         except (ValueError, RecursionError):
             raise WeightsError("its header is no valid JSON; the file is damaged: download it again") from None
     if not isinstance(header, dict):

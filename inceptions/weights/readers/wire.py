@@ -71,7 +71,9 @@ class Wire:
         else:
             raise WeightsError(f"field {number} at byte {place} has the wire type {kind}; the file is damaged or of another kind")
         if stop > end:
-            raise WeightsError(f"field {number} at byte {place} claims {stop - start:,} bytes, but {end - start:,} are left; download it again")
+            raise WeightsError(
+                f"field {number} at byte {place} claims {stop - start:,} bytes, but {end - start:,} are left; download it again"
+            )
         return Field(number, kind, value, start, stop)
 
     def _varint(self, place: int, end: int) -> tuple[int, int]:
