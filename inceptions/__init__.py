@@ -19,23 +19,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inceptions.networks.describe import describe as describe
     from inceptions.networks.draw import draw as draw
-    from inceptions.networks.models import create_model as create_model
     from inceptions.networks.registry import get_network as get_network
     from inceptions.networks.registry import list_models as list_models
     from inceptions.networks.spec import Network as Network
-    from inceptions.weights.folder import load_model as load_model
     from inceptions.weights.folder import save_model as save_model
+    from inceptions.weights.importer import import_tensors as import_tensors
+    from inceptions.weights.published import create_model as create_model
+    from inceptions.weights.published import load_model as load_model
+    from inceptions.weights.published import push_model as push_model
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Network": "inceptions.networks.spec",
-    "create_model": "inceptions.networks.models",
+    "create_model": "inceptions.weights.published",
     "describe": "inceptions.networks.describe",
     "draw": "inceptions.networks.draw",
     "get_network": "inceptions.networks.registry",
     "list_models": "inceptions.networks.registry",
-    "load_model": "inceptions.weights.folder",
+    "import_tensors": "inceptions.weights.importer",
+    "load_model": "inceptions.weights.published",
+    "push_model": "inceptions.weights.published",
     "save_model": "inceptions.weights.folder",
 }
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

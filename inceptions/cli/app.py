@@ -34,11 +34,15 @@ def _inceptions(
 
 
 @app.command("list")
-def list_networks(json: Json = False) -> None:
-    """List the networks with their parameters and multiply-adds."""
-    from inceptions.cli.show import show_list
+def list_networks(
+    json: Json = False,
+    weights: Annotated[bool, typer.Option("--weights", help="List the published weights that are known, by tag.")] = False,
+) -> None:
+    """List the networks with their parameters and multiply-adds, or the published weights."""
+    from inceptions.cli.show import show_list, show_weights
 
-    show_list(as_json=json)
+    show = show_weights if weights else show_list
+    show(as_json=json)
 
 
 @app.command()
@@ -92,7 +96,7 @@ def train(
 @app.command()
 def predict(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="An image file, a folder (with all below it), or a quoted glob.")],
-    model: Annotated[Path, typer.Option("--model", "-m", help="A model folder, such as runs/NAME/best.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A model folder such as runs/NAME/best, or a tag of published weights.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A CSV file to write, a row for each image.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many classes to give for each image.")] = 5,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,

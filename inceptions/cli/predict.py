@@ -12,7 +12,6 @@ from rich.table import Table
 
 from inceptions.cli.terminal import err, out, show_warnings
 from inceptions.data.folders import find_images
-from inceptions.weights.card import read_card
 
 if TYPE_CHECKING:
     from inceptions.inference.predict import Prediction
@@ -21,16 +20,15 @@ SHOWN = 20
 
 
 def run_prediction(
-    source: str, model: Path, *, output: Path | None, top_k: int, batch_size: int, on_error: Literal["fail", "skip"], device: str | None
+    source: str, model: str, *, output: Path | None, top_k: int, batch_size: int, on_error: Literal["fail", "skip"], device: str | None
 ) -> None:
     """Predict every image of `source` and print, and perhaps write, the classes."""
     show_warnings()
-    read_card(model)
     paths = find_images(source)
     with err.status("loading torch and the model…"):
         from inceptions.inference.predict import predict, write_csv
         from inceptions.training.device import pick_device
-        from inceptions.weights.folder import load_model
+        from inceptions.weights.published import load_model
 
         loaded = load_model(model)
     found = predict(loaded, paths, top_k=top_k, batch_size=batch_size, on_error=on_error, device=pick_device(device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,33 @@ def show_list(*, as_json: bool) -> None:
         table.add_row(row["name"], row["title"], *numbers)
     out.print(table)
     out.print(f"Also known as: {', '.join(f'{alias} = {name}' for alias, name in ALIASES.items())}. Next: inceptions describe NAME")
+
+
+def show_weights(*, as_json: bool) -> None:
+    """Print every published checkpoint that is known, a line each."""
+    from inceptions.weights.tags import list_tags
+
+    tags = list_tags()
+    if as_json:
+        rows = [{**asdict(tag), "classes": tag.classes, "preprocess": tag.preprocess.to_dict()} for tag in tags]
+        print(json.dumps([{key: value for key, value in row.items() if key != "_"} for row in rows], indent=1, ensure_ascii=False))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("tag", no_wrap=True)
+    for column in ("classes", "pixels", "top-1", "top-5"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("licence")
+    table.add_column("from", overflow="fold")
+    for tag in tags:
+        accuracy = ("" if value is None else f"{value:.1f} %" for value in (tag.top1, tag.top5))
+        size = str(tag.preprocess.image_size)
+        table.add_row(tag.name, str(tag.classes or "none"), size, *accuracy, tag.licence or "not stated", _place(tag.url))
+    out.print(table)
+    out.print("Accuracy as published. Next: inceptions predict PICTURES --model TAG")
+
+
+def _place(url: str) -> str:
+    return "/".join(url.split("/")[:2]) if url.startswith("hf:") else url.split("/")[2]
 
 
 def show_table(name: str, *, as_json: bool, image_size: int | None, num_classes: int | None) -> None:

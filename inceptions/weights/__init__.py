@@ -1,1 +1,20 @@
-"""Weights and everything that must travel with them: enters a trained model, leaves a folder that any command can use."""
+"""Weights and everything that must travel with them: enters a trained model, leaves a folder that any command can use.
+
+card, folder      model folders: what they say and what they hold
+readers           checkpoint files as named arrays; nothing is executed
+adapters          where each framework keeps each layer, by a walk over the tables
+importer          named arrays as a model, with an audit; exporter, writers: the other way
+tags, download    published checkpoints and the cache; published: a model by its tag
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    if name == "import_tensors":  # which imports torch
+        from inceptions.weights.importer import import_tensors
+
+        return import_tensors
+    raise AttributeError(f"module 'inceptions.weights' has no attribute {name!r}")
