@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from inceptions.cli.terminal import err, out, show_warnings
 from inceptions.data.folders import load_splits
 from inceptions.networks.registry import get_network
 from inceptions.training.progress import EpochRow, Reporter, Result, Start
+
+SECONDS_BETWEEN_LINES = 60  # in a log
 
 
 def run_training(
@@ -71,7 +74,7 @@ class Terminal(Reporter):
 
     def started(self, start: Start) -> None:
         """Print what is about to be trained."""
-        self.epochs, self.steps = start.epochs, start.steps_per_epoch
+        self.epochs, self.steps, self.spoke = start.epochs, start.steps_per_epoch, time.monotonic()
         images = ", ".join(f"{count} {name}" for name, count in start.images.items())
         err.print(f"[bold]{start.network}[/bold], {start.parameters:,} parameters, {start.image_size}x{start.image_size} pixels", end="")
         err.print(f"; {start.classes} classes: {images} images")
@@ -81,7 +84,10 @@ class Terminal(Reporter):
         self.bar = self.progress.add_task("epoch 1", total=start.epochs * start.steps_per_epoch, detail="")
 
     def stepped(self, epoch: int, step: int, loss: float, images_per_second: float) -> None:
-        """Move the bar."""
+        """Move the bar; where there is none, as in a log, say once a minute how far it is."""
+        if not err.is_terminal and time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES:
+            self.spoke = time.monotonic()
+            err.print(f"epoch {epoch}/{self.epochs}, step {step}/{self.steps}: loss {loss:.3f}, {images_per_second:.0f} images/s")
         self.progress.update(
             self.bar,
             completed=(epoch - 1) * self.steps + step,

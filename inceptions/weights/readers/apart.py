@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -51,13 +52,15 @@ def _run(command: list[str], folder: Path, library: str, time_limit_s: float) ->
     last = done.stdout.strip().rpartition(b"\n")[2]
     if done.returncode == 0 and last.startswith(b"{"):
         return json.loads(last)
-    reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"exit status {done.returncode}"
+    reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    if done.returncode < 0:
+        reason = signal.Signals(-done.returncode).name
     raise WeightsError(f"{library} broke down as it read it ({quote(reason)}); it is damaged or forged: download it again")
 
 
-def answer(read: Callable[[list[str]], ForeignTensors]) -> None:
+def answer(read: Callable[[list[str]], ForeignTensors], *, cpu_limit_s: int) -> None:
     """Read in the process of its own, with the arguments that it got, and tell the other side."""
-    _limit_damage()
+    _limit_damage(cpu_limit_s)
     import safetensors.numpy
 
     target, *arguments = sys.argv[1:]
@@ -73,10 +76,11 @@ def answer(read: Callable[[list[str]], ForeignTensors]) -> None:
     print(json.dumps(said))
 
 
-def _limit_damage() -> None:
-    """Leave no memory image behind after a crash."""
+def _limit_damage(cpu_limit_s: int) -> None:
+    """Leave no memory image behind after a crash, and no endless loop."""
     try:
         import resource
     except ImportError:  # on Windows
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_limit_s, cpu_limit_s + 5))

@@ -125,8 +125,9 @@ class _Names:
                 raise WeightsError(
                     f"batch normalisation {quote(layer.name)} should have a mean, a variance and a factor; the file is damaged"
                 )
-            factor = 1 / blobs[2][0] if blobs[2][0] else blobs[2][0]  # zero stays zero, as in Caffe
-            return {f"{owner}/bn_mean_0": blobs[0] * factor, f"{owner}/bn_var_0": blobs[1] * factor}
+            with np.errstate(all="ignore"):  # what isn't finite is told by whoever imports it
+                factor = 1 / blobs[2][0] if blobs[2][0] else blobs[2][0]  # zero stays zero, as in Caffe
+                return {f"{owner}/bn_mean_0": blobs[0] * factor, f"{owner}/bn_var_0": blobs[1] * factor}
         if len(blobs) > len(roles):
             raise WeightsError(f"layer {quote(layer.name)} should have {', '.join(roles)}, but has {len(blobs)} blobs; the file is damaged")
         names = [f"{owner}/bn_{role}_0" for role in roles]

@@ -65,7 +65,7 @@ def _read(path: Path) -> ForeignTensors:
     if path.is_dir():
         raise WeightsError("it is a folder; give the file with the weights in it")
     if not path.is_file():
-        raise WeightsError("there is no such file; check the path")
+        raise WeightsError("it is no file; check the path" if path.exists() else "there is no such file; check the path")
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise WeightsError(f"it has {size:,} bytes, more than {MAX_BYTES:,}; it is no checkpoint of these networks")

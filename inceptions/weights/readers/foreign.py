@@ -58,8 +58,13 @@ class Budget:
 
 def quote(value: object) -> str:
     """Return `repr` of a name or shape out of a file, cut to what fits in a line."""
-    shown = repr(value[:_SHOWN] if isinstance(value, str | bytes | tuple) else value)
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+    if isinstance(value, str | bytes) and len(value) > _SHOWN:
+        return f"{value[:_SHOWN]!r}…"
+    try:
+        shown = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list…
+        return type(value).__name__
+    return shown if len(shown) <= 4 * _SHOWN else f"{shown[: 4 * _SHOWN]}…"
 
 
 def some(names: Sequence[object], count: int = 3) -> str:

@@ -14,6 +14,9 @@ from inceptions.weights.readers.hdf5 import children, open_hdf5
 from inceptions.weights.readers.keras_legacy import is_legacy, read_legacy
 from inceptions.weights.readers.keras_saved import is_saved, read_config, read_saved
 
+CPU_LIMIT_S = 20
+"""A whole file takes about one second; on a damaged one, the library can go round in circles."""
+
 
 def read(arguments: list[str]) -> ForeignTensors:
     """Return the tensors of the HDF5 file named first; then come the bytes of the file it is from, and a `config.json`, if there is one."""
@@ -30,4 +33,4 @@ def read(arguments: list[str]) -> ForeignTensors:
 
 
 if __name__ == "__main__":
-    answer(read)
+    answer(read, cpu_limit_s=CPU_LIMIT_S)

@@ -37,7 +37,7 @@ def read_tensorflow(path: Path, *, time_limit_s: float = TIME_LIMIT_S) -> Foreig
 
 
 def _prefix(path: Path) -> Path:
-    return path.with_name(_PART.sub("", path.name))
+    return path.with_name(_PART.sub("", path.name)) if path.name else path
 
 
 def _parts(prefix: Path) -> list[Path]:

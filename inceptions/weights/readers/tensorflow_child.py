@@ -14,6 +14,8 @@ from inceptions.errors import WeightsError
 from inceptions.weights.readers.apart import answer
 from inceptions.weights.readers.foreign import Budget, ForeignTensors, quote, some
 
+CPU_LIMIT_S = 200
+
 
 def read(arguments: list[str]) -> ForeignTensors:
     """Return the tensors of the checkpoint whose prefix is named first; then come the bytes of its files."""
@@ -45,4 +47,4 @@ def _read(reader: Any, budget: Budget) -> ForeignTensors:
 
 
 if __name__ == "__main__":
-    answer(read)
+    answer(read, cpu_limit_s=CPU_LIMIT_S)

@@ -1,0 +1,144 @@
+"""A tag is fetched from a real server on this machine, converted once, kept, and used like a folder."""
+
+import hashlib
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+
+import inceptions
+from inceptions.errors import ModelFolderError, UserError, WeightsError
+from inceptions.networks.models import Classifier, FeatureExtractor
+from inceptions.networks.registry import get_network
+from inceptions.networks.spec import NetworkError
+from inceptions.weights import tags
+from inceptions.weights.card import read_card
+from inceptions.weights.exporter import export_tensors
+from inceptions.weights.published import create_model, find_model, load_model
+
+TAG = "googlenet_bn.torchvision_in1k"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        self.server.asked.append(self.path)
+
+
+@contextmanager
+def serve(folder):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    server.asked = []
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A file as torchvision publishes it, of weights that are ours."""
+    torch.manual_seed(0)
+    module = Classifier(get_network("googlenet_bn")).eval()
+    folder = tmp_path_factory.mktemp("site")
+    tensors = export_tensors(module, framework="torchvision")
+    torch.save({name: torch.from_numpy(value) for name, value in tensors.items()}, folder / "googlenet.pth")
+    return folder, module
+
+
+@pytest.fixture
+def site(checkpoint, tmp_path, monkeypatch):
+    folder, module = checkpoint
+    monkeypatch.setenv("INCEPTIONS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("INCEPTIONS_OFFLINE", raising=False)
+    monkeypatch.delenv("INCEPTIONS_MIRROR", raising=False)
+    digest = hashlib.sha256((folder / "googlenet.pth").read_bytes()).hexdigest()
+    with serve(folder) as server:
+        url = f"http://127.0.0.1:{server.server_port}/googlenet.pth"
+        tag = replace(tags.get_tag(TAG), url=url, sha256=digest, sha256_prefix=None)
+        monkeypatch.setattr(tags, "_TAGS", {**tags._TAGS, TAG: tag})
+        yield server, module
+
+
+def test_tag_gives_the_published_weights_with_all_that_they_need(site):
+    _, module = site
+    loaded = load_model(TAG)
+    images = torch.rand(1, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(loaded.module(images), module(images))
+    assert loaded.card.classes[:2] == ("tench", "goldfish")
+    assert loaded.card.preprocess == tags.get_tag(TAG).preprocess
+    assert loaded.card.provenance["tag"] == TAG
+    assert loaded.card.metrics["published_top1"] == tags.get_tag(TAG).top1
+
+
+def test_second_time_nothing_is_asked_for(site):
+    server, _ = site
+    first = find_model(TAG)
+    asked = len(server.asked)
+    assert asked > 0
+    assert find_model(TAG) == first
+    assert len(server.asked) == asked
+
+
+def test_two_at_once_convert_it_once(site):
+    server, _ = site
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(find_model(TAG))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] == found[1]
+    assert len(server.asked) == 1
+    read_card(found[0])
+
+
+def test_wrong_hash_leaves_no_model(site, monkeypatch, tmp_path):
+    bad = replace(tags.get_tag(TAG), sha256="0" * 64)
+    monkeypatch.setattr(tags, "_TAGS", {**tags._TAGS, TAG: bad})
+    with pytest.raises(UserError, match="0000"):
+        find_model(TAG)
+    assert not (tmp_path / "cache" / "models" / TAG).exists()
+
+
+def test_offline_says_so(site, monkeypatch):
+    monkeypatch.setenv("INCEPTIONS_OFFLINE", "1")
+    with pytest.raises(UserError, match="INCEPTIONS_OFFLINE"):
+        load_model(TAG)
+
+
+def test_create_model_takes_weights_by_tag(site):
+    _, module = site
+    whole = inceptions.create_model("googlenet_bn", weights=TAG)
+    assert torch.equal(whole.classifier.weight, module.classifier.weight)
+    fresh = create_model("googlenet_bn", weights=TAG, num_classes=3)
+    assert fresh.classifier.weight.shape == (3, 1024)
+    assert torch.equal(fresh.stages.conv1.conv.weight, module.stages.conv1.conv.weight)
+    features = create_model("googlenet_bn", weights=TAG, features_only=True, output_stride=16)
+    assert isinstance(features, FeatureExtractor)
+    assert torch.equal(features.state_dict()["stages.5b.conv1x1.conv.weight"], module.state_dict()["stages.5b.conv1x1.conv.weight"])
+    assert create_model("googlenet_bn", weights=TAG, num_classes=0).num_classes == 0
+
+
+def test_weights_of_another_network_are_refused(site):
+    with pytest.raises(WeightsError, match="holds weights of googlenet_bn, not of inception_v3"):
+        create_model("inception_v3", weights=TAG)
+    with pytest.raises(WeightsError, match="reads 3 channels; in_chans is 1"):
+        create_model("googlenet_bn", weights=TAG, in_chans=1)
+    with pytest.raises(NetworkError, match="has no auxiliary heads"):
+        create_model("googlenet_bn", weights=TAG, aux=True)
+
+
+def test_what_is_neither_folder_nor_tag_is_told():
+    with pytest.raises(UserError, match=r"there are no weights called 'inception_v3\.tf_in2k'; did you mean"):
+        find_model("inception_v3.tf_in2k")
+    with pytest.raises(ModelFolderError, match="no such folder; give one, or a tag"):
+        find_model("nothing")
