@@ -103,6 +103,24 @@ def test_weights_are_taken_out_of_a_training_state_and_averaged_ones_first(tmp_p
     assert all(repr(key) in found.notes[0] for key in nest)
 
 
+def test_old_file_that_a_gpu_wrote_is_read(tmp_path):
+    torch.save(STATE, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "a.pth").read_bytes()
+    (tmp_path / "a.pth").write_bytes(content.replace(b"ctorch\nFloatStorage\n", b"ctorch.cuda\nFloatStorage\n"))
+    assert_same(read_tensors(tmp_path / "a.pth").tensors, STATE)
+
+
+def test_state_of_an_optimiser_and_a_schedule_does_no_harm(tmp_path):
+    layer = torch.nn.Linear(2, 3)
+    optimizer = torch.optim.Adam(layer.parameters())
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [3, 5])
+    layer(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    state = {"model": layer.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+    torch.save({**state, "size": torch.Size([2]), "device": torch.device("cpu"), "kind": torch.float32}, tmp_path / "a.pth")
+    assert_same(read_tensors(tmp_path / "a.pth").tensors, layer.state_dict())
+
+
 def test_values_beside_tensors_are_left_out_with_a_note(tmp_path):
     torch.save({**STATE, "epoch": 3}, tmp_path / "a.pth")
     found = read_tensors(tmp_path / "a.pth")
@@ -121,9 +139,9 @@ def test_content_counts_and_a_name_that_says_otherwise_is_noted(tmp_path):
     safetensors.torch.save_file(STATE, tmp_path / "a.pth")
     found = read_tensors(tmp_path / "a.pth")
     assert_same(found.tensors, STATE)
-    assert found.notes == ("its name ends in .pth, but it is safetensors, and was read as that",)
+    assert found.notes == ("its name ends in .pth, its content is safetensors",)
     torch.save(STATE, tmp_path / "a.h5")
-    assert "but it is torch" in read_tensors(tmp_path / "a.h5").notes[0]
+    assert read_tensors(tmp_path / "a.h5").notes == ("its name ends in .h5, its content is PyTorch's",)
 
 
 def test_arrays_of_numpy_are_read(tmp_path):
@@ -281,7 +299,7 @@ def test_layers_of_files_without_names_are_those_that_keras_lists(tmp_path, name
 def test_layers_of_an_unknown_network_without_names_are_refused(tmp_path):
     assert name_layers({"conv2d": 3}) is None
     write_saved_h5(tmp_path / "a.weights.h5", NAMELESS)
-    with pytest.raises(WeightsError, match="doesn't tell its layers' names.*save the whole model as .keras"):
+    with pytest.raises(WeightsError, match=r"doesn't tell its layers' names.*save the whole model as \.keras"):
         read_tensors(tmp_path / "a.weights.h5")
 
 
@@ -309,10 +327,7 @@ def test_real_checkpoint_of_keras_without_top_gives_stable_features():
     assert features.shape == (2, 2048)
     assert torch.isfinite(features).all()
     assert torch.allclose(features[:1], again, rtol=1e-4, atol=1e-5)
-    assert features.mean(1).tolist() == pytest.approx(FEATURES, rel=1e-3)
-
-
-FEATURES = [0.0, 0.0]
+    assert features.mean(1).tolist() == pytest.approx([0.00192418, 0.00369834], rel=1e-4)  # what Keras 3.15.1 computes with this file
 
 
 # ---- Caffe
@@ -412,7 +427,7 @@ def test_other_kinds_of_numbers_in_onnx_are_read(tmp_path):
     )
     (tmp_path / "a.onnx").write_bytes(model)
     found = read_tensors(tmp_path / "a.onnx").tensors
-    assert {name: array.tolist() for name, array in found.items()} == dict.fromkeys(("half", "double", "bfloat16"), [1.5, -2.0])
+    assert {name: array.tolist() for name, array in found.items()} == {name: [1.5, -2.0] for name in ("half", "double", "bfloat16")}
 
 
 # ---- TensorFlow

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from inceptions.errors import WeightsError
-from inceptions.weights.readers.foreign import MAX_BYTES, MAX_EXPANSION, quote
+from inceptions.weights.readers.foreign import MAX_BYTES, MAX_EXPANSION, damaged, quote, unfit
 
 _MAX_DIRECTORY_BYTES = 4 * 2**20
 _SLACK_BYTES = 2**20
@@ -35,7 +35,7 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
 def read_member(archive: zipfile.ZipFile, name: str, *, most: int) -> bytes:
     """Return a member of at most `most` bytes."""
     if archive.getinfo(name).file_size > most:
-        raise WeightsError(f"its member {quote(name)} has more than {most:,} bytes; it is no checkpoint of these networks, or forged")
+        raise unfit(f"its member {quote(name)} has more than {most:,} bytes")
     with archive.open(name) as member:
         return member.read(most)
 
@@ -50,7 +50,7 @@ def _check_directory(path: Path) -> None:
     if place < 0 or len(tail) - place < _END_BYTES:
         raise WeightsError(_CUT)
     if int.from_bytes(tail[place + 12 : place + 16], "little") > _MAX_DIRECTORY_BYTES:
-        raise WeightsError(f"its zip directory has more than {_MAX_DIRECTORY_BYTES:,} bytes; it is no checkpoint of these networks")
+        raise unfit(f"its zip directory has more than {_MAX_DIRECTORY_BYTES:,} bytes")
 
 
 def _check_members(archive: zipfile.ZipFile, size: int) -> None:
@@ -58,15 +58,15 @@ def _check_members(archive: zipfile.ZipFile, size: int) -> None:
     for member in archive.infolist():
         name = quote(member.filename)
         if _leaves_folder(member.orig_filename):
-            raise WeightsError(f"its member {name} would be put outside of the folder it is unpacked in; the file is forged")
+            raise WeightsError(f"its member {name} would be put outside of the folder it is unpacked in; the file is forged: don't use it")
         if member.filename in seen:
-            raise WeightsError(f"it has two members {name}; the file is damaged or forged")
+            raise damaged(f"it has two members {name}")
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise WeightsError(f"its member {name} is encrypted, or compressed in an unusual way; save it anew, as its framework does")
         seen.add(member.filename)
         total += member.file_size
         if total > min(MAX_BYTES, size * MAX_EXPANSION + _SLACK_BYTES):
-            raise WeightsError(f"with its member {name} it unpacks to {total:,} bytes from {size:,}; the file is damaged or forged")
+            raise damaged(f"with its member {name} it unpacks to {total:,} bytes from {size:,}")
 
 
 def _leaves_folder(name: str) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from inceptions.errors import WeightsError
-from inceptions.weights.readers.foreign import MAX_TENSORS, Budget, ForeignTensors, quote
+from inceptions.weights.readers.foreign import MAX_TENSORS, Budget, ForeignTensors, damaged, quote, unfit
 from inceptions.weights.readers.mapped import mapped
 from inceptions.weights.readers.wire import VARINT, Field, Wire
 
@@ -44,10 +44,10 @@ def read_caffemodel(path: Path) -> ForeignTensors:
             blobs = [_blob(wire, blob, f"{layer.name} blob {n}", budget) for n, blob in enumerate(layer.blobs)]
             for name, array in names.name(layer, blobs).items():
                 if name in tensors:
-                    raise WeightsError(f"two layers give a tensor {quote(name)}; the file is damaged or forged")
+                    raise damaged(f"two layers give a tensor {quote(name)}")
                 tensors[name] = array
         if not tensors:
-            raise WeightsError("no layer in it has weights; is it a .caffemodel? a .prototxt or .solverstate has none")
+            raise WeightsError("no layer in it has weights, as in a .prototxt or .solverstate; give the .caffemodel")
     return ForeignTensors(tensors, "caffemodel")
 
 
@@ -59,7 +59,7 @@ def _layers(wire: Wire) -> list[_Layer]:
         elif entry.number == NET_LAYERS_V1:
             layers.append(_layer(wire, entry, name=4, kind=5, bottom=2, top=3, blobs=6))
         if len(layers) > MAX_TENSORS:
-            raise WeightsError(f"it claims more than {MAX_TENSORS:,} layers; it is no checkpoint of these networks, or forged")
+            raise unfit(f"it claims more than {MAX_TENSORS:,} layers")
     return layers
 
 
@@ -122,14 +122,12 @@ class _Names:
         roles = ("scale", "bias", "mean", "var") if layer.kind == "BN" else ("scale", "bias")
         if layer.kind == "BatchNorm":
             if len(blobs) != 3 or blobs[2].size != 1:
-                raise WeightsError(
-                    f"batch normalisation {quote(layer.name)} should have a mean, a variance and a factor; the file is damaged"
-                )
+                raise damaged(f"batch normalisation {quote(layer.name)} should have a mean, a variance and a factor")
             with np.errstate(all="ignore"):  # what isn't finite is told by whoever imports it
                 factor = 1 / blobs[2][0] if blobs[2][0] else blobs[2][0]  # zero stays zero, as in Caffe
                 return {f"{owner}/bn_mean_0": blobs[0] * factor, f"{owner}/bn_var_0": blobs[1] * factor}
         if len(blobs) > len(roles):
-            raise WeightsError(f"layer {quote(layer.name)} should have {', '.join(roles)}, but has {len(blobs)} blobs; the file is damaged")
+            raise damaged(f"layer {quote(layer.name)} should have {', '.join(roles)}, but has {len(blobs)} blobs")
         names = [f"{owner}/bn_{role}_0" for role in roles]
         if layer.kind == "Scale" and owner in self.affine:
             names = [f"{owner}/bn/sc_w_0", f"{owner}/bn/sc_b_0"]

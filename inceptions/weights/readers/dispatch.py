@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,24 +10,27 @@ from pathlib import Path
 from inceptions.errors import WeightsError
 from inceptions.weights.readers.archive import open_archive
 from inceptions.weights.readers.caffemodel import NET_LAYERS, NET_LAYERS_V1, read_caffemodel
-from inceptions.weights.readers.foreign import MAX_BYTES, ForeignTensors, quote, some
+from inceptions.weights.readers.foreign import MAX_BYTES, ForeignTensors, quote, some, unfit
 from inceptions.weights.readers.keras_file import CONFIG, WEIGHTS, read_hdf5, read_keras
 from inceptions.weights.readers.mapped import mapped
 from inceptions.weights.readers.npz_file import read_npz
 from inceptions.weights.readers.onnx_initializers import MODEL_GRAPH, read_onnx
+from inceptions.weights.readers.safetensors_file import read_safetensors
 from inceptions.weights.readers.tensorflow_checkpoint import is_checkpoint, read_tensorflow
 from inceptions.weights.readers.wire import LENGTH, VARINT, Wire
 
-Reader = Callable[[Path], ForeignTensors]
+Choice = tuple[str, Callable[[Path], ForeignTensors]]
+"""Whose file it is, and what reads it."""
 
 _HEAD_BYTES = 512
 _MAX_LINE = 500
+_TORCH, _SAFETENSORS, _HDF5, _KERAS, _NPZ, _CAFFE, _ONNX = (
+    *("PyTorch's", "safetensors", "Keras' HDF5", "Keras' zip", "NumPy's", "Caffe's", "ONNX"),
+)
 _SUFFIXES = {
-    **dict.fromkeys((".pth", ".pt", ".bin"), "torch"),
-    **{".safetensors": "safetensors", ".keras": "keras", ".caffemodel": "caffemodel", ".onnx": "onnx", ".npz": "npz"},
-    **dict.fromkeys((".h5", ".hdf5"), "Keras HDF5"),
+    **{".pth": _TORCH, ".pt": _TORCH, ".bin": _TORCH, ".safetensors": _SAFETENSORS, ".h5": _HDF5, ".hdf5": _HDF5, ".keras": _KERAS},
+    **{".caffemodel": _CAFFE, ".onnx": _ONNX, ".npz": _NPZ},
 }
-_MEANT = {"keras_h5": "Keras HDF5", "weights_h5": "Keras HDF5"}
 _KNOWN = "known are PyTorch, safetensors, Keras, Caffe, ONNX, TensorFlow checkpoints and NumPy's npz"
 _NOT_WEIGHTS = (
     (b"<", "it is a web page or XML, not weights: the download went wrong; open the address in a browser, then download it again"),
@@ -46,97 +50,97 @@ def read_tensors(path: str | Path) -> ForeignTensors:
 
     path: a file, or the prefix of a TensorFlow checkpoint. Raises WeightsError: one line that begins with the path.
     """
-    path = Path(path)
+    path, kind = Path(path), ""
     try:
-        found = _read(path)
+        kind, read = _choose(path)
+        found = read(path)
+        if not found.tensors:
+            raise WeightsError("there are no tensors in it; give the file with the weights")
     except WeightsError as error:
-        raise WeightsError(_line(path, str(error))) from None
+        aside = _contradiction(path, kind)
+        raise WeightsError(_line(path, f"{error} ({aside})" if aside else str(error))) from None
     except OSError as error:
         raise WeightsError(_line(path, f"it can't be read ({error.strerror or error}); check the path and its permissions")) from None
-    says = _SUFFIXES.get(path.suffix.lower(), "")
-    if says and says != _MEANT.get(found.format, found.format):
-        return replace(found, notes=(f"its name ends in {path.suffix}, but it is {found.format}, and was read as that", *found.notes))
-    return found
+    aside = _contradiction(path, kind)
+    return replace(found, notes=(aside, *found.notes)) if aside else found
 
 
-def _read(path: Path) -> ForeignTensors:
+def _contradiction(path: Path, kind: str) -> str:
+    says = _SUFFIXES.get(path.suffix.lower(), kind)
+    return f"its name ends in {path.suffix}, its content is {kind}" if kind and says != kind else ""
+
+
+def _choose(path: Path) -> Choice:
     if is_checkpoint(path):
-        return read_tensorflow(path)
+        return "TensorFlow's", read_tensorflow
     if path.is_dir():
         raise WeightsError("it is a folder; give the file with the weights in it")
     if not path.is_file():
         raise WeightsError("it is no file; check the path" if path.exists() else "there is no such file; check the path")
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise WeightsError(f"it has {size:,} bytes, more than {MAX_BYTES:,}; it is no checkpoint of these networks")
+        raise unfit(f"it has {size:,} bytes, more than {MAX_BYTES:,}")
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    found = _reader(path, head)(path)
-    if not found.tensors:
-        raise WeightsError("there are no tensors in it; give the file with the weights")
-    return found
+        return _choose_by_head(path, file.read(_HEAD_BYTES))
 
 
-def _reader(path: Path, head: bytes) -> Reader:
+def _choose_by_head(path: Path, head: bytes) -> Choice:
     """Return what reads a file that begins with `head`. Raises WeightsError for what holds no weights, or isn't known."""
     if not head:
         raise WeightsError("it is empty; the download went wrong: download it again")
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return read_hdf5
+        return _HDF5, read_hdf5
     if head.startswith(b"PK"):
-        return _zip_reader(path)
+        return _choose_zip(path)
     if head[:1] == b"\x80" and head[1:2] <= b"\x05":
         from inceptions.weights.readers.torch_file import read_torch_legacy
 
-        return read_torch_legacy
+        return _TORCH, read_torch_legacy
     if head[7:9] == b"\0{" or (path.suffix.lower() == ".safetensors" and head[:1] != b"<"):
-        from inceptions.weights.readers.safetensors_file import read_safetensors
-
-        return read_safetensors
+        return _SAFETENSORS, read_safetensors
     if head[257:262] == b"ustar":
         raise WeightsError(_TAR)
     for magic, reason in _NOT_WEIGHTS:
         if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(magic):
             raise WeightsError(reason)
-    return _protobuf_reader(path, head)
+    return _choose_protobuf(path, head)
 
 
-def _zip_reader(path: Path) -> Reader:
+def _choose_zip(path: Path) -> Choice:
     with open_archive(path) as archive:
         names = archive.namelist()
     if any(name.endswith((".pkl", "/version", "/byteorder")) for name in names):
         from inceptions.weights.readers.torch_file import read_torch_zip
 
-        return read_torch_zip
+        return _TORCH, read_torch_zip
     if WEIGHTS in names or CONFIG in names:
-        return read_keras
+        return _KERAS, read_keras
     if names and all(name.endswith(".npy") for name in names):
-        return read_npz
+        return _NPZ, read_npz
     raise WeightsError(f"it is a zip archive of something else ({some(names) or 'nothing'}); unpack it and give the file with the weights")
 
 
-def _protobuf_reader(path: Path, head: bytes) -> Reader:
+def _choose_protobuf(path: Path, head: bytes) -> Choice:
     """Tell Caffe and ONNX apart by their outermost fields; where those are cut short, the name decides which of them complains."""
-    named = {".caffemodel": read_caffemodel, ".onnx": read_onnx}.get(path.suffix.lower())
-    counts: dict[tuple[int, int], int] = {}
+    counts: Counter[tuple[int, int]] = Counter()
     try:
         with mapped(path) as buffer:
-            for entry in Wire(buffer).fields():
-                counts[entry.number, entry.kind] = counts.get((entry.number, entry.kind), 0) + 1
+            counts.update((entry.number, entry.kind) for entry in Wire(buffer).fields())
     except WeightsError:
-        counts = {}
-    names = counts.get((1, LENGTH), 0)
+        counts.clear()
+    choices = {_CAFFE: read_caffemodel, _ONNX: read_onnx}
+    kind = _SUFFIXES.get(path.suffix.lower(), "")
     if (1, VARINT) in counts and (MODEL_GRAPH, LENGTH) in counts:
-        return read_onnx
-    if ((NET_LAYERS, LENGTH) in counts or (NET_LAYERS_V1, LENGTH) in counts) and names <= 1:
-        return read_caffemodel
-    if named is not None:
-        return named
+        kind = _ONNX
+    elif ((NET_LAYERS, LENGTH) in counts or (NET_LAYERS_V1, LENGTH) in counts) and counts[1, LENGTH] <= 1:
+        kind = _CAFFE
+    if kind in choices:
+        return kind, choices[kind]
     raise WeightsError(f"it is no checkpoint that is known here (it begins with {quote(head[:16])}); {_KNOWN}")
 
 
 def _line(path: Path, reason: str) -> str:
-    """Return the message in one line, with what its name promises where it isn't that."""
+    """Return the message in one line."""
     name = str(path) if str(path).isprintable() else quote(str(path))
     reason = " ".join("".join(letter if letter.isprintable() else " " for letter in reason).split())
     return f"{name}: {reason if len(reason) <= _MAX_LINE else reason[:_MAX_LINE] + '…'}"

@@ -43,17 +43,25 @@ class Budget:
     def claim(self, name: str, shape: Sequence[int], item_bytes: int) -> int:
         """Return how many bytes a tensor takes; WeightsError when it claims a shape that can't be, or more than is left."""
         if len(shape) > _MAX_RANK or any(type(extent) is not int or extent < 0 for extent in shape):
-            raise WeightsError(f"tensor {quote(name)} claims the shape {quote(tuple(shape))}; the file is damaged or forged")
+            raise damaged(f"tensor {quote(name)} claims the shape {quote(tuple(shape))}")
         wanted = math.prod(shape) * item_bytes
         self.tensors -= 1
         self.bytes -= wanted
         if self.tensors < 0:
-            raise WeightsError(f"it claims more than {MAX_TENSORS:,} tensors; it is no checkpoint of these networks, or forged")
+            raise unfit(f"it claims more than {MAX_TENSORS:,} tensors")
         if self.bytes < 0:
-            raise WeightsError(
-                f"tensor {quote(name)} claims the shape {quote(tuple(shape))}, more than such a file can hold; it is damaged or forged"
-            )
+            raise damaged(f"tensor {quote(name)} claims the shape {quote(tuple(shape))}, more than such a file can hold")
         return wanted
+
+
+def damaged(what: str) -> WeightsError:
+    """Return the error for what a sound file can't have."""
+    return WeightsError(f"{what}; the file is damaged or forged: download it again from its publisher")
+
+
+def unfit(what: str) -> WeightsError:
+    """Return the error for what may be sound, but is far beyond these networks."""
+    return WeightsError(f"{what}; it is no checkpoint of these networks, or forged: check that it is the right file")
 
 
 def quote(value: object) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from inceptions.errors import WeightsError
-from inceptions.weights.readers.foreign import MAX_EXPANSION, MAX_TENSORS, Budget, quote
+from inceptions.weights.readers.foreign import MAX_EXPANSION, MAX_TENSORS, Budget, damaged, quote, unfit
 
 _ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, OverflowError)
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
@@ -52,7 +52,7 @@ def child(group: Any, name: str) -> Any:
 
     for part in name.split("/"):
         if not isinstance(group, h5py.Group) or not part or not has(group, part):
-            raise WeightsError(f"there is no {quote(name)} in it, which it says it has; the file is damaged or forged")
+            raise damaged(f"there is no {quote(name)} in it, which it says it has")
         if group.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:  # pyright: ignore[reportAttributeAccessIssue]
             raise WeightsError(f"{quote(name)} is a link, perhaps to another file, and isn't followed; save the weights whole, in one file")
         group = group[part]
@@ -62,7 +62,7 @@ def child(group: Any, name: str) -> Any:
 def children(group: Any) -> list[str]:
     """Return the names in a group; WeightsError if they are too many."""
     if group.id.get_num_objs() > MAX_TENSORS:
-        raise WeightsError(f"a group in it has more than {MAX_TENSORS:,} members; it is no checkpoint of these networks, or forged")
+        raise unfit(f"a group in it has more than {MAX_TENSORS:,} members")
     return list(group)
 
 
@@ -84,7 +84,7 @@ def texts(holder: Any, name: str) -> list[str] | None:
         found += _texts(holder, f"{name}{number}")
         if len(found) > MAX_TENSORS:
             break
-    raise WeightsError(f"its attribute {quote(name)} has more than {MAX_TENSORS:,} names; it is no checkpoint of these networks, or forged")
+    raise unfit(f"its attribute {quote(name)} has more than {MAX_TENSORS:,} names")
 
 
 def _texts(holder: Any, name: str) -> list[str]:
@@ -92,10 +92,10 @@ def _texts(holder: Any, name: str) -> list[str]:
     if 0 in attribute.shape:
         return []
     if math.prod(attribute.shape) > MAX_TENSORS or attribute.get_storage_size() > _MAX_ATTRIBUTE_BYTES:
-        raise WeightsError(f"its attribute {quote(name)} has more than {MAX_TENSORS:,} names; it is no checkpoint of these networks")
+        raise unfit(f"its attribute {quote(name)} has more than {MAX_TENSORS:,} names")
     values = np.atleast_1d(np.asarray(holder.attrs[name], dtype=object)).tolist()
     if not all(isinstance(value, str | bytes) for value in values):
-        raise WeightsError(f"its attribute {quote(name)} should be a list of names; the file is damaged or forged")
+        raise damaged(f"its attribute {quote(name)} should be a list of names")
     return [value.decode() if isinstance(value, bytes) else value for value in values]
 
 
@@ -104,7 +104,7 @@ def read_dataset(dataset: Any, name: str, budget: Budget) -> np.ndarray | None:
     import h5py
 
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
-        raise WeightsError(f"{quote(name)} is no dataset; the file is damaged or forged")
+        raise damaged(f"{quote(name)} is no dataset")
     plan = dataset.id.get_create_plist()
     layout = plan.get_layout()
     if layout == h5py.h5d.VIRTUAL or plan.get_external_count():
@@ -117,7 +117,7 @@ def read_dataset(dataset: Any, name: str, budget: Budget) -> np.ndarray | None:
     wanted = budget.claim(name, dataset.shape, dataset.dtype.itemsize)
     chunk = math.prod(plan.get_chunk()) * dataset.dtype.itemsize if layout == h5py.h5d.CHUNKED else 0
     if chunk > _MAX_CHUNK_BYTES or wanted > dataset.id.get_storage_size() * MAX_EXPANSION + _SLACK_BYTES:
-        raise WeightsError(f"{quote(name)} claims {max(chunk, wanted):,} bytes, more than is stored for it; the file is damaged or forged")
+        raise damaged(f"{quote(name)} claims {max(chunk, wanted):,} bytes, more than is stored for it")
     if dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and (texts(dataset, "dtype") or [""])[0] == "bfloat16":
         return (dataset[()].view("<u2").astype("<u4") << 16).view("<f4")
     if dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (2, 4, 8):

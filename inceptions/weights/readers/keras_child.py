@@ -29,7 +29,8 @@ def read(arguments: list[str]) -> ForeignTensors:
             return read_legacy(file, budget)
         if is_saved(file):
             return read_saved(file, budget, config={}, file_format="weights_h5")
-        raise WeightsError(f"it is HDF5, but not of Keras: it has neither layer_names nor layers, but {some(children(file)) or 'nothing'}")
+        has = some(children(file)) or "nothing"
+        raise WeightsError(f"it is HDF5, but not of Keras: it has {has} where layer_names or layers would be; give a file that Keras wrote")
 
 
 if __name__ == "__main__":

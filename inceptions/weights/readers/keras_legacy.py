@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from inceptions.errors import WeightsError
-from inceptions.weights.readers.foreign import Budget, ForeignTensors, quote
+from inceptions.weights.readers.foreign import Budget, ForeignTensors, damaged, quote
 from inceptions.weights.readers.hdf5 import child, has, read_dataset, texts
 
 _KERAS_1 = {
@@ -48,7 +48,7 @@ def read_legacy(file: Any, budget: Budget) -> ForeignTensors:
             name = modern or name
             array = read_dataset(child(group, weight), name, budget)
             if name in tensors:
-                raise WeightsError(f"two weights in it are named {quote(name)}; the file is damaged or forged")
+                raise damaged(f"two weights in it are named {quote(name)}")
             if array is None:
                 notes[f"left out, for its numbers aren't floating-point: {quote(name)}"] = None
             else:

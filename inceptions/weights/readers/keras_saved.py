@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from inceptions.errors import WeightsError
-from inceptions.weights.readers.foreign import MAX_TENSORS, Budget, ForeignTensors, quote, some
+from inceptions.weights.readers.foreign import MAX_TENSORS, Budget, ForeignTensors, damaged, quote, some
 from inceptions.weights.readers.hdf5 import child, children, has, identify, read_dataset, texts
 from inceptions.weights.readers.keras_order import name_layers
 
@@ -80,7 +80,7 @@ def _walk(group: Any, place: tuple[str, ...], walk: _Walk) -> None:
     """Add the layers below `group`, by class in their order, and by depth through models within models."""
     address = identify(group)
     if address in walk.seen or len(walk.seen) > MAX_TENSORS or len(place) > _MAX_DEPTH:
-        raise WeightsError(f"its groups are within each other at {quote('/'.join(place))}; the file is damaged or forged")
+        raise damaged(f"its groups are within each other at {quote('/'.join(place))}")
     walk.seen.add(address)
     names = children(group)
     walk.left_out += ["/".join((*place, name)) for name in names if name not in (*_CONTAINERS, _VARS)]
@@ -120,7 +120,7 @@ def _names(layers: list[_Layer], config: Mapping[tuple[str, ...], dict]) -> list
         for kind in {layer.kind for layer in layers} & {*_VARIABLES, _NORM}:
             listed = {place for place in config if re.sub(r"_\d+$", "", place[-1]) == kind}
             if listed != {layer.place for layer in layers if layer.kind == kind}:
-                raise WeightsError(f"its config.json doesn't list the {quote(kind)} layers that its weights have; it is damaged or forged")
+                raise damaged(f"its config.json doesn't list the {quote(kind)} layers that its weights have")
         return [str(config.get(layer.place, {}).get("name", layer.place[-1])) for layer in layers]
     orders = name_layers(Counter(layer.kind for layer in layers))
     if orders is None:
@@ -146,7 +146,7 @@ def read_config(content: bytes) -> dict[tuple[str, ...], dict]:
         found = json.loads(content)
         return dict(_settings(found["config"], ()))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise WeightsError("its config.json isn't as Keras writes it; the file is damaged or forged") from None
+        raise damaged("its config.json isn't as Keras writes it") from None
 
 
 def _settings(config: dict, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict]]:

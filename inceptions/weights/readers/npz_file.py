@@ -9,7 +9,7 @@ import numpy as np
 
 from inceptions.errors import WeightsError
 from inceptions.weights.readers.archive import open_archive
-from inceptions.weights.readers.foreign import Budget, ForeignTensors, quote
+from inceptions.weights.readers.foreign import Budget, ForeignTensors, damaged, quote
 
 _MAX_HEADER = 10_000
 
@@ -37,6 +37,6 @@ def _array(file: Any, name: str, size: int, budget: Budget) -> np.ndarray:
     wanted = budget.claim(name, shape, dtype.itemsize)
     if size - file.tell() != wanted:
         held = f"{size - file.tell():,} bytes of numbers where its shape {quote(shape)} wants {wanted:,}"
-        raise WeightsError(f"its member {quote(name)} has {held}; the file is damaged or forged")
+        raise damaged(f"its member {quote(name)} has {held}")
     array = np.frombuffer(bytearray(file.read(wanted)), dtype=dtype)
     return array.reshape(shape, order="F" if fortran_order else "C")

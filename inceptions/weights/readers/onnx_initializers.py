@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from inceptions.errors import WeightsError
-from inceptions.weights.readers.foreign import Budget, ForeignTensors, quote, some
+from inceptions.weights.readers.foreign import Budget, ForeignTensors, damaged, quote, some
 from inceptions.weights.readers.mapped import mapped
 from inceptions.weights.readers.wire import VARINT, Field, Wire
 
@@ -38,7 +38,7 @@ def read_onnx(path: Path) -> ForeignTensors:
                     continue
                 name, array = _tensor(wire, part, budget)
                 if name in tensors or name in others:
-                    raise WeightsError(f"two initialisers are named {quote(name)}; the file is damaged or forged")
+                    raise damaged(f"two initialisers are named {quote(name)}")
                 if array is None:
                     others.append(name)
                 else:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO, NamedTuple
 
 from inceptions.errors import WeightsError
-from inceptions.weights.readers.foreign import Budget, quote
+from inceptions.weights.readers.foreign import Budget, damaged, quote
 
 MAX_PICKLE_BYTES = 2 * 2**20
 """Most bytes of a pickle without its tensors' numbers; those of these networks have 0.2 MB, with an optimiser's state 0.6 MB."""
@@ -22,7 +22,8 @@ _ITEM_BYTES = {
     **{"Bool": 1, "Byte": 1, "Char": 1, "Short": 2, "Half": 2, "BFloat16": 2},
     **{"Int": 4, "Float": 4, "Long": 8, "Double": 8},
 }
-_PLAIN = {("collections", "OrderedDict"), ("torch", "Size"), ("torch", "device"), ("_codecs", "encode")}
+_PLAIN = {("collections", "OrderedDict"), ("collections", "Counter"), ("torch", "Size"), ("torch", "device"), ("_codecs", "encode")}
+_STORAGE_HOMES = ("torch", "torch.cuda")
 _DTYPES = ("float", "bfloat", "int", "uint", "bool")
 _REBUILD = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
 # Sets, whose members are hashed; registered extensions; and buffers, made as large as they claim to be before they are read.
@@ -58,6 +59,9 @@ class _Stand:
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
 
+    def __repr__(self) -> str:
+        return f"{self.module}.{self.name}"
+
     def __call__(self, *args: Any) -> Any:
         match self.name, args:
             case "OrderedDict", ():
@@ -66,12 +70,14 @@ class _Stand:
                 made = _Mapping()
                 _put(made, [key for key, _ in pairs], [value for _, value in pairs])
                 return made
+            case "Counter", (dict(),):
+                return None
             case "_rebuild_parameter", (Tensor() as tensor, *_):
                 return tensor
             case (("_rebuild_tensor" | "_rebuild_tensor_v2"), (Storage() as storage, int(offset), tuple(shape), tuple(strides), *_)):
                 return _view(storage, offset, shape, strides)
-            case name, _ if name in (*_REBUILD, "OrderedDict"):
-                raise WeightsError("a tensor or mapping in its pickle is not made as torch makes them; the file is damaged or forged")
+            case name, _ if name in (*_REBUILD, "OrderedDict", "Counter"):
+                raise damaged("a tensor or mapping in its pickle is not made as torch makes them")
         return None
 
 
@@ -92,7 +98,9 @@ class Limited:
     def _counted(self, found: bytes) -> bytes:
         self.left -= len(found)
         if self.left < 0:
-            raise WeightsError(f"its pickle has more than {MAX_PICKLE_BYTES:,} bytes beside tensors; save model.state_dict() alone")
+            raise WeightsError(
+                f"its pickle has more than {MAX_PICKLE_BYTES:,} bytes beside tensors; write a file with torch.save(model.state_dict(), ...)"
+            )
         return found
 
 
@@ -122,8 +130,9 @@ class Claims(_Unpickler):
 
     def find_class(self, module: str, name: str) -> _Stand:
         """Return a stand-in for a name that a state dict may refer to; WeightsError for any other."""
-        is_kind = module == "torch" and (name.rstrip("0123456789") in _DTYPES or _is_storage(name))
-        if not (is_kind or (module, name) in _PLAIN or (module == "torch._utils" and name in _REBUILD)):
+        is_dtype = module == "torch" and name.rstrip("0123456789") in _DTYPES
+        is_storage = module in _STORAGE_HOMES and _is_storage(name)
+        if not (is_dtype or is_storage or (module, name) in _PLAIN or (module == "torch._utils" and name in _REBUILD)):
             raise WeightsError(
                 f"it holds more than tensors ({quote(f'{module}.{name}')}), and loading that would run code; "
                 "ask for, or make where you trust it, a file written with torch.save(model.state_dict(), ...)"
@@ -133,15 +142,15 @@ class Claims(_Unpickler):
     def persistent_load(self, pid: Any) -> Storage:
         """Return the storage that `pid` names."""
         match pid:
-            case ("storage", _Stand(module="torch", name=str(kind)), str(key), _, int(count), *_) if _is_storage(kind):
+            case ("storage", _Stand(name=str(kind)), str(key), _, int(count), *_) if _is_storage(kind):
                 storage = Storage(key, _ITEM_BYTES[kind.removesuffix("Storage")], count)
             case _:
-                raise WeightsError(f"its pickle refers to {quote(pid)}, which is no storage; the file is damaged or forged")
+                raise damaged(f"its pickle refers to {quote(pid)}, which is no storage")
         if key not in self.storages:
             self.budget.claim(f"storage {key}", (count,), storage.item_bytes)
             self.storages[key] = storage
         if self.storages[key] != storage:
-            raise WeightsError(f"its pickle says that the storage {quote(key)} has two sizes; the file is damaged or forged")
+            raise damaged(f"its pickle says that the storage {quote(key)} has two sizes")
         return storage
 
     def _set_item(self) -> None:
@@ -164,7 +173,9 @@ def _put(mapping: Any, keys: Iterable[Any], values: Iterable[Any]) -> None:
     """Put values into a mapping whose keys are plain: Python's hash of a tuple in a tuple in a tuple, and so on, runs out of stack."""
     keys = list(keys)
     if not isinstance(mapping, dict) or not all(isinstance(key, str | int | float | bytes | None) for key in keys):
-        raise WeightsError("a mapping in its pickle has keys that are no names; it is no state dict, or forged")
+        raise WeightsError(
+            "a mapping in its pickle has keys that are no names; it is no state dict: write a file with torch.save(model.state_dict(), ...)"
+        )
     mapping.update(zip(keys, values, strict=True))
 
 
@@ -178,5 +189,5 @@ def _view(storage: Storage, offset: int, shape: tuple[Any, ...], strides: tuple[
     last = offset + sum((extent - 1) * stride for extent, stride in zip(shape, strides, strict=False)) if whole else 0
     if not whole or (0 not in shape and last >= storage.length):
         claim = f"a tensor of shape {quote(shape)} at {quote(offset)} of the {storage.length:,} numbers of storage {quote(storage.key)}"
-        raise WeightsError(f"its pickle claims {claim}; the file is damaged or forged")
+        raise damaged(f"its pickle claims {claim}")
     return Tensor(storage, shape)

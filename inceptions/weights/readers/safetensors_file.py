@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from inceptions.errors import WeightsError
-from inceptions.weights.readers.foreign import Budget, ForeignTensors, quote
+from inceptions.weights.readers.foreign import Budget, ForeignTensors, damaged, quote, unfit
 
 MAX_HEADER_BYTES = 4 * 2**20
 _ITEM_BYTES = {
@@ -41,7 +41,7 @@ def _check_header(path: Path) -> list[str]:
                 f"its header claims {length:,} bytes, but the file has {size:,}; it is damaged or cut short: download it again"
             )
         if length > MAX_HEADER_BYTES:
-            raise WeightsError(f"its header has {length:,} bytes, more than {MAX_HEADER_BYTES:,}; it is no checkpoint of these networks")
+            raise unfit(f"its header has {length:,} bytes, more than {MAX_HEADER_BYTES:,}")
         try:
             header = json.loads(file.read(length), object_pairs_hook=_unique)
         except WeightsError:
@@ -57,7 +57,7 @@ def _check_header(path: Path) -> list[str]:
         start, stop = starts[name]
         if start != place:
             gap = "overlaps the one before it" if start < place else "leaves a gap before it"
-            raise WeightsError(f"tensor {quote(name)} {gap}; the file is damaged or forged")
+            raise damaged(f"tensor {quote(name)} {gap}")
         place = stop
     return sorted(starts, key=lambda name: starts[name])
 
@@ -68,14 +68,16 @@ def _check_entry(name: str, entry: Any, budget: Budget, data_bytes: int) -> tupl
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(stop)]} if dtype in _ITEM_BYTES:
             wanted = budget.claim(name, shape, _ITEM_BYTES[dtype])
         case {"dtype": dtype, "shape": _, "data_offsets": _} if dtype not in _ITEM_BYTES:
-            raise WeightsError(f"tensor {quote(name)} has numbers of kind {quote(dtype)}; weights are floating-point numbers")
+            raise WeightsError(
+                f"tensor {quote(name)} has numbers of kind {quote(dtype)}; weights are floating-point numbers: save them as F32"
+            )
         case _:
-            raise WeightsError(f"the header's entry for {quote(name)} is not as it should be; the file is damaged or forged")
+            raise damaged(f"the header's entry for {quote(name)} is not as it should be")
     if not 0 <= start <= stop <= data_bytes:
         raise WeightsError(f"tensor {quote(name)} lies outside of the file; it is damaged or cut short: download it again")
     if stop - start != wanted:
         stored = f"{stop - start:,} bytes of numbers where its shape {quote(tuple(shape))} wants {wanted:,}"
-        raise WeightsError(f"tensor {quote(name)} has {stored}; the file is damaged or forged")
+        raise damaged(f"tensor {quote(name)} has {stored}")
     return start, stop
 
 
@@ -84,5 +86,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise WeightsError(f"its header names {quote(twice)} twice; the file is damaged or forged")
+        raise damaged(f"its header names {quote(twice)} twice")
     return made

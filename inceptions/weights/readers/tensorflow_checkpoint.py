@@ -6,9 +6,8 @@ import glob
 import re
 from pathlib import Path
 
-from inceptions.errors import WeightsError
 from inceptions.weights.readers.apart import read_apart
-from inceptions.weights.readers.foreign import MAX_BYTES, ForeignTensors
+from inceptions.weights.readers.foreign import MAX_BYTES, ForeignTensors, unfit
 
 TIME_LIMIT_S = 300
 _CHILD = "inceptions.weights.readers.tensorflow_child"  # by name: a module that is to be run must not be imported before
@@ -32,7 +31,7 @@ def read_tensorflow(path: Path, *, time_limit_s: float = TIME_LIMIT_S) -> Foreig
     prefix = _prefix(path).resolve()
     stored = sum(part.stat().st_size for part in _parts(prefix))
     if stored > MAX_BYTES:
-        raise WeightsError(f"the checkpoint has {stored:,} bytes, more than {MAX_BYTES:,}; it is no checkpoint of these networks")
+        raise unfit(f"the checkpoint has {stored:,} bytes, more than {MAX_BYTES:,}")
     return read_apart(_CHILD, [str(prefix), str(stored)], library="TensorFlow", time_limit_s=time_limit_s)
 
 

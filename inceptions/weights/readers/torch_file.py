@@ -15,7 +15,7 @@ import torch
 
 from inceptions.errors import WeightsError
 from inceptions.weights.readers.archive import open_archive, read_member
-from inceptions.weights.readers.foreign import Budget, ForeignTensors, quote, some
+from inceptions.weights.readers.foreign import Budget, ForeignTensors, damaged, quote, some
 from inceptions.weights.readers.pickled import MAX_PICKLE_BYTES, PICKLE_ERRORS, Claims
 
 NESTS = ("state_dict_ema", "model_ema", "ema_state_dict", "state_dict", "model_state_dict", "model", "net")
@@ -49,7 +49,7 @@ def read_torch_legacy(path: Path) -> ForeignTensors:
         held = size - file.tell()
     wanted = sum(8 + storage.item_bytes * storage.length for storage in claims.storages.values())
     if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(claims.storages):
-        raise WeightsError("the storages in it are not those that its pickle names; the file is damaged or forged")
+        raise damaged("the storages in it are not those that its pickle names")
     if wanted > held:
         raise WeightsError(f"it claims {wanted:,} bytes of tensors and has {held:,}; the download was cut short: download it again")
     return _take(_load(path, mmap=False), Budget(size))
@@ -59,12 +59,14 @@ def _check_records(archive: zipfile.ZipFile, path: Path) -> None:
     members = {member.filename: member for member in archive.infolist()}
     root = next(iter(members)).split("/")[0]
     if f"{root}/constants.pkl" in members or any(name.startswith(f"{root}/code/") for name in members):
-        raise WeightsError(f"it is a TorchScript program, not weights; load it with torch.jit.load where you trust it, then {_SAVE}")
+        raise WeightsError(
+            f"it is a TorchScript program, not weights; where you trust it, load it with torch.jit.load and write a file with {_SAVE}"
+        )
     pickled = f"{root}/data.pkl"
     if pickled not in members:
         raise WeightsError(f"it is a zip archive without {quote(pickled)}, so not of torch.save; give a file written with {_SAVE}")
     if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
-        raise WeightsError(f"it was compressed after it was saved, or forged; give the file as torch.save wrote it: {_SAVE}")
+        raise WeightsError("it was compressed after it was saved, or forged; give the file as torch.save wrote it")
     content = read_member(archive, pickled, most=MAX_PICKLE_BYTES)
     claims = Claims(io.BytesIO(content), Budget(path.stat().st_size))
     claims.look()
@@ -73,7 +75,7 @@ def _check_records(archive: zipfile.ZipFile, path: Path) -> None:
         if record is None or record.file_size != storage.item_bytes * storage.length:
             stored = "is missing" if record is None else f"has {record.file_size:,} bytes"
             wants = f"{storage.item_bytes * storage.length:,}"
-            raise WeightsError(f"its storage {quote(key)} {stored} where its pickle claims {wants}; the file is damaged or forged")
+            raise damaged(f"its storage {quote(key)} {stored} where its pickle claims {wants}")
 
 
 def _load(path: Path, *, mmap: bool) -> Any:
@@ -92,16 +94,18 @@ def _take(found: Any, budget: Budget) -> ForeignTensors:
             break
         nest = next((name for name in NESTS if isinstance(found.get(name), Mapping) and found[name]), None)
         if nest is None:
-            raise WeightsError(f"there are no tensors under its keys ({some(list(found))}) nor in {', '.join(NESTS)}; save {_SAVE}")
+            raise WeightsError(
+                f"there are no tensors under its keys ({some(list(found))}) nor in {', '.join(NESTS)}; write a file with {_SAVE}"
+            )
         rest = [key for key in found if key != nest]
         notes.append(f"the weights are those under {nest!r}" + (f"; left out: {some(rest, 6)}" if rest else ""))
         found = found[nest]
     tensors = {name: value for name, value in found.items() if isinstance(value, torch.Tensor)} if isinstance(found, Mapping) else {}
     if not tensors:
-        raise WeightsError(f"it holds a {type(found).__name__}, not a state dict; save {_SAVE}")
+        raise WeightsError(f"it holds a {type(found).__name__}, not a state dict; write a file with {_SAVE}")
     for name, tensor in tensors.items():
         if not isinstance(name, str) or tensor.device.type != "cpu" or tensor.layout is not torch.strided or tensor.is_quantized:
-            raise WeightsError(f"{quote(name)} is no plain tensor by name; save {_SAVE} of the model in float32")
+            raise WeightsError(f"{quote(name)} is no plain tensor with a name; write a file with {_SAVE} of the model in float32")
         budget.claim(name, tuple(tensor.shape), tensor.element_size())
     others = [name for name in found if name not in tensors]
     if others:

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from inceptions.errors import WeightsError
-from inceptions.weights.readers.foreign import Budget, quote
+from inceptions.weights.readers.foreign import Budget, damaged, quote, unfit
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 _FIXED = {FIXED64: 8, FIXED32: 4}
-_MAX_FIELDS = 1_000_000
+_MAX_FIELDS = 200_000
 _MAX_TEXT = 4096
 
 
@@ -45,12 +45,12 @@ class Wire:
         Raises WeightsError: a field that runs past the end of its message, or that is none.
         """
         if within is not None and within.kind != LENGTH:
-            raise WeightsError(f"field {within.number} at byte {within.start} should be a message; the file is damaged or of another kind")
+            raise damaged(f"field {within.number} at byte {within.start} should be a message")
         place, end = (within.start, within.end) if within is not None else (0, len(self.buffer))
         while place < end:
             self.left -= 1
             if self.left < 0:
-                raise WeightsError(f"it has more than {_MAX_FIELDS:,} fields; it is no checkpoint of these networks, or forged")
+                raise unfit(f"it has more than {_MAX_FIELDS:,} fields")
             field = self._field(place, end)
             yield field
             place = field.end
@@ -60,7 +60,7 @@ class Wire:
         number, kind = key >> 3, key & 7
         value = 0
         if number == 0:
-            raise WeightsError(f"there is no field at byte {place}; the file is damaged or of another kind")
+            raise damaged(f"there is no field at byte {place}")
         if kind == VARINT:
             value, stop = self._varint(start, end)
         elif kind == LENGTH:
@@ -69,7 +69,7 @@ class Wire:
         elif kind in _FIXED:
             stop = start + _FIXED[kind]
         else:
-            raise WeightsError(f"field {number} at byte {place} has the wire type {kind}; the file is damaged or of another kind")
+            raise damaged(f"field {number} at byte {place} has the wire type {kind}")
         if stop > end:
             raise WeightsError(
                 f"field {number} at byte {place} claims {stop - start:,} bytes, but {end - start:,} are left; download it again"
@@ -86,23 +86,23 @@ class Wire:
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value & 0xFFFF_FFFF_FFFF_FFFF, place
-        raise WeightsError(f"the number at byte {place - 10:,} has no end; the file is damaged or of another kind")
+        raise damaged(f"the number at byte {place - 10:,} has no end")
 
     def text(self, field: Field) -> str:
         """Return a field that is text."""
         if field.kind != LENGTH or field.end - field.start > _MAX_TEXT:
-            raise WeightsError(f"field {field.number} at byte {field.start:,} should be a name; the file is damaged or of another kind")
+            raise damaged(f"field {field.number} at byte {field.start:,} should be a name")
         try:
             return self.buffer[field.start : field.end].decode()
         except UnicodeDecodeError:
-            raise WeightsError(f"the name at byte {field.start:,} is no text; the file is damaged or of another kind") from None
+            raise damaged(f"the name at byte {field.start:,} is no text") from None
 
     def integers(self, field: Field) -> list[int]:
         """Return the signed numbers of a repeated field: one, or several packed together."""
         if field.kind == VARINT:
             return [_signed(field.value)]
         if field.kind != LENGTH or field.end - field.start > _MAX_TEXT:
-            raise WeightsError(f"field {field.number} at byte {field.start:,} should be a few numbers; the file is damaged or forged")
+            raise damaged(f"field {field.number} at byte {field.start:,} should be a few numbers")
         numbers, place = [], field.start
         while place < field.end:
             value, place = self._varint(place, field.end)
@@ -117,7 +117,7 @@ class Wire:
         held = sum(piece.end - piece.start for piece in pieces)
         if held != wanted:
             stored = f"{held:,} bytes of numbers where its shape {quote(tuple(shape))} wants {wanted:,}"
-            raise WeightsError(f"tensor {quote(name)} has {stored}; the file is damaged or forged")
+            raise damaged(f"tensor {quote(name)} has {stored}")
         array = np.empty(math.prod(shape), dtype=dtype)
         bytes_of, place = array.view(np.uint8), 0
         for piece in pieces:
