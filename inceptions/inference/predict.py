@@ -44,7 +44,7 @@ def predict(
     """
     names = model.card.classes
     if not names:
-        raise UserError(f"{model.card.network.name} ends in an embedding and has no class names; predict needs a classifier")
+        raise UserError(f"{model.card.network.name} ends in features and has no classes; predict needs a classifier")
     if top_k < 1 or batch_size < 1:
         raise UserError(f"top_k is {top_k} and batch_size {batch_size}; both must be at least 1")
     device = device or torch.device("cpu")

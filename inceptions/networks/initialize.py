@@ -25,7 +25,9 @@ def fans(layer: nn.Conv2d | nn.Linear) -> tuple[int, int]:
 
 @torch.no_grad()
 def initialize(layer: nn.Conv2d | nn.Linear, how: Initializer, *, bias: float) -> None:
-    """Fill the weights of `layer` as `how` says, and its bias, if it has one, with the number `bias`."""
+    """Fill the weights of `layer` as `how` says, and its bias, if it has one, with the number `bias`; nothing on the meta device."""
+    if layer.weight.is_meta:  # to "fill" it, torch would import its compiler
+        return
     fan_in, fan_out = fans(layer)
     match how:
         case "variance_scaling":

@@ -10,6 +10,7 @@ from typing import Any
 
 import inceptions
 from inceptions.errors import WeightsError
+from inceptions.networks import reshape
 from inceptions.networks.models import Classifier
 from inceptions.weights.folder import save_model
 from inceptions.weights.importer import Audit, find_forms, import_tensors
@@ -44,9 +45,16 @@ def import_file(path: Path, *, framework: str | None = None, network: str | None
     if not expects_classes and not no_top:
         raise WeightsError(f"{path}: there is no classifier in it; say --no-top to have a model that ends in its features")
     if no_top and module.network.classes:
-        module.reset_classifier(0)
+        module = _without_top(module)
         notes.append(f"the classifier of {audit.classes} classes was taken off")
     return module, replace(audit, notes=(*notes, *audit.notes), classes=module.network.classes)
+
+
+def _without_top(module: Classifier) -> Classifier:
+    bare = Classifier(reshape.without_aux(reshape.with_classes(module.network, 0)))
+    state = module.state_dict()
+    bare.load_state_dict({key: state[key] for key in bare.state_dict()})
+    return bare.eval()
 
 
 def detect(tensors: Mapping[str, Any], file_format: str, *, network: str | None = None) -> tuple[str, str, str]:
@@ -83,12 +91,13 @@ def save_converted(module: Classifier, audit: Audit, source: Path, folder: Path,
         raise WeightsError(f"{folder} exists already; give another --output, or delete it")
     if classes is None:
         classes = tuple(str(number) for number in range(audit.classes))
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digests = {}
+    for part in [source] if source.is_file() else sorted(source.parent.glob(f"{source.name}.*")):  # TensorFlow names a prefix of files
+        with part.open("rb") as file:
+            digests[part.name] = hashlib.file_digest(file, "sha256").hexdigest()
     provenance = {
         "made_by": f"inceptions {inceptions.__version__} convert",
-        "file": source.name,
-        "sha256": digest,
+        "files": digests,
         "framework": audit.framework,
         "numerics_because": audit.numerics_because,
         "notes": list(audit.notes),

@@ -169,7 +169,7 @@ def _keras() -> Iterator[Adapter]:
             KERAS,
             numbered=names,
             preprocess=central,
-            why=f"{_EXCLUDES}; epsilon 1e-3",
+            why=_EXCLUDES,
             ignored=_KERAS_IGNORED,
             scale=name == "xception",
         )

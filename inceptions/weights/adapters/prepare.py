@@ -43,7 +43,13 @@ def _number_keras(tensors: Tensors) -> tuple[Tensors, dict[str, str]]:
         layers = {layer for layer, _ in split.values() if re.fullmatch(rf"{kind}(_\d+)?", layer)}
         for rank, layer in enumerate(sorted(layers, key=lambda layer: int(layer.removeprefix(kind).lstrip("_") or 0))):
             ranks[layer] = f"{kind}_{rank}" if rank else kind
-    return {f"{ranks.get(layer, layer)}/{last}": tensors[name] for name, (layer, last) in split.items()}, {}
+    plain: dict[str, Any] = {}
+    for name, (layer, last) in split.items():
+        short = f"{ranks.get(layer, layer)}/{last}"
+        if short in plain:
+            raise WeightsError(f"{name!r} and another tensor are both {short!r}; the checkpoint holds more than one network")
+        plain[short] = tensors[name]
+    return plain, {}
 
 
 def _keras_name(name: str) -> tuple[str, str]:
@@ -63,6 +69,8 @@ def _fold_scales(tensors: Tensors) -> tuple[Tensors, dict[str, str]]:
         missing = [part for part in names if part not in tensors]
         if missing:
             raise WeightsError(f"{name!r} scales a batch normalisation, but {missing[0]!r} is missing")
+        if len({tuple(tensors[part].shape) for part in names}) > 1:
+            raise WeightsError(f"{name!r} scales a batch normalisation of another shape; the checkpoint is damaged")
         gamma, beta, scale, shift = (tensors[part] for part in names)
         folded[names[0]], folded[names[1]] = scale * gamma, scale * beta + shift
         del folded[names[2]], folded[names[3]]

@@ -23,6 +23,8 @@ from inceptions.errors import WeightsError
 from inceptions.weights.readers.foreign import ForeignTensors, quote
 from inceptions.weights.readers.safetensors_file import read_safetensors
 
+_RUN_MODULE = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+
 
 def read_apart(module: str, arguments: list[str], *, library: str, time_limit_s: float) -> ForeignTensors:
     """Return what `module`, run with `arguments`, answers with. The tensors lie in a file that no longer has a name, so need no memory.
@@ -31,18 +33,18 @@ def read_apart(module: str, arguments: list[str], *, library: str, time_limit_s:
     """
     with tempfile.TemporaryDirectory(prefix="inceptions-", ignore_cleanup_errors=True) as scratch:
         target = Path(scratch) / "tensors.safetensors"
-        said = _run([sys.executable, "-P", "-m", module, str(target), *arguments], Path(scratch), library, time_limit_s)
+        said = _run([module, str(target), *arguments], Path(scratch), library, time_limit_s)
         if "error" in said:
             raise WeightsError(said["error"])
         found = read_safetensors(target) if said["tensors"] else ForeignTensors({}, "")
     return replace(found, format=said["format"], notes=tuple(said["notes"]))
 
 
-def _run(command: list[str], folder: Path, library: str, time_limit_s: float) -> dict[str, Any]:
-    """Run the command in `folder`, with nothing to import that isn't installed, and return the JSON that it prints last."""
+def _run(arguments: list[str], folder: Path, library: str, time_limit_s: float) -> dict[str, Any]:
+    """Run a module in `folder`, where nothing is that could be imported, and return the JSON that it prints last."""
     root = Path(__file__).parents[3]  # where this package is, should it not be installed
-    paths = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-P", "-c", _RUN_MODULE, str(root), *arguments]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     try:
         done = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=time_limit_s)
     except subprocess.TimeoutExpired:

@@ -1,0 +1,70 @@
+"""What import_tensors refuses, in memory: nothing is guessed, nothing dropped in silence."""
+
+import numpy as np
+import pytest
+import torch
+
+from inceptions.errors import WeightsError
+from inceptions.networks import reshape
+from inceptions.networks.models import Classifier
+from inceptions.networks.registry import get_network
+from inceptions.weights import import_tensors
+from inceptions.weights.adapters.prepare import prepare
+from inceptions.weights.exporter import export_tensors
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    torch.manual_seed(0)
+    return export_tensors(Classifier(reshape.with_classes(reshape.without_aux(get_network("googlenet_bn")), 3)), framework="torchvision")
+
+
+def test_model_is_ready_with_as_many_outputs_as_the_checkpoint(theirs):
+    module, audit = import_tensors(theirs, framework="torchvision")
+    assert not module.training
+    assert (module.num_classes, audit.classes) == (3, 3)
+    assert "no auxiliary heads in the checkpoint" in audit.notes
+
+
+def test_wrapper_of_data_parallel_is_taken_off(theirs):
+    module, _ = import_tensors({f"module.{name}": value for name, value in theirs.items()}, framework="torchvision")
+    assert module.num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("conv1.conv.weight"), r"1 missing, such as 'conv1\.conv\.weight'"),
+        (lambda t: t.update(extra=np.zeros(2, np.float32)), "1 left over, such as 'extra'"),
+        (lambda t: t.update({"conv1.bn.bias": np.full(64, np.nan, np.float32)}), r"'conv1\.bn\.bias' has values that are not finite"),
+        (lambda t: t.update({"conv1.bn.running_var": np.full(64, -1, np.float32)}), "is a variance and has negative values"),
+        (
+            lambda t: t.update({"conv1.bn.bias": np.zeros(63, np.float32)}),
+            r"'conv1\.bn\.bias' has shape \(63,\); googlenet_bn wants \(64,\)",
+        ),
+        (lambda t: t.update({"conv1.bn.bias": np.zeros(64, np.int8)}), "weights are floating-point numbers"),
+        (lambda t: t.update({"conv1.bn.bias": "pickle"}), "is a str; a checkpoint maps names to arrays"),
+        (dict.clear, "there are no tensors"),
+    ],
+)
+def test_what_is_unexplained_is_refused(theirs, change, message):
+    tensors = dict(theirs)
+    change(tensors)
+    with pytest.raises(WeightsError, match=message):
+        import_tensors(tensors, framework="torchvision")
+
+
+def test_two_keras_networks_in_one_checkpoint_are_noticed():
+    tensors = {"a/conv2d/kernel:0": np.zeros(1), "b/conv2d/kernel:0": np.zeros(1)}
+    with pytest.raises(WeightsError, match="more than one network"):
+        prepare(tensors, "keras")
+
+
+def test_scale_layer_of_another_shape_is_noticed():
+    names = ("x/bn_scale_0", "x/bn_bias_0", "x/bn/sc_w_0", "x/bn/sc_b_0")
+    tensors = {name: np.ones(3 if name.endswith("sc_w_0") else 2, np.float32) for name in names}
+    with pytest.raises(WeightsError, match="of another shape"):
+        prepare(tensors, "onnx")
+    del tensors["x/bn_bias_0"]
+    with pytest.raises(WeightsError, match="'x/bn_bias_0' is missing"):
+        prepare(tensors, "onnx")
