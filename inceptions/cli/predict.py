@@ -10,7 +10,7 @@ from rich import box
 from rich.progress import track
 from rich.table import Table
 
-from inceptions.cli.terminal import err, out, show_warnings
+from inceptions.cli.terminal import Download, err, out, show_warnings
 from inceptions.data.folders import find_images
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ def run_prediction(
     """Predict every image of `source` and print, and perhaps write, the classes."""
     show_warnings()
     paths = find_images(source)
-    with err.status("loading torch and the model…"):
+    with err.status("loading torch…"):
         from inceptions.inference.predict import predict, write_csv
         from inceptions.training.device import pick_device
         from inceptions.weights.published import load_model
-
-        loaded = load_model(model)
+    with Download(model) as download:
+        loaded = load_model(model, progress=download.step)
     found = predict(loaded, paths, top_k=top_k, batch_size=batch_size, on_error=on_error, device=pick_device(device))
     shown = track(found, description="predicting", total=len(paths), console=err, transient=True, disable=not err.is_terminal)
     predictions = list(shown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ def save_converted(module: Classifier, audit: Audit, source: Path, folder: Path,
     provenance = {
         "made_by": f"inceptions {inceptions.__version__} convert",
         "files": digests,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "framework": audit.framework,
         "numerics_because": audit.numerics_because,
         "notes": list(audit.notes),

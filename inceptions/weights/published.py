@@ -5,6 +5,7 @@ Also `create_model` with weights, and the Hugging Face Hub: a model folder up, a
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ def _convert(tag: Tag, folder: Path, progress: Progress | None) -> None:
         "tag": tag.name,
         "url": tag.url,
         "sha256": tag.sha256,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "framework": tag.framework,
         "numerics_because": audit.numerics_because,
         "notes": [*found.notes, *audit.notes, *([tag.notes] if tag.notes else [])],

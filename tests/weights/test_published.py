@@ -1,23 +1,28 @@
 """A tag is fetched from a real server on this machine, converted once, kept, and used like a folder."""
 
 import hashlib
+import shutil
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import torch
 
 import inceptions
+from inceptions.data.preprocess import for_training
 from inceptions.errors import ModelFolderError, UserError, WeightsError
+from inceptions.networks import reshape
 from inceptions.networks.models import Classifier, FeatureExtractor
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import NetworkError
 from inceptions.weights import tags
 from inceptions.weights.card import read_card
 from inceptions.weights.exporter import export_tensors
+from inceptions.weights.folder import save_model
 from inceptions.weights.published import create_model, find_model, load_model
 
 TAG = "googlenet_bn.torchvision_in1k"
@@ -142,3 +147,37 @@ def test_what_is_neither_folder_nor_tag_is_told():
         find_model("inception_v3.tf_in2k")
     with pytest.raises(ModelFolderError, match="no such folder; give one, or a tag"):
         find_model("nothing")
+
+
+class FakeHub:
+    """What we ask of huggingface_hub, with a folder in place of the network."""
+
+    from huggingface_hub import errors
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def create_repo(self, repository, *, private, exist_ok):
+        (self.folder / repository).mkdir(parents=True, exist_ok=exist_ok)
+
+    def upload_folder(self, *, repo_id, folder_path, allow_patterns):
+        for name in allow_patterns:
+            shutil.copy(Path(folder_path) / name, self.folder / repo_id / name)
+
+    def snapshot_download(self, repository, *, allow_patterns):
+        if not (self.folder / repository).is_dir():
+            raise self.errors.LocalEntryNotFoundError("no such repository\nand more")
+        return str(self.folder / repository)
+
+
+def test_model_folder_goes_to_the_hub_and_comes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("inceptions.weights.published._hub", lambda: FakeHub(tmp_path / "hub"))
+    network = reshape.scale_width(get_network("inception_small"), 0.25)
+    save_model(Classifier(network), tmp_path / "m", preprocess=for_training(28), classes=tuple("0123456789"))
+    assert inceptions.push_model(tmp_path / "m", "us/small") == "https://huggingface.co/us/small"
+    loaded = load_model("hf:us/small")
+    assert loaded.card == read_card(tmp_path / "m")
+    with pytest.raises(UserError, match="hf:us/other could not be fetched from the Hub \\(no such repository\\)"):
+        load_model("hf:us/other")
+    with pytest.raises(ModelFolderError, match="there is no such folder"):
+        inceptions.push_model(tmp_path / "nothing", "us/small")
