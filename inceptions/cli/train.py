@@ -76,8 +76,9 @@ class Terminal(Reporter):
         """Print what is about to be trained."""
         self.epochs, self.steps, self.spoke = start.epochs, start.steps_per_epoch, time.monotonic()
         images = ", ".join(f"{count} {name}" for name, count in start.images.items())
-        err.print(f"[bold]{start.network}[/bold], {start.parameters:,} parameters, {start.image_size}x{start.image_size} pixels", end="")
-        err.print(f"; {start.classes} classes: {images} images")
+        side = start.image_size
+        err.print(f"[bold]{start.network}[/bold], {start.parameters:,} parameters, reads {side}x{side} pixels")
+        err.print(f"{start.classes} classes: {images} images", soft_wrap=True)
         for note in start.notes:
             err.print(f"note: {note}", markup=False, soft_wrap=True)
         err.print(f"on {start.device} in {start.precision}; everything goes to {start.folder}", soft_wrap=True)
@@ -99,7 +100,7 @@ class Terminal(Reporter):
         """Print the epoch's line."""
         place = f"epoch {row.epoch:>{len(str(self.epochs))}}/{self.epochs}"
         err.print(
-            f"{place}  train loss {row.train_loss:.3f}  validation loss {row.val_loss:.3f}"
-            f"  accuracy {100 * row.val_accuracy:5.2f} %  {row.images_per_second:.0f} images/s{'  best' if best else ''}",
+            f"{place}  loss {row.train_loss:.3f}  validation {row.val_loss:.3f}, {100 * row.val_accuracy:5.2f} % right"
+            f"  {row.images_per_second:.0f} images/s{'  best' if best else ''}",
             soft_wrap=True,
         )
