@@ -112,7 +112,8 @@ def predict(
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A checkpoint file; with --to, a model folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to make, new; with --to, the file.")],
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="With --to, the file to write.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The model folder to make, new; with --to, the file.")] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="The network, where the tensors leave a choice.")] = None,
     framework: Annotated[str | None, typer.Option("--from", help="The framework, where the tensors leave a choice.")] = None,
     no_top: Annotated[bool, typer.Option("--no-top", help="Make a model that ends in its features.")] = False,
@@ -122,7 +123,11 @@ def convert(
     """Make a model folder of another framework's checkpoint, with an account of every tensor; or, with --to, its file of a folder."""
     from inceptions.cli.convert import run_export, run_import
 
+    target = output or file
+    if target is None or (output and file) or (file and to is None):
+        wanted = "the file to write: --to FRAMEWORK FILE" if to else "the model folder to make: --output FOLDER"
+        raise typer.BadParameter(f"give {wanted}, once")
     if to is not None:
-        run_export(source, output, framework=to)
+        run_export(source, target, framework=to)
     else:
-        run_import(source, output, model=model, framework=framework, no_top=no_top, classes_file=classes)
+        run_import(source, target, model=model, framework=framework, no_top=no_top, classes_file=classes)

@@ -58,10 +58,19 @@ def test_no_top_takes_the_classifier_off(inceptions, checkpoint, tmp_path):
 def test_there_and_back_is_the_same_file(inceptions, checkpoint, tmp_path):
     path, _ = checkpoint
     assert inceptions("convert", path, "--output", tmp_path / "m").code == 0
-    assert inceptions("convert", tmp_path / "m", "--to", "torchvision", "--output", tmp_path / "back.pth").code == 0
+    assert inceptions("convert", tmp_path / "m", "--to", "torchvision", tmp_path / "back.pth").code == 0
     theirs, back = (torch.load(file, weights_only=True) for file in (path, tmp_path / "back.pth"))
     assert list(theirs) == list(back)
     assert all(torch.equal(theirs[name], back[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("places", [(), ("a.pth",), ("a.pth", "--output", "m"), ("--to", "keras")])
+def test_place_to_write_to_is_asked_for_once(inceptions, checkpoint, tmp_path, monkeypatch, places):
+    monkeypatch.chdir(tmp_path)
+    result = inceptions("convert", checkpoint[0], *places)
+    assert result.code == 2
+    assert "once" in result.err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
