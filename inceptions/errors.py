@@ -22,3 +22,7 @@ class ModelFolderError(UserError):
 
 class WeightsError(UserError):
     """A checkpoint that is damaged, hostile, or not one of the network's."""
+
+
+class StoppedError(UserError):
+    """A run that was asked to stop, by Ctrl-C or SIGTERM: what it had is saved, and the message says how to go on."""

@@ -72,25 +72,47 @@ def draw(
 
 @app.command()
 def train(
-    data: Annotated[str, typer.Argument(metavar="[DATA]", help="A folder of class folders, or `digits`.")] = "digits",
-    model: Annotated[str, typer.Option("--model", "-m", help="A network; `inceptions list` shows all.")] = "inception_small",
-    epochs: Annotated[int | None, typer.Option(help="Times to go through the training images. [20]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step. [64]")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate. [0.05 for 64 images, in proportion; 0.01 without BN]")] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and split.")] = 0,
+    data: Annotated[str, typer.Argument(metavar="[DATA]", help="Class folders, a table, shards, or a built-in set.")] = "digits",
+    model: Annotated[str | None, typer.Option("--model", "-m", help="A network. [the recipe's; `inceptions list` shows all]")] = None,
+    recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="How to train. [quick; finetune with --weights]")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change the recipe; may be repeated.")] = None,
+    weights: Annotated[str | None, typer.Option("--weights", "-w", help="A tag or model folder to train further.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times to go through the training images. [the recipe's]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step. [the recipe's]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate. [the recipe's]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation and split. [0]")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels. [the network's]")] = None,
+    channels: Annotated[int | None, typer.Option(min=1, help="Channels of the images: 1 grey, 3 colour, more. [the network's]")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder, new. [runs/MODEL-DATA]")] = None,
-    on_error: Annotated[Literal["fail", "skip"], typer.Option(help="What to do with an image that can't be read.")] = "fail",
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped; nothing else to say.")] = None,
+    on_error: Annotated[Literal["fail", "skip"] | None, typer.Option(help="What to do with an image that can't be read.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, xpu. [an accelerator if there is one]")] = None,
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Arithmetic; auto is what is fast here.")] = "auto",
+    precision: Annotated[Literal["auto", "float32", "bfloat16"] | None, typer.Option(help="Arithmetic; auto is what is fast here.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images. [by the machine]")] = None,
+    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="Between checkpoints within an epoch.")] = 5.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the recipe, cost, memory and time, and train nothing.")] = False,
 ) -> None:
     """Train a classifier on your images; test it; write a run folder with the model, its curves and a report."""
-    from inceptions.cli.train import run_training
+    from inceptions.cli.train import Asked, resume_training, run_training
 
-    asked = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "on_error": on_error, "precision": precision}
-    changes = {name: value for name, value in asked.items() if value is not None}
-    run_training(data, model, changes, image_size=image_size, output=output, device=device, workers=workers)
+    said = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "on_error": on_error, "precision": precision}
+    lines = [f"{name}={value}" for name, value in said.items() if value is not None] + list(changes or ())
+    if resume is not None:
+        given = [*lines, *(name for name in (model, recipe, weights, image_size, channels, output, device) if name is not None)]
+        if given or dry_run:
+            raise typer.BadParameter("--resume takes its settings from the run; leave out the others")
+        resume_training(resume, workers=workers, minutes=checkpoint_minutes)
+        return
+    asked = Asked(data, model, recipe, tuple(lines), weights, image_size, channels, output, device, workers, checkpoint_minutes)
+    run_training(asked, dry_run=dry_run)
+
+
+@app.command()
+def recipes(json: Json = False) -> None:
+    """List the training recipes, the papers' and ours, with what each is from, costs and gives."""
+    from inceptions.cli.recipes import show_recipes
+
+    show_recipes(as_json=json)
 
 
 @app.command()

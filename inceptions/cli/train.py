@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -14,30 +16,100 @@ from inceptions.data.folders import load_splits
 from inceptions.networks.registry import get_network
 from inceptions.training.progress import EpochRow, Reporter, Result, Start
 
+if TYPE_CHECKING:
+    from inceptions.training.setup import Setup  # which imports torch
+
 SECONDS_BETWEEN_LINES = 60  # in a log
 
 
-def run_training(
-    data: str, model: str, changes: dict[str, Any], *, image_size: int | None, output: Path | None, device: str | None, workers: int | None
-) -> None:
-    """Train `model` on `data` and print how it went."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says of a run; None is "not said"."""
+
+    data: str
+    model: str | None = None
+    recipe: str | None = None
+    changes: tuple[str, ...] = ()
+    weights: str | None = None
+    image_size: int | None = None
+    channels: int | None = None
+    output: Path | None = None
+    device: str | None = None
+    workers: int | None = None
+    minutes: float = 5.0
+
+
+def run_training(asked: Asked, *, dry_run: bool = False) -> None:
+    """Train as asked and print how it went; with `dry_run`, print what would be trained and what it would cost."""
     show_warnings()
-    network = get_network(model)
-    with err.status("reading the list of images…"):
-        splits = load_splits(data, seed=changes["seed"])
     with err.status("loading torch…"):
-        from inceptions.training.loop import fit, prepare
-        from inceptions.training.recipes import QUICK
+        from inceptions.training.loop import Pace, fit
         from inceptions.training.run_folder import new_run_path
 
-    recipe = replace(QUICK, **changes)
-    if not splits.mirror:
-        recipe = replace(recipe, augment=replace(recipe.augment, flip=False))
-    setup = prepare(network, splits, recipe, source=data, image_size=image_size, device=device)
-    folder = output or new_run_path(Path("runs"), f"{network.name}-{Path(data).resolve().name if Path(data).exists() else data}")
+    setup = _prepare(asked)
+    if dry_run:
+        show_plan(setup)
+        return
+    name = Path(asked.data).resolve().name if Path(asked.data).exists() else re.sub(r"[^\w.-]+", "-", asked.data)
+    folder = asked.output or new_run_path(Path("runs"), f"{setup.network.name}-{name}")
     with Terminal() as terminal:
-        result = fit(setup, folder, reporter=terminal, workers=workers)
-    _conclude(result)
+        result = fit(setup, folder, reporter=terminal, pace=Pace(minutes=asked.minutes, workers=asked.workers))
+    if is_first_process():
+        _conclude(result)
+
+
+def resume_training(folder: Path, *, workers: int | None, minutes: float) -> None:
+    """Go on with a run that was stopped, and print how it went."""
+    show_warnings()
+    with err.status("loading torch…"):
+        from inceptions.training.loop import Pace, resume
+
+    with Terminal() as terminal:
+        result = resume(folder, reporter=terminal, pace=Pace(minutes=minutes, workers=workers))
+    if is_first_process():
+        _conclude(result)
+
+
+def _prepare(asked: Asked) -> Setup:
+    from inceptions.training.loop import prepare
+    from inceptions.training.recipe import change
+    from inceptions.training.recipes import get_recipe
+
+    recipe = change(get_recipe(asked.recipe or ("finetune" if asked.weights else "quick")), asked.changes)
+    network = get_network(asked.model or recipe.model)
+    with err.status("reading the list of images…"):
+        splits = load_splits(asked.data, seed=recipe.seed)
+    return prepare(
+        network,
+        splits,
+        recipe,
+        source=asked.data,
+        image_size=asked.image_size,
+        channels=asked.channels,
+        device=asked.device,
+        weights=asked.weights,
+    )
+
+
+def show_plan(setup: Setup) -> None:
+    """Print the resolved recipe, the network's cost, and the memory and time that two real steps foretell."""
+    import yaml
+
+    from inceptions.training.plan import measure_plan
+    from inceptions.training.telling import settings_of
+
+    with err.status("taking two steps…"):
+        plan = measure_plan(setup)
+    out.print(yaml.safe_dump(settings_of(setup), sort_keys=False, allow_unicode=True), markup=False, soft_wrap=True, end="")
+    out.print(f"cost: {plan.parameters:,} parameters, {plan.multiply_adds / 1e6:,.1f} M multiply-adds an image, forward", soft_wrap=True)
+    out.print(f"memory: {plan.memory / 2**20:,.0f} MiB at the highest, in the last two steps", soft_wrap=True)
+    hours, minutes = divmod(plan.seconds / 60, 60)
+    out.print(f"time: {plan.images_per_second:,.0f} images/s; all epochs in about {hours:.0f} h {minutes:02.0f} min, without validation")
+
+
+def is_first_process() -> bool:
+    """Return whether this is the process that prints and writes, of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _conclude(result: Result) -> None:
@@ -75,32 +147,47 @@ class Terminal(Reporter):
     def started(self, start: Start) -> None:
         """Print what is about to be trained."""
         self.epochs, self.steps, self.spoke = start.epochs, start.steps_per_epoch, time.monotonic()
+        self.progress.disable = self.progress.disable or not is_first_process()
+        self.bar = self.progress.add_task("epoch 1", total=start.epochs * start.steps_per_epoch, detail="")
+        if not is_first_process():
+            return
         images = ", ".join(f"{count} {name}" for name, count in start.images.items())
         side = start.image_size
         err.print(f"[bold]{start.network}[/bold], {start.parameters:,} parameters, reads {side}x{side} pixels")
         err.print(f"{start.classes} classes: {images} images", soft_wrap=True)
         for note in start.notes:
             err.print(f"note: {note}", markup=False, soft_wrap=True)
+        if start.epoch > 1 or start.step:
+            err.print(f"going on at epoch {start.epoch}, after step {start.step}")
         err.print(f"on {start.device} in {start.precision}; everything goes to {start.folder}", soft_wrap=True)
-        self.bar = self.progress.add_task("epoch 1", total=start.epochs * start.steps_per_epoch, detail="")
 
     def stepped(self, epoch: int, step: int, loss: float, images_per_second: float) -> None:
         """Move the bar; where there is none, as in a log, say once a minute how far it is."""
-        if not err.is_terminal and time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES:
+        if is_first_process() and not err.is_terminal and time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES:
             self.spoke = time.monotonic()
             err.print(f"epoch {epoch}/{self.epochs}, step {step}/{self.steps}: loss {loss:.3f}, {images_per_second:.0f} images/s")
         self.progress.update(
             self.bar,
             completed=(epoch - 1) * self.steps + step,
             description=f"epoch {epoch}/{self.epochs}",
-            detail=f"loss {loss:.3f}  {images_per_second:.0f} images/s",
+            detail=f"loss {loss:.3f}  {images_per_second:.0f} images/s  {_resident() / 2**30:.1f} GiB",
         )
 
     def finished_epoch(self, row: EpochRow, *, best: bool) -> None:
         """Print the epoch's line."""
+        if not is_first_process():
+            return
         place = f"epoch {row.epoch:>{len(str(self.epochs))}}/{self.epochs}"
         err.print(
             f"{place}  loss {row.train_loss:.3f}  validation {row.val_loss:.3f}, {100 * row.val_accuracy:5.2f} % right"
             f"  {row.images_per_second:.0f} images/s{'  best' if best else ''}",
             soft_wrap=True,
         )
+
+
+def _resident() -> int:
+    """Return the bytes of memory that this process holds; 0 where the system doesn't say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0

@@ -122,17 +122,21 @@ class ImageDataset(Dataset[Example | Unreadable]):
 class EpochOrder(Sampler[list[int]]):
     """The batches of one pass: indices in order, or in a permutation that the data set's seed and epoch decide; begins at batch `start`."""
 
-    def __init__(self, dataset: ImageDataset, *, batch_size: int, shuffle: bool, start: int, drop_last: bool) -> None:
+    def __init__(
+        self, dataset: ImageDataset, *, batch_size: int, shuffle: bool, start: int, drop_last: bool, part: tuple[int, int] = (0, 1)
+    ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.start = start
+        self.part = part
         self.end = len(dataset) // batch_size if drop_last else -(-len(dataset) // batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         order = self._permutation() if self.shuffle else list(range(len(self.dataset)))
         for batch in range(self.start, self.end):
-            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            rank, world = self.part
+            yield order[batch * self.batch_size : (batch + 1) * self.batch_size][rank::world]
 
     def __len__(self) -> int:
         return max(0, self.end - self.start)
@@ -163,11 +167,13 @@ def image_loader(
     workers: int | None = None,
     start: int = 0,
     drop_last: bool = False,
+    part: tuple[int, int] = (0, 1),
 ) -> ImageLoader:
     """Return the loader of `Batch`es; each pass over it is the epoch that `dataset.epoch` says.
 
     workers: processes that read; 0 reads in this one; None means 0 for few pictures, else the cores less one, 8 at most.
     start: number of batches to leave out at the beginning of each pass: those that a resumed epoch has had already.
+    part: (rank, number of processes): this process's share of each batch, where several train together.
 
     Raises UserError for numbers that can't be.
     """
@@ -177,7 +183,7 @@ def image_loader(
     side = dataset.preprocess.image_size
     return ImageLoader(
         dataset,
-        batch_sampler=EpochOrder(dataset, batch_size=batch_size, shuffle=shuffle, start=start, drop_last=drop_last),
+        batch_sampler=EpochOrder(dataset, batch_size=batch_size, shuffle=shuffle, start=start, drop_last=drop_last, part=part),
         num_workers=_choose_workers(len(dataset)) if workers is None else workers,
         collate_fn=partial(collate, shape=(dataset.preprocess.channels, side, side)),
         pin_memory=torch.cuda.is_available(),

@@ -1,4 +1,4 @@
-"""The training loop: enters a `Network`, splits of labelled images and a `Recipe`, leaves a run folder and a `Result`."""
+"""The training loop: enters a `Setup`, leaves a run folder and a `Result`. Killed at any moment, it goes on where it was."""
 
 from __future__ import annotations
 
@@ -6,268 +6,247 @@ import logging
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from importlib.util import find_spec
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
-from torch.optim import SGD
-from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
 from inceptions.data.dataset import Batch, ImageDataset, Unreadable, image_loader
-from inceptions.data.folders import Splits
-from inceptions.data.preprocess import Preprocess, for_training
-from inceptions.errors import UserError
+from inceptions.errors import StoppedError, UserError
 from inceptions.evaluation.score import Score, score
-from inceptions.networks import reshape
-from inceptions.networks.draw import draw
-from inceptions.networks.models import Classifier, ClassifierWithAux
-from inceptions.networks.spec import Network
-from inceptions.networks.trace import trace
-from inceptions.training.device import pick_device, pick_precision
-from inceptions.training.loss import classification_loss
-from inceptions.training.progress import EpochRow, Reporter, Result, Start
-from inceptions.training.recipes import Recipe, peak_lr
-from inceptions.training.run_folder import RunFolder, now, versions
-from inceptions.weights.folder import copy_model, load_model, save_model, update_metrics
+from inceptions.training.ending import finish, save_model_folder
+from inceptions.training.learner import Learner
+from inceptions.training.pictures import save_batch, save_batch_picture
+from inceptions.training.processes import Processes
+from inceptions.training.progress import EpochRow, Reporter, Result
+from inceptions.training.recipes import training_side
+from inceptions.training.run_folder import RunFolder, read_resume
+from inceptions.training.setup import Setup, prepare, restore
+from inceptions.training.signals import StopRequest
+from inceptions.training.telling import settings_of, start_of
+
+__all__ = ["Pace", "Setup", "fit", "prepare", "resume"]
 
 log = logging.getLogger("inceptions")
 
-NAMES = {"test": "test", "val": "validation", "train": "training"}
-
 
 @dataclass(frozen=True, slots=True)
-class Setup:
-    """What a run is made of, worked out before the first step."""
+class Pace:
+    """How often a run writes checkpoints within an epoch, in minutes and in steps (0: never).
 
-    network: Network
-    preprocess: Preprocess
-    splits: Splits
-    recipe: Recipe
-    device: torch.device
-    autocast: torch.dtype | None
-    source: str
-
-
-def prepare(
-    network: Network, splits: Splits, recipe: Recipe, *, source: str, image_size: int | None = None, device: str | None = None
-) -> Setup:
-    """Return everything that a run needs, checked: the network fitted to classes and image size, the device, the arithmetic.
-
-    Auxiliary heads that do not fit the image size are left out, with a warning. Raises NetworkError, UserError.
+    workers: processes that read images; None lets the machine decide.
     """
-    network = reshape.with_classes(network, len(splits.classes))
-    if image_size is not None and image_size != network.image_size:
-        network = reshape.with_image_size(network, image_size)
-    fitting = reshape.without_misfit_aux(network, image_size=network.image_size)
-    if fitting != network:
-        log.warning("training without auxiliary heads: they don't fit images of %d pixels", network.image_size)
-    found = pick_device(device)
-    autocast = pick_precision(recipe.precision, found)
-    return Setup(fitting, for_training(network.image_size), splits, recipe, found, autocast, source)
+
+    minutes: float = 5.0
+    steps: int = 0
+    workers: int | None = None
 
 
-def fit(setup: Setup, folder: Path, *, reporter: Reporter | None = None, workers: int | None = None) -> Result:
+@dataclass(slots=True)
+class Counters:
+    """Where a run is: the epoch, counted from 1, its steps done and what they added up to; the rows of earlier epochs; seconds in all."""
+
+    epoch: int = 1
+    step: int = 0
+    seen: int = 0
+    loss: float = 0.0
+    right: int = 0
+    epoch_seconds: float = 0.0
+    seconds: float = 0.0
+    best: int = 0
+    rows: list[EpochRow] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def fit(setup: Setup, folder: Path, *, reporter: Reporter | None = None, pace: Pace | None = None) -> Result:
     """Train, validate every epoch, test the best model, and write the run folder `folder`, which must not exist.
 
-    Raises UserError: the folder exists, an image can't be read (with on_error "fail"), or the loss is no longer a number.
+    Raises UserError: the folder exists, an image can't be read (with on_error "fail"), or the loss is no longer a number; StoppedError
+    after Ctrl-C.
     """
-    run = RunFolder(folder)
+    processes = Processes()
+    if processes.restarts and (folder / "checkpoints").is_dir():  # torchrun began anew after a process died
+        return resume(folder, reporter=reporter, pace=pace)
+    run_folder = RunFolder(folder, resumed=not processes.is_first)
     try:
-        return Run(setup, run, reporter or Reporter(), workers).train()
+        return Run(setup, run_folder, reporter or Reporter(), pace or Pace(), processes).train()
     finally:
-        run.discard()
+        if processes.is_first:
+            run_folder.discard()
+        processes.leave()
+
+
+def resume(folder: Path, *, reporter: Reporter | None = None, pace: Pace | None = None) -> Result:
+    """Go on with the run in `folder` from its last checkpoint, as if it had never stopped.
+
+    Raises UserError: no such run, one that is finished, or images that are no longer the same.
+    """
+    setup = restore(read_resume(folder))
+    processes = Processes()
+    run_folder = RunFolder(folder, resumed=True)
+    if processes.is_first:
+        run_folder.sweep()
+    state = run_folder.checkpoints.read_last()
+    try:
+        return Run(setup, run_folder, reporter or Reporter(), pace or Pace(), processes, state).train()
+    finally:
+        processes.leave()
 
 
 class Run:
-    """The state of one training run."""
+    """One run: a learner, the images, and where it is."""
 
-    def __init__(self, setup: Setup, folder: RunFolder, reporter: Reporter, workers: int | None) -> None:
-        torch.manual_seed(setup.recipe.seed)
-        self.setup, self.folder, self.reporter, self.workers = setup, folder, reporter, workers
-        made = ClassifierWithAux(setup.network) if setup.network.aux else Classifier(setup.network)
-        self.module = made.to(setup.device).to(memory_format=torch.channels_last)
-        recipe, splits = setup.recipe, setup.splits
-        self.train_set = ImageDataset(splits.train, setup.preprocess, augment=recipe.augment, seed=recipe.seed, on_error=recipe.on_error)
-        self.steps = max(1, len(self.train_set) // recipe.batch_size)
-        self.optimizer = _optimizer(self.module, recipe, setup.network)
-        self.schedule = OneCycleLR(
-            self.optimizer,
-            max_lr=peak_lr(recipe, setup.network),
-            total_steps=max(2, recipe.epochs * self.steps),
-            pct_start=recipe.warmup,
-            cycle_momentum=False,
-            final_div_factor=1e3,
-        )
-        self.unreadable: set[Path] = set()
-        self.began = time.perf_counter()
+    def __init__(
+        self, setup: Setup, folder: RunFolder, reporter: Reporter, pace: Pace, processes: Processes, state: dict[str, Any] | None = None
+    ) -> None:
+        self.setup, self.folder, self.reporter, self.pace, self.processes = setup, folder, reporter, pace, processes
+        recipe, samples = setup.recipe, setup.splits.train
+        self.train_set = ImageDataset(samples, setup.preprocess, augment=recipe.augment, seed=recipe.seed, on_error=recipe.on_error)
+        self.batch_size = min(recipe.batch_size, len(samples))
+        self.steps = max(1, len(samples) // self.batch_size)
+        self.learner = Learner(setup, processes, steps_per_epoch=self.steps)
+        self.at = Counters()
+        self.unreadable: set[str] = set()
+        self.stop = StopRequest()
+        if state is not None:
+            self._go_back(state)
+        self.saved_at, self.clock = time.monotonic(), time.perf_counter()
 
     def train(self) -> Result:
-        """Train every epoch, then test the best."""
-        self.folder.write_recipe(self._settings())
-        self.reporter.started(self._start())
-        rows: list[EpochRow] = []
-        best = 0
-        for epoch in range(1, self.setup.recipe.epochs + 1):
-            row = self._epoch(epoch)
-            rows.append(row)
-            is_best = row.val_accuracy >= max((r.val_accuracy for r in rows), default=0.0) or math.isnan(row.val_accuracy)
-            best = epoch if is_best else best
-            self._save(row, best=is_best)
-            self.reporter.finished_epoch(row, best=is_best)
-        on, tested = self._test(best)
-        self._report(on, tested, rows, best)
-        return Result(self.folder.path, tuple(rows), best, on, tested, len(self.unreadable))
+        """Train the epochs that are left, then test the best."""
+        began = self.at.step or self.at.rows
+        if self.processes.is_first and not began:
+            self.folder.write_recipe(settings_of(self.setup))
+            self.folder.write_resume(self.setup.to_dict())
+        self.reporter.started(start_of(self.setup, self.folder.path, self.steps, epoch=self.at.epoch, step=self.at.step))
+        with self.stop:
+            if not began:
+                self._checkpoint()
+            while self.at.epoch <= self.setup.recipe.epochs and not self._is_enough():
+                self._run_epoch()
+        return finish(self.setup, self.folder, self._score, self.at, len(self.unreadable), writes=self.processes.is_first)
 
-    def _epoch(self, epoch: int) -> EpochRow:
-        loss, accuracy, rate = self._train_epoch(epoch)
-        checked = self._score(self.module, self.setup.splits.val, autocast=self.setup.autocast)
-        lr = self.optimizer.param_groups[0]["lr"]
-        seconds = time.perf_counter() - self.began
-        return EpochRow(epoch, loss, accuracy, checked.loss, checked.accuracy, lr, rate, seconds)
+    def _run_epoch(self) -> None:
+        self._train_epoch()
+        row = self._row()
+        rows, best = [*self.at.rows, row], self.at.best
+        is_best = math.isnan(row.val_accuracy) or row.val_accuracy >= max(r.val_accuracy for r in rows)
+        best = row.epoch if is_best else best
+        if self.processes.is_first:
+            self.folder.write_rows(rows)
+            save_model_folder(self.setup, self.folder, self.learner.kept, row, best=is_best)
+        self.at = Counters(epoch=row.epoch + 1, seconds=self.at.seconds, best=best, rows=rows)
+        self._checkpoint()
+        self.reporter.finished_epoch(row, best=is_best)
 
-    def _train_epoch(self, epoch: int) -> tuple[float, float, float]:
-        self.module.train()
-        self.train_set.epoch = epoch
-        seen, total_loss, right, start = 0, 0.0, 0, time.perf_counter()
+    def _train_epoch(self) -> None:
+        at, setup = self.at, self.setup
+        self.learner.begin_epoch(at.epoch)
+        side = training_side(setup.recipe, epoch=at.epoch, image_size=setup.network.image_size)
+        self.train_set.preprocess = replace(setup.preprocess, image_size=side, resize_size=None)
+        self.train_set.epoch = at.epoch
         loader = image_loader(
             self.train_set,
-            batch_size=min(self.setup.recipe.batch_size, len(self.train_set)),
+            batch_size=self.batch_size,
             shuffle=True,
-            workers=self.workers,
+            workers=self.pace.workers,
+            start=at.step,
             drop_last=True,
+            part=self.processes.part,
         )
-        for step, batch in enumerate(loader, start=1):
-            self._note(batch.unreadable)
-            if len(batch.labels) < 2:
-                continue
-            loss, correct = self._step(batch)
-            if not math.isfinite(loss):
-                lr = self.optimizer.param_groups[0]["lr"]
-                raise UserError(f"the loss is {loss} at epoch {epoch}, step {step} (lr {lr:.3g}); train with a lower --lr")
-            seen += len(batch.labels)
-            total_loss += loss * len(batch.labels)
-            right += correct
-            self.reporter.stepped(epoch, step, loss, seen / (time.perf_counter() - start))
-        if not seen:
+        self.clock = time.perf_counter()
+        for batch in loader:
+            self._step(batch)
+            self._save_in_time()
+        if not self.processes.sum([at.seen])[0]:
             raise UserError(f"no training image could be read ({len(self.unreadable)} unreadable files); look at the files named above")
-        return total_loss / seen, right / seen, seen / (time.perf_counter() - start)
 
-    def _step(self, batch: Batch) -> tuple[float, int]:
-        device, recipe = self.setup.device, self.setup.recipe
-        images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
-        labels = batch.labels.to(device, non_blocking=True)
-        with torch.autocast(device.type, dtype=self.setup.autocast, enabled=self.setup.autocast is not None):
-            out = self.module(images)
-            weights = tuple(side.weight for side in self.setup.network.aux)
-            loss = classification_loss(out, labels, aux_weights=weights, label_smoothing=recipe.label_smoothing)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.module.parameters(), recipe.clip_norm)
-        self.optimizer.step()
-        self.schedule.step()
-        logits = out if isinstance(out, torch.Tensor) else out.logits
-        return loss.item(), int((logits.argmax(1) == labels).sum())
+    def _step(self, batch: Batch) -> None:
+        at = self.at
+        self._note(batch.unreadable)
+        at.step += 1
+        if at.epoch == at.step == 1 and self.processes.is_first and len(batch.labels):
+            save_batch_picture(batch, self.setup, self.folder.path / "train_batch.png")
+        if len(batch.labels) < 2 and self.processes.world == 1:
+            return
+        loss, right = self.learner.learn(batch)
+        if not math.isfinite(loss):
+            self._refuse(batch, loss)
+        at.seen += len(batch.labels)
+        at.loss += loss * len(batch.labels)
+        at.right += right
+        now = time.perf_counter()
+        at.epoch_seconds, at.seconds, self.clock = at.epoch_seconds + now - self.clock, at.seconds + now - self.clock, now
+        self.reporter.stepped(at.epoch, at.step, loss, self.processes.world * at.seen / max(at.epoch_seconds, 1e-9))
 
-    def _score(self, module: nn.Module, samples: tuple, *, autocast: torch.dtype | None) -> Score:
-        dataset = ImageDataset(samples, self.setup.preprocess, on_error=self.setup.recipe.on_error)
-        loader: DataLoader[Batch] = image_loader(dataset, batch_size=2 * self.setup.recipe.batch_size, shuffle=False, workers=self.workers)
-        result = score(module, loader, device=self.setup.device, autocast=autocast)
+    def _refuse(self, batch: Batch, loss: float) -> None:
+        path = save_batch(batch, self.folder.path / "bad_batch.safetensors")
+        self.folder.is_kept = True
+        raise UserError(
+            f"the loss is {loss} at epoch {self.at.epoch}, step {self.at.step} (lr {self.learner.lr:.3g}); train with a lower --lr "
+            f"(the batch is in {path})"
+        )
+
+    def _row(self) -> EpochRow:
+        at = self.at
+        loss, right, seen = self.processes.sum([at.loss, at.right, at.seen])
+        began = time.perf_counter()
+        checked = self._score(self.learner.kept, self.setup.splits.val, self.setup.autocast)
+        at.seconds += time.perf_counter() - began
+        rate = seen / max(at.epoch_seconds, 1e-9)
+        return EpochRow(at.epoch, loss / seen, right / seen, checked.loss, checked.accuracy, self.learner.lr, rate, at.seconds)
+
+    def _score(self, module: torch.nn.Module, samples: tuple, autocast: torch.dtype | None) -> Score:
+        """Return how `module` does on samples, each process on its share of them."""
+        mine = samples[self.processes.rank :: self.processes.world]
+        dataset = ImageDataset(mine, self.setup.preprocess, on_error=self.setup.recipe.on_error)
+        loader: DataLoader[Batch] = image_loader(
+            dataset, batch_size=2 * self.setup.recipe.batch_size, shuffle=False, workers=self.pace.workers
+        )
+        result = self.processes.merge(score(module, loader, device=self.setup.device, autocast=autocast))
         self._note(result.unreadable)
         return result
 
     def _note(self, unreadable: Iterable[Unreadable]) -> None:
         for item in unreadable:
-            if item.path not in self.unreadable:
-                self.unreadable.add(item.path)
+            if str(item.path) not in self.unreadable:
+                self.unreadable.add(str(item.path))
                 log.warning("left out: %s: %s", item.path, item.reason)
 
-    def _save(self, row: EpochRow, *, best: bool) -> None:
-        self.folder.add_row(row)
-        kept = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
-        metrics = {name: getattr(row, name) for name in kept if not math.isnan(getattr(row, name))}
-        save_model(
-            self.module,
-            self.folder.last,
-            preprocess=self.setup.preprocess,
-            classes=self.setup.splits.classes,
-            provenance={"made_by": "inceptions train", "data": self.setup.source, "date": now(), "versions": versions()},
-            metrics=metrics,
-        )
-        if best:
-            copy_model(self.folder.last, self.folder.best)
+    def _is_enough(self) -> bool:
+        patience = self.setup.recipe.early_stop
+        if not patience or not self.at.rows or self.at.rows[-1].epoch - self.at.best < patience:
+            return False
+        log.info("stopped early: no better validation accuracy for %d epochs", patience)
+        return True
 
-    def _test(self, best_epoch: int) -> tuple[str, Score]:
-        """Score the best model as `inceptions predict` runs it, in float32: on the test images, or for want of them on validation."""
-        on = next((name for name in ("test", "val") if getattr(self.setup.splits, name)), "train")
-        module = load_model(self.folder.best).module.to(self.setup.device).to(memory_format=torch.channels_last)
-        result = self._score(module, getattr(self.setup.splits, on), autocast=None)
-        update_metrics(self.folder.best, {f"{on}_accuracy": result.accuracy, f"{on}_loss": result.loss, "epoch": best_epoch})
-        return NAMES[on], result
-
-    def _report(self, on: str, tested: Score, rows: list[EpochRow], best_epoch: int) -> None:
-        missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
-        if missing:
-            log.warning("no plots and no report.html: %s not installed; pip install 'inceptions[report]'", " and ".join(missing))
+    def _save_in_time(self) -> None:
+        due = time.monotonic() - self.saved_at > 60 * self.pace.minutes
+        due = due or bool(self.pace.steps and self.at.step % self.pace.steps == 0)
+        stopping, due = (bool(value) for value in self.processes.sum([self.stop.is_set, due and self.processes.is_first]))
+        if not stopping and not due:
             return
-        from inceptions.evaluation.report import Report, write_report
+        self._checkpoint()
+        if stopping:
+            self.folder.is_kept = True
+            path = self.folder.path
+            raise StoppedError(f"stopped at epoch {self.at.epoch}, step {self.at.step}; go on with: inceptions train --resume {path}")
 
-        setup = self.setup
-        samples = next(getattr(setup.splits, name) for name, shown in NAMES.items() if shown == on)
-        report = Report(
-            title=f"{setup.network.name} on {setup.source}",
-            on=on,
-            score=tested,
-            classes=setup.splits.classes,
-            rows=rows,
-            best_epoch=best_epoch,
-            settings=self._settings(),
-            paths=tuple(sample.path for sample in samples),
-            drawing=draw(setup.network),
-        )
-        write_report(report, self.folder.path)
+    def _checkpoint(self) -> None:
+        self.at.unreadable = sorted(self.unreadable)
+        state = {**self.learner.state_dict(), "counters": self.at.to_dict()}
+        if self.processes.is_first:
+            self.folder.checkpoints.write(self.learner.step, state)
+        self.saved_at = time.monotonic()
 
-    def _settings(self) -> dict:
-        setup = self.setup
-        images = {name: len(getattr(setup.splits, name)) for name in ("train", "val", "test")}
-        return {
-            "model": setup.network.name,
-            "data": setup.source,
-            "image_size": setup.network.image_size,
-            "images": images,
-            "classes": list(setup.splits.classes),
-            "device": str(setup.device),
-            "arithmetic": _arithmetic(setup.autocast),
-            "peak_lr": peak_lr(setup.recipe, setup.network),
-            "auxiliary_heads": {side.after: side.weight for side in setup.network.aux},
-            "recipe": setup.recipe.to_dict(),
-        }
-
-    def _start(self) -> Start:
-        setup = self.setup
-        return Start(
-            folder=self.folder.path,
-            network=setup.network.name,
-            parameters=trace(setup.network).total.parameters,
-            image_size=setup.network.image_size,
-            classes=len(setup.splits.classes),
-            images={name: len(getattr(setup.splits, name)) for name in ("train", "val", "test")},
-            notes=setup.splits.notes,
-            device=str(setup.device),
-            precision=_arithmetic(setup.autocast),
-            epochs=setup.recipe.epochs,
-            steps_per_epoch=self.steps,
-        )
-
-
-def _optimizer(module: nn.Module, recipe: Recipe, network: Network) -> SGD:
-    kernels = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return SGD(groups, lr=peak_lr(recipe, network), momentum=recipe.momentum, nesterov=recipe.momentum > 0)
-
-
-def _arithmetic(autocast: torch.dtype | None) -> str:
-    return "float32" if autocast is None else str(autocast).removeprefix("torch.")
+    def _go_back(self, state: dict[str, Any]) -> None:
+        self.learner.load_state_dict(state)
+        rows = [EpochRow(**row) for row in state["counters"]["rows"]]
+        self.at = Counters(**{**state["counters"], "rows": rows})
+        self.unreadable = set(self.at.unreadable)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What is about to be trained, before the first step."""
+    """What is about to be trained, before the first step; a resumed run goes on after `step` of `epoch`."""
 
     folder: Path
     network: str
@@ -25,6 +25,8 @@ class Start:
     precision: str
     epochs: int
     steps_per_epoch: int
+    epoch: int = 1
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import platform
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,40 +20,72 @@ import yaml
 
 import inceptions
 from inceptions.errors import UserError
+from inceptions.files import write_whole
+from inceptions.training.checkpoint import Checkpoints
 from inceptions.training.progress import EpochRow
+
+RESUME_NAME = "resume.json"
 
 
 class RunFolder:
-    """A new folder for a run; `discard` takes it away again when nothing worth keeping was written."""
+    """The folder of a run, new or, with `resumed`, one that is gone on with."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, resumed: bool = False) -> None:
+        self.path = path
+        self.best, self.last, self.metrics = path / "best", path / "last", path / "metrics.csv"
+        self.checkpoints = Checkpoints(path / "checkpoints")
+        self.is_kept = resumed
+        if resumed:
+            return
         if path.exists():
-            raise UserError(f"{path} exists already; give another --output, or delete it")
+            raise UserError(f"{path} exists already; give another --output, delete it, or go on with it by --resume {path}")
         try:
             path.mkdir(parents=True)
         except OSError as error:
             raise UserError(f"can't make the run folder {path} ({error.strerror}); give another --output") from None
-        self.path = path
-        self.best, self.last, self.metrics = path / "best", path / "last", path / "metrics.csv"
 
     def write_recipe(self, settings: dict[str, Any]) -> None:
         """Write everything that the run was asked for, with the versions that it runs on."""
         text = yaml.safe_dump({**settings, "versions": versions(), "started": now()}, sort_keys=False, allow_unicode=True)
-        (self.path / "recipe.yaml").write_text(text, encoding="utf-8")
+        write_whole(self.path / "recipe.yaml", text)
 
-    def add_row(self, row: EpochRow) -> None:
-        """Append an epoch to metrics.csv, with the names of the columns first."""
-        fresh = not self.metrics.exists()
-        with self.metrics.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [column.name for column in fields(EpochRow)])
-            if fresh:
-                writer.writeheader()
+    def write_resume(self, values: dict[str, Any]) -> None:
+        """Write what a resumed run is set up by."""
+        write_whole(self.path / RESUME_NAME, json.dumps(values, indent=1))
+
+    def write_rows(self, rows: Sequence[EpochRow]) -> None:
+        """Write metrics.csv: the names of the columns, and a row for each epoch."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [column.name for column in fields(EpochRow)], lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
             writer.writerow({name: _rounded(value) for name, value in asdict(row).items()})
+        write_whole(self.metrics, text.getvalue())
 
     def discard(self) -> None:
-        """Delete the folder unless an epoch was saved in it."""
-        if not self.metrics.exists():
+        """Delete the folder unless there is something worth keeping in it."""
+        if not self.is_kept and not self.metrics.exists():
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Delete what a killed process was writing when it died."""
+        for leftover in self.path.glob(".*-*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+        for unfinished in self.checkpoints.folder.glob("*.unfinished"):
+            unfinished.unlink(missing_ok=True)
+
+
+def read_resume(path: Path) -> dict[str, Any]:
+    """Return what `write_resume` wrote into the run folder `path`; UserError where nothing can be resumed."""
+    file = path / RESUME_NAME
+    if not file.is_file():
+        if (path / "report.html").is_file() or (path / "best").is_dir():
+            raise UserError(f"{path} is finished already; train further from its model with --weights {path / 'best'}")
+        raise UserError(f"{path} is no run folder that can be resumed: there is no {RESUME_NAME} in it")
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def new_run_path(parent: Path, name: str) -> Path:

@@ -15,7 +15,7 @@ def run(tmp_path_factory):
 
     from inceptions.data.folders import load_splits
     from inceptions.networks.registry import get_network
-    from inceptions.training.loop import fit, prepare
+    from inceptions.training.loop import Pace, fit, prepare
     from inceptions.training.recipes import QUICK as RECIPE
     from tests.pictures import paint
 
@@ -23,7 +23,7 @@ def run(tmp_path_factory):
     splits = load_splits(paint(base / "pictures", each=30), seed=0)
     recipe = replace(RECIPE, epochs=3, batch_size=8, precision="float32")
     setup = prepare(get_network("inception_small"), splits, recipe, source="pictures", image_size=16, device="cpu")
-    fit(setup, base / "run", workers=0)
+    fit(setup, base / "run", pace=Pace(workers=0))
     return base
 
 

@@ -11,7 +11,7 @@ from inceptions.data.folders import load_splits
 from inceptions.errors import ImageError, UserError
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
-from inceptions.training.loop import fit, prepare
+from inceptions.training.loop import Pace, fit, prepare
 from inceptions.training.progress import Reporter
 from inceptions.training.recipes import QUICK, peak_lr
 from inceptions.weights.card import read_card
@@ -24,7 +24,7 @@ RECIPE = replace(QUICK, epochs=4, batch_size=8, precision="float32")
 def run(pictures, folder, *, network=TINY, recipe=RECIPE, reporter=None, image_size=16):
     splits = load_splits(pictures, seed=0)
     setup = prepare(network, splits, recipe, source="pictures", image_size=image_size, device="cpu")
-    return fit(setup, folder, reporter=reporter, workers=0)
+    return fit(setup, folder, reporter=reporter, pace=Pace(workers=0))
 
 
 def test_run_learns_and_writes_the_whole_folder(pictures, tmp_path):
@@ -33,7 +33,7 @@ def test_run_learns_and_writes_the_whole_folder(pictures, tmp_path):
     assert result.score.accuracy > 0.9
     assert result.rows[-1].train_loss < result.rows[0].train_loss
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"recipe.yaml", "metrics.csv", "curves.png", "confusion_matrix.png", "report.html", "best", "last"}
+    assert names == {"recipe.yaml", "metrics.csv", "curves.png", "confusion_matrix.png", "report.html", "train_batch.png", "best", "last"}
 
 
 def test_metrics_have_a_row_for_each_epoch(pictures, tmp_path):

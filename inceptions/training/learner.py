@@ -1,0 +1,158 @@
+"""One network as it learns: enters batches, leaves better weights. Module, optimiser, learning rate, average and chance, as one state."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from inceptions.data.dataset import Batch
+from inceptions.training.averaging import make_average
+from inceptions.training.finetune import parameter_groups, set_trainable
+from inceptions.training.loss import Loss, balanced_weights
+from inceptions.training.optimizers import kernel_groups, make_optimizer
+from inceptions.training.processes import Processes
+from inceptions.training.recipes import peak_lr
+from inceptions.training.schedules import lr_factor
+from inceptions.training.setup import Setup, make_module
+
+
+class Learner:
+    """A network, and everything that changes as it trains. step: optimiser steps done."""
+
+    def __init__(self, setup: Setup, processes: Processes, *, steps_per_epoch: int) -> None:
+        recipe = setup.recipe
+        torch.manual_seed(recipe.seed)
+        self.setup, self.processes, self.steps_per_epoch, self.step = setup, processes, steps_per_epoch, 0
+        self.module = make_module(setup)
+        self.model: nn.Module = self.module
+        self.optimizer = make_optimizer(recipe.optimizer, self._groups(), lr=peak_lr(recipe, setup.network))
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.average = make_average(self.module, recipe.average) if recipe.average else None
+        self.loss = make_loss(setup)
+        self.mixing = _mixing(setup)
+        if processes.world > 1:  # the same weights everywhere, but not the same dropout
+            torch.manual_seed(recipe.seed * processes.world + processes.rank)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Put the network in training mode, or those parts of it that train in `epoch`, counted from 1."""
+        finetune = self.setup.recipe.finetune
+        if finetune is None:
+            self.module.train()
+        else:
+            set_trainable(self.module, finetune, epoch=epoch)
+        if finetune is not None or self.model is self.module:
+            self.model = self.processes.wrap(self.module)
+
+    def learn(self, batch: Batch) -> tuple[float, int]:
+        """Take one step on a batch; return its mean loss and how many images were right. A loss that is no number moves nothing."""
+        device, recipe = self.setup.device, self.setup.recipe
+        images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
+        labels = batch.labels.to(device, non_blocking=True)
+        targets = labels
+        if self.mixing is not None:
+            images, targets = self.mixing(images, labels)
+        self.optimizer.zero_grad()
+        total, right = 0.0, 0
+        for part, target, label in zip(*(x.chunk(recipe.accumulate) for x in (images, targets, labels)), strict=True):
+            loss, logits = self._forward(part, target)
+            value = loss.item()
+            if not math.isfinite(value):
+                return value, 0
+            (loss * (len(part) / len(images))).backward()
+            total += value * len(part) / len(images)
+            right += int((logits.argmax(1) == label).sum())
+        self._move()
+        return total, right
+
+    def _forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        autocast = self.setup.autocast
+        with torch.autocast(self.setup.device.type, dtype=autocast, enabled=autocast is not None):
+            out = self.model(images)
+            loss = self.loss(out, targets)
+        return loss, out if isinstance(out, Tensor) else out.logits
+
+    def _move(self) -> None:
+        recipe = self.setup.recipe
+        factor = self.lr_factor()
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * factor
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.module.parameters(), recipe.clip_norm)
+        self.optimizer.step()
+        self.step += 1
+        if self.average is not None:
+            self.average.update_parameters(self.module)
+
+    def lr_factor(self) -> float:
+        """Return the factor on the peak learning rate of the step to come."""
+        recipe = self.setup.recipe
+        return lr_factor(recipe.schedule, self.step, steps_per_epoch=self.steps_per_epoch, epochs=recipe.epochs)
+
+    @property
+    def lr(self) -> float:
+        """The highest learning rate of the last step."""
+        return max(group["lr"] for group in self.optimizer.param_groups)
+
+    @property
+    def kept(self) -> nn.Module:
+        """The module that is validated and saved: the running average where there is one."""
+        return self.average.module if self.average is not None else self.module
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next step depends on; with several processes, call it in all of them."""
+        chance = {"cpu": torch.get_rng_state()}
+        if self.setup.device.type == "cuda":
+            chance["cuda"] = torch.cuda.get_rng_state(self.setup.device)
+        return {
+            "step": self.step,
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+            "chance": self.processes.gather(chance),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to what `state_dict` gave; with another number of processes, dropout draws anew."""
+        self.step = state["step"]
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        if len(state["chance"]) == self.processes.world:
+            chance = state["chance"][self.processes.rank]
+            torch.set_rng_state(chance["cpu"])
+            if "cuda" in chance and self.setup.device.type == "cuda":
+                torch.cuda.set_rng_state(chance["cuda"], self.setup.device)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        recipe = self.setup.recipe
+        if recipe.finetune is None:
+            return kernel_groups(self.module, weight_decay=recipe.weight_decay)
+        peak = peak_lr(recipe, self.setup.network)
+        return [
+            {"params": g["params"], "lr": peak * g["lr_scale"], "weight_decay": recipe.weight_decay if g["decay"] else 0.0}
+            for g in parameter_groups(self.module, recipe.finetune)
+        ]
+
+
+def make_loss(setup: Setup) -> Loss:
+    """Return the loss that the recipe and the network ask for."""
+    recipe, splits = setup.recipe, setup.splits
+    weights = None
+    if recipe.class_weights == "balanced":
+        weights = balanced_weights([sample.label for sample in splits.train], classes=len(splits.classes))
+    return Loss(recipe.label_smoothing, tuple(side.weight for side in setup.network.aux), weights)
+
+
+def _mixing(setup: Setup) -> v2.Transform | None:
+    recipe, classes = setup.recipe, len(setup.splits.classes)
+    mixing: list[v2.Transform] = []
+    if recipe.mixup:
+        mixing.append(v2.MixUp(alpha=recipe.mixup, num_classes=classes))
+    if recipe.cutmix:
+        mixing.append(v2.CutMix(alpha=recipe.cutmix, num_classes=classes))
+    return v2.RandomChoice(mixing) if mixing else None

@@ -1,0 +1,78 @@
+"""Several processes that train one network, each with a share of every batch: enters `torchrun`'s environment, leaves who is who.
+
+With one process everything here does nothing, so that the loop reads the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from inceptions.evaluation.score import Score
+
+
+class Processes:
+    """The processes of a run: `rank` of this one, how many there are (`world`); the first writes."""
+
+    def __init__(self) -> None:
+        self.world = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+        if self.world > 1 and not distributed.is_initialized():
+            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Return (rank, world), this process's share of each batch."""
+        return self.rank, self.world
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return the module so that its gradients are averaged over all processes."""
+        return DistributedDataParallel(module) if self.world > 1 else module
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Return each value added up over all processes."""
+        if self.world == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64, device="cuda" if torch.cuda.is_available() else "cpu")
+        distributed.all_reduce(total)
+        return total.tolist()
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all processes, in the order of their ranks."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        distributed.all_gather_object(values, value)
+        return values
+
+    def merge(self, score: Score) -> Score:
+        """Return the score of all images, of which this process scored those at rank, rank + world, and so on."""
+        parts = self.gather(replace(score, indices=score.indices * self.world + self.rank))
+        if self.world == 1:
+            return score
+        indices, labels, predicted, confidence = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("indices", "labels", "predicted", "confidence")
+        )
+        order = np.argsort(indices)
+        losses = [(part.loss, part.count) for part in parts if part.count]
+        loss = sum(loss * count for loss, count in losses) / max(1, len(labels)) if losses else float("nan")
+        unreadable = tuple(item for part in parts for item in part.unreadable)
+        return Score(indices[order], labels[order], predicted[order], confidence[order], loss, unreadable)
+
+    def leave(self) -> None:
+        """Part from the others at the end."""
+        if self.world > 1 and distributed.is_initialized():
+            distributed.destroy_process_group()

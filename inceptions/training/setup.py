@@ -1,0 +1,147 @@
+"""What a run is made of: enters a network or trained weights, splits and a recipe, leaves a checked `Setup`; and its JSON, to resume by."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inceptions.data.folders import Splits, load_splits
+from inceptions.data.preprocess import Preprocess, for_training
+from inceptions.errors import UserError
+from inceptions.networks import reshape
+from inceptions.networks.codec import decode_network, encode
+from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.spec import Network
+from inceptions.training.device import pick_device, pick_precision
+from inceptions.training.finetune import start_from
+from inceptions.training.recipe import Recipe, recipe_from_dict
+
+log = logging.getLogger("inceptions")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a run is made of, worked out before the first step. start: a module with trained weights, to begin with."""
+
+    network: Network
+    preprocess: Preprocess
+    splits: Splits
+    recipe: Recipe
+    device: torch.device
+    autocast: torch.dtype | None
+    source: str
+    weights: str | None = None
+    start: Classifier | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs, in JSON's types; the images as a fingerprint."""
+        return {
+            "data": self.source,
+            "images": fingerprint(self.splits),
+            "device": str(self.device),
+            "weights": self.weights,
+            "recipe": self.recipe.to_dict(),
+            "preprocess": self.preprocess.to_dict(),
+            "network": encode(self.network),
+        }
+
+
+def prepare(
+    network: Network,
+    splits: Splits,
+    recipe: Recipe,
+    *,
+    source: str,
+    image_size: int | None = None,
+    channels: int | None = None,
+    device: str | None = None,
+    weights: str | Path | None = None,
+) -> Setup:
+    """Return everything that a run needs, checked: the network fitted to classes, channels and image size, the device, the arithmetic.
+
+    weights: a tag or model folder to begin with, whose network and preprocessing then take the place of `network`.
+    Auxiliary heads that do not fit the image size are left out, with a warning. Raises NetworkError, UserError.
+    """
+    found = pick_device(device)
+    autocast = pick_precision(recipe.precision, found)
+    splits = _merge_val(splits) if recipe.train_on_val else splits
+    if not splits.mirror:
+        recipe = replace(recipe, augment=replace(recipe.augment, flip=False))
+    if weights is not None:
+        begin = start_from(
+            weights, class_names=splits.classes, image_size=image_size, channels=channels, aux=recipe.aux_weight != 0, seed=recipe.seed
+        )
+        network = _apply(recipe, begin.network)
+        begun = _new_module(network)
+        begun.load_state_dict({key: value for key, value in begin.module.state_dict().items() if network.aux or not key.startswith("aux.")})
+        return Setup(network, begin.preprocess, splits, recipe, found, autocast, source, str(weights), begun, begin.notes)
+    if recipe.finetune is not None:
+        raise UserError(f"recipe {recipe.name} trains weights further; give --weights TAG or FOLDER, or another recipe")
+    network = reshape.with_classes(network, len(splits.classes))
+    if channels is not None and channels != network.in_channels:
+        network = reshape.with_in_channels(network, channels)
+    if image_size is not None and image_size != network.image_size:
+        network = reshape.with_image_size(network, image_size)
+    fitting = reshape.without_misfit_aux(network, image_size=network.image_size)
+    if fitting != network:
+        log.warning("training without auxiliary heads: they don't fit images of %d pixels", network.image_size)
+    preprocess = for_training(network.image_size, channels=network.in_channels)
+    return Setup(_apply(recipe, fitting), preprocess, splits, recipe, found, autocast, source)
+
+
+def restore(values: dict[str, Any]) -> Setup:
+    """Return the setup of `to_dict`; UserError where the images are no longer those of the run."""
+    recipe = recipe_from_dict(values["recipe"])
+    splits = load_splits(values["data"], seed=recipe.seed)
+    splits = _merge_val(splits) if recipe.train_on_val else splits
+    if fingerprint(splits) != values["images"]:
+        raise UserError(f"the images in {values['data']} are no longer those that the run began with; start a new run")
+    device = pick_device(values["device"])
+    network, preprocess = decode_network(values["network"]), Preprocess.from_dict(values["preprocess"])
+    autocast = pick_precision(recipe.precision, device)
+    return Setup(network, preprocess, splits, recipe, device, autocast, values["data"], values["weights"])
+
+
+def make_module(setup: Setup) -> Classifier:
+    """Return the module as it begins, on its device: that of the weights it starts from, or one drawn by the recipe's seed."""
+    made = setup.start or _new_module(setup.network)
+    return made.to(setup.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def _new_module(network: Network) -> Classifier:
+    return ClassifierWithAux(network) if network.aux else Classifier(network)
+
+
+def fingerprint(splits: Splits) -> str:
+    """Return a hash of the names and labels of all images."""
+    digest = hashlib.sha256("\n".join(splits.classes).encode())
+    for part in (splits.train, splits.val, splits.test):
+        digest.update(b"|")
+        for sample in part:
+            digest.update(f"{sample.path}\t{sample.label}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _merge_val(splits: Splits) -> Splits:
+    if not splits.test or not splits.val:
+        return splits
+    return replace(splits, train=tuple(sorted((*splits.train, *splits.val), key=lambda sample: str(sample.path))), val=())
+
+
+def _apply(recipe: Recipe, network: Network) -> Network:
+    """Return the network with what the recipe says of it: weights of auxiliary heads, dropout, momentum of batch normalisation."""
+    if recipe.aux_weight == 0:
+        network = reshape.without_aux(network)
+    elif recipe.aux_weight is not None:
+        network = replace(network, aux=tuple(replace(side, weight=recipe.aux_weight) for side in network.aux))
+    if recipe.drop_rate is not None:
+        network = reshape.with_drop_rate(network, recipe.drop_rate)
+    if recipe.bn_momentum is not None:
+        network = replace(network, numerics=replace(network.numerics, bn_momentum=recipe.bn_momentum))
+    return network

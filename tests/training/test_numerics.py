@@ -1,0 +1,150 @@
+"""Optimisers, schedules, averages and losses against independent references."""
+
+import math
+
+import pytest
+import torch
+from timm.optim import RMSpropTF
+from torch import nn
+from torch.optim.swa_utils import AveragedModel as Reference
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from inceptions.networks.models import Outputs
+from inceptions.training.averaging import make_average
+from inceptions.training.loss import Loss, balanced_weights
+from inceptions.training.recipe import Average
+from inceptions.training.rmsprop import TensorFlowRMSProp
+from inceptions.training.schedules import Constant, Exponential, OneCycle, Steps, lr_factor
+
+
+def quadratic(seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3)).double(), torch.randn(16, 5).double()
+
+
+@pytest.mark.parametrize(("epsilon", "momentum", "weight_decay"), [(1.0, 0.9, 0.0), (1.0, 0.9, 4e-5), (1e-3, 0.0, 0.01), (1e-10, 0.5, 0.0)])
+def test_rmsprop_is_that_of_timm(epsilon, momentum, weight_decay):
+    (ours, x), (theirs, _) = quadratic(1), quadratic(1)
+    a = TensorFlowRMSProp(ours.parameters(), 0.05, decay=0.9, momentum=momentum, epsilon=epsilon, weight_decay=weight_decay)
+    b = RMSpropTF(theirs.parameters(), 0.05, alpha=0.9, momentum=momentum, eps=epsilon, weight_decay=weight_decay)
+    for step in range(20):
+        for group in (*a.param_groups, *b.param_groups):
+            group["lr"] = 0.05 * 0.9**step
+        for module, optimizer in ((ours, a), (theirs, b)):
+            optimizer.zero_grad()
+            (module(x) ** 2).mean().backward()
+            optimizer.step()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
+
+
+def test_rmsprop_by_hand():
+    """One weight 2, gradient 3, then 1: s starts at one, epsilon is inside the root, the rate inside the momentum."""
+    weight = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+    optimizer = TensorFlowRMSProp([weight], 0.1, decay=0.9, momentum=0.5, epsilon=1.0)
+    s, m, w = 1.0, 0.0, 2.0
+    for lr, gradient in ((0.1, 3.0), (0.01, 1.0)):
+        optimizer.param_groups[0]["lr"] = lr
+        weight.grad = torch.tensor([gradient], dtype=torch.float64)
+        optimizer.step()
+        s = 0.9 * s + 0.1 * gradient**2
+        m = 0.5 * m + lr * gradient / math.sqrt(s + 1.0)
+        w -= m
+    assert weight.item() == pytest.approx(w, abs=1e-15)
+
+
+def test_one_cycle_is_torchs():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=60, pct_start=0.3, cycle_momentum=False, final_div_factor=1e3
+    )
+    for step in range(60):
+        assert lr_factor(OneCycle(warmup=0.3), step, steps_per_epoch=6, epochs=10) == pytest.approx(reference.get_last_lr()[0], abs=1e-12)
+        optimizer.step()
+        if step < 59:
+            reference.step()
+
+
+def test_exponential_by_hand():
+    def at(schedule, epoch):
+        return lr_factor(schedule, round(epoch * 100), steps_per_epoch=100, epochs=50)
+
+    stairs = Exponential(factor=0.94, every_epochs=2)
+    assert [at(stairs, epoch) for epoch in (0, 1.99, 2, 3.99, 4)] == pytest.approx([1, 1, 0.94, 0.94, 0.94**2])
+    assert at(Exponential(factor=0.94, every_epochs=2, staircase=False), 3) == pytest.approx(0.94**1.5)
+    assert at(Exponential(factor=0.5, every_epochs=1, floor=0.1), 40) == 0.1
+    warm = Exponential(factor=0.94, every_epochs=2, warmup_epochs=4, cold_epochs=2, cold=0.1)
+    assert [at(warm, epoch) for epoch in (0, 1.5, 2, 4)] == pytest.approx([0.1, 0.1, 0.1, 0.55])
+    assert at(warm, 6) == pytest.approx(0.94**3)
+
+
+def test_a_staircase_falls_at_the_step_it_should_whatever_the_rounding():
+    six_times_faster = Exponential(factor=0.96, every_epochs=8 / 6)
+    assert lr_factor(six_times_faster, 400, steps_per_epoch=100, epochs=60) == pytest.approx(0.96**3)
+    assert lr_factor(six_times_faster, 399, steps_per_epoch=100, epochs=60) == pytest.approx(0.96**2)
+
+
+def test_steps_and_constant_by_hand():
+    steps = Steps(at=((100, 0.1), (200, 0.01)))
+    assert [lr_factor(steps, e * 10, steps_per_epoch=10, epochs=276) for e in (0, 99, 100, 199, 200, 275)] == [1, 1, 0.1, 0.1, 0.01, 0.01]
+    assert lr_factor(Constant(), 7, steps_per_epoch=10, epochs=1) == 1
+
+
+def moving(module, step):
+    for number, tensor in enumerate((*module.parameters(), *module.buffers())):
+        if tensor.is_floating_point():
+            tensor.data.fill_(step * 0.1 + number)
+        else:
+            tensor.fill_(step)
+
+
+def test_average_is_torchs_without_warmup():
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    ours = make_average(module, Average(decay=0.8, warmup=False))
+    reference = Reference(module, multi_avg_fn=get_ema_multi_avg_fn(0.8))
+    for step in range(10):
+        moving(module, step)
+        ours.update_parameters(module)
+        reference.update_parameters(module)
+    for mine, other in zip(ours.module.parameters(), reference.module.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_average_begins_as_tensorflows_num_updates_and_keeps_the_statistics_of_batch_normalisation():
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    ours = make_average(module, Average(decay=0.9))
+    expected = None
+    for step in range(30):
+        moving(module, step)
+        ours.update_parameters(module)
+        value = module[1].running_mean[0].item()
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = value if expected is None else decay * expected + (1 - decay) * value
+    assert ours.module[1].running_mean[0].item() == pytest.approx(expected, rel=1e-5)
+    assert ours.module[1].num_batches_tracked.item() == 29
+
+
+def test_label_smoothing_is_spread_over_all_classes():
+    logits, labels = torch.randn(6, 5, dtype=torch.float64), torch.tensor([0, 4, 2, 2, 1, 3])
+    target = torch.full((6, 5), 0.1 / 5, dtype=torch.float64)
+    target[torch.arange(6), labels] += 0.9
+    expected = -(target * logits.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(Loss(label_smoothing=0.1)(logits, labels), expected)
+
+
+def test_auxiliary_losses_count_by_their_weights():
+    main, first, second = (torch.randn(4, 3) for _ in range(3))
+    labels = torch.tensor([0, 1, 2, 0])
+    ce = nn.functional.cross_entropy
+    expected = ce(main, labels) + 0.3 * ce(first, labels) + 0.2 * ce(second, labels)
+    torch.testing.assert_close(Loss(aux_weights=(0.3, 0.2))(Outputs(main, (first, second)), labels), expected)
+
+
+def test_balanced_weights_make_rare_classes_count_as_much_as_frequent_ones():
+    labels = [0] * 6 + [1] * 2
+    weights = balanced_weights(labels, classes=2)
+    assert weights == pytest.approx((8 / 12, 2.0))
+    logits = torch.randn(8, 2)
+    each = nn.functional.cross_entropy(logits, torch.tensor(labels), reduction="none")
+    expected = (each[:6].mean() + each[6:].mean()) / 2
+    torch.testing.assert_close(Loss(class_weights=weights)(logits, torch.tensor(labels)), expected)

@@ -1,0 +1,159 @@
+import csv
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from inceptions.data.folders import load_splits
+from inceptions.errors import StoppedError, UserError
+from inceptions.networks import reshape
+from inceptions.networks.registry import get_network
+from inceptions.training.checkpoint import Checkpoints
+from inceptions.training.loop import Pace, fit, prepare, resume
+from inceptions.training.progress import Reporter
+from inceptions.training.recipes import QUICK
+
+TINY = reshape.scale_width(get_network("inception_small"), 0.25)
+RECIPE = replace(QUICK, epochs=3, batch_size=8, precision="float32")
+ROOT = Path(__file__).parents[2]
+
+
+def begin(pictures, folder, *, reporter=None, pace=None, recipe=RECIPE):
+    setup = prepare(TINY, load_splits(pictures), recipe, source=str(pictures), image_size=16, device="cpu")
+    return fit(setup, folder, reporter=reporter, pace=pace or Pace(workers=0))
+
+
+def start(pictures, folder):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.training.killed_run", str(pictures), str(folder)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    _, complaints = process.communicate()
+    assert process.returncode == 0, complaints
+
+
+def weights(folder):
+    return safetensors.torch.load_file(folder / "model.safetensors")
+
+
+def assert_same_weights(one, other):
+    one, other = weights(one), weights(other)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.slow
+def test_a_run_killed_twenty_times_ends_with_the_same_weights(pictures, tmp_path):
+    finish(start(pictures, tmp_path / "whole"))
+    chance, killed = random.Random(4), 0
+    while killed < 20:
+        process = start(pictures, tmp_path / "killed")
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(chance.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+        assert not (tmp_path / "killed" / "report.html").exists(), "the run was over before it had been killed twenty times"
+    finish(start(pictures, tmp_path / "killed"))
+    for name in ("last", "best"):
+        assert_same_weights(tmp_path / "whole" / name, tmp_path / "killed" / name)
+    rows = [list(csv.DictReader((tmp_path / name / "metrics.csv").read_text().splitlines())) for name in ("whole", "killed")]
+    assert [row["epoch"] for row in rows[1]] == [str(epoch) for epoch in range(1, 9)]
+    for column in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr"):
+        assert [row[column] for row in rows[0]] == [row[column] for row in rows[1]]
+    assert {path.name for path in (tmp_path / "killed").iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}
+
+
+class Signals(Reporter):
+    """Sends a signal to this process after a step."""
+
+    def __init__(self, epoch, step, number):
+        self.when, self.number = (epoch, step), number
+
+    def stepped(self, epoch, step, loss, images_per_second):
+        if (epoch, step) == self.when:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_says_how_to_go_on(number, pictures, tmp_path):
+    begin(pictures, tmp_path / "whole")
+    with pytest.raises(StoppedError, match=r"stopped at epoch 2, step 3; go on with: inceptions train --resume .*run"):
+        begin(pictures, tmp_path / "run", reporter=Signals(2, 3, number))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    result = resume(tmp_path / "run", pace=Pace(workers=0))
+    assert [row.epoch for row in result.rows] == [1, 2, 3]
+    assert_same_weights(tmp_path / "whole" / "last", tmp_path / "run" / "last")
+
+
+def test_a_finished_run_is_not_resumed(pictures, tmp_path):
+    begin(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=1))
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    with pytest.raises(UserError, match="finished already; train further from its model with --weights"):
+        resume(tmp_path / "run")
+    with pytest.raises(UserError, match=r"no run folder that can be resumed"):
+        resume(tmp_path / "nothing")
+
+
+def test_changed_images_are_noticed(pictures, tmp_path):
+    with pytest.raises(StoppedError):
+        begin(pictures, tmp_path / "run", reporter=Signals(1, 2, signal.SIGINT))
+    next((pictures / "train" / "blue").iterdir()).unlink()
+    with pytest.raises(UserError, match="no longer those that the run began with"):
+        resume(tmp_path / "run")
+
+
+def test_the_last_two_checkpoints_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 5, 9):
+        checkpoints.write(step, {"step": step})
+    assert [path.name for path in checkpoints.found()] == ["step-000000005.pt", "step-000000009.pt"]
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2):
+        checkpoints.write(step, {"step": step})
+    newest = checkpoints.found()[-1]
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert checkpoints.read_last() == {"step": 1}
+    checkpoints.found()[0].write_bytes(b"")
+    with pytest.raises(UserError, match="none of 2 checkpoints can be read"):
+        checkpoints.read_last()
+
+
+def test_a_full_disk_ends_the_run_with_the_last_good_checkpoint(pictures, tmp_path, monkeypatch):
+    begin(pictures, tmp_path / "whole")
+    real = os.fsync
+    calls = []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 12:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"No space left on device.*last good checkpoint is .*step-\d+.pt; make room, then .*--resume"):
+        begin(pictures, tmp_path / "run", pace=Pace(workers=0, steps=1))
+    monkeypatch.undo()
+    assert not list((tmp_path / "run" / "checkpoints").glob("*.unfinished"))
+    resume(tmp_path / "run", pace=Pace(workers=0))
+    assert_same_weights(tmp_path / "whole" / "last", tmp_path / "run" / "last")
+
+
+def test_early_stop_ends_a_run_that_no_longer_gets_better(pictures, tmp_path):
+    result = begin(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=30, lr=1e-9, early_stop=2))
+    assert len(result.rows) < 30
+    assert result.rows[-1].epoch - result.best_epoch == 2
