@@ -88,7 +88,8 @@ def train(
     on_error: Annotated[Literal["fail", "skip"] | None, typer.Option(help="What to do with an image that can't be read.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, xpu. [an accelerator if there is one]")] = None,
     precision: Annotated[Literal["auto", "float32", "bfloat16"] | None, typer.Option(help="Arithmetic; auto is what is fast here.")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images. [by the machine]")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images, or of asynchronous SGD. [by the machine]")] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster for asynchronous recipes. [this machine]")] = None,
     checkpoint_minutes: Annotated[float, typer.Option(min=0, help="Between checkpoints within an epoch.")] = 5.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the recipe, cost, memory and time, and train nothing.")] = False,
 ) -> None:
@@ -103,7 +104,7 @@ def train(
             raise typer.BadParameter("--resume takes its settings from the run; leave out the others")
         resume_training(resume, workers=workers, minutes=checkpoint_minutes)
         return
-    asked = Asked(data, model, recipe, tuple(lines), weights, image_size, channels, output, device, workers, checkpoint_minutes)
+    asked = Asked(data, model, recipe, tuple(lines), weights, image_size, channels, output, device, workers, checkpoint_minutes, address)
     run_training(asked, dry_run=dry_run)
 
 

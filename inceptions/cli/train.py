@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ class Asked:
     device: str | None = None
     workers: int | None = None
     minutes: float = 5.0
+    address: str | None = None
 
 
 def run_training(asked: Asked, *, dry_run: bool = False) -> None:
@@ -52,8 +53,10 @@ def run_training(asked: Asked, *, dry_run: bool = False) -> None:
         return
     name = Path(asked.data).resolve().name if Path(asked.data).exists() else re.sub(r"[^\w.-]+", "-", asked.data)
     folder = asked.output or new_run_path(Path("runs"), f"{setup.network.name}-{name}")
+    readers = None if setup.recipe.asynchronous else asked.workers
+    pace = Pace(minutes=asked.minutes, workers=readers, address=asked.address)
     with Terminal() as terminal:
-        result = fit(setup, folder, reporter=terminal, pace=Pace(minutes=asked.minutes, workers=asked.workers))
+        result = fit(setup, folder, reporter=terminal, pace=pace)
     if is_first_process():
         _conclude(result)
 
@@ -76,6 +79,8 @@ def _prepare(asked: Asked) -> Setup:
     from inceptions.training.recipes import get_recipe
 
     recipe = change(get_recipe(asked.recipe or ("finetune" if asked.weights else "quick")), asked.changes)
+    if recipe.asynchronous and asked.workers:
+        recipe = replace(recipe, asynchronous=asked.workers)
     network = get_network(asked.model or recipe.model)
     with err.status("reading the list of images…"):
         splits = load_splits(asked.data, seed=recipe.seed)

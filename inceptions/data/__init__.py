@@ -1,19 +1,28 @@
-"""Pictures on disk become batches of tensors.
+"""Pictures on disk, in shards or behind a library become batches of tensors.
 
-    folders      a folder, or a built-in set, as samples in train, val and test; the files that a path or a pattern means
-    digits       the built-in set of handwritten digits
-    decode       a file as an upright 8-bit picture, or an error that says what is wrong with it
-    preprocess   a picture as the float32 array that a network reads; the presets of published weights
-    augment      a random crop and mirror of a training picture
-    dataset      torch's data set and loader over all of these
+    folders        any source as samples in train, val and test; the files that a path or a pattern means
+    built_in       data sets by name; `digits` is shipped, the others are downloaded by torchvision
+    tables         CSV and Parquet
+    shards         WebDataset's tar files, of which `remote` keeps those behind a URL
+    hugging_face   data sets of its Hub
+    splits         what all of these give: samples, and how they are divided
+    stored         a picture that is no file of its own
+    packed         many samples in little memory
+    decode         a file as an upright 8-bit picture, or an error that says what is wrong with it; `bands`: of more than four channels
+    preprocess     a picture as the float32 array that a network reads; the presets of published weights
+    augment        a random crop and mirror of a training picture; `photometric`: its colours
+    dataset        torch's data set and loader over all of these
+    cache          where files are kept that can be made again
 
 What is named here needs Pillow and NumPy only. `inceptions.data.dataset` needs torch and is imported where batches are made.
 """
 
 from inceptions.data.augment import Augment
 from inceptions.data.decode import convert_image, read_image
-from inceptions.data.folders import Sample, Splits, find_images, load_splits
+from inceptions.data.folders import find_images, load_splits
 from inceptions.data.preprocess import CAFFE, IMAGENET_MEAN, IMAGENET_STD, INCEPTION, Preprocess, for_training
+from inceptions.data.splits import Sample, Splits
+from inceptions.data.stored import Stored
 
 __all__ = [
     "CAFFE",
@@ -24,6 +33,7 @@ __all__ = [
     "Preprocess",
     "Sample",
     "Splits",
+    "Stored",
     "convert_image",
     "find_images",
     "for_training",

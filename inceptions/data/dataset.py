@@ -6,6 +6,7 @@ epoch. A picture that can't be read ends the run, or is left out of its batch an
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,18 +16,21 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from inceptions.data.augment import Augment
-from inceptions.data.decode import read_image
-from inceptions.data.folders import Sample
+from inceptions.data.bands import Picture
+from inceptions.data.decode import Reduction, read_image
+from inceptions.data.packed import PackedSamples, number_groups
 from inceptions.data.preprocess import Preprocess
-from inceptions.errors import ImageError, UserError
+from inceptions.data.splits import Sample
+from inceptions.data.stored import Stored
+from inceptions.errors import DataError, ImageError, UserError
 
 FEW_SAMPLES = 1_000  # fewer are read sooner than worker processes start
 MOST_WORKERS = 8
+REDUCED_AT_LEAST = 2  # times the size of the crop that is made of it: what a training picture may be decoded at
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Example:
 class Unreadable(NamedTuple):
     """A picture that was left out, and why (in words that go on from its path)."""
 
-    path: Path
+    path: Path | Stored
     reason: str
 
 
@@ -59,6 +63,10 @@ class ImageDataset(Dataset[Example | Unreadable]):
 
     epoch: set by the training loop before each pass; with the seed it decides the order and the variations.
     on_error: "fail" raises ImageError for a picture that can't be read, "skip" gives an `Unreadable` in its place.
+
+    With an `augment`, a JPEG whose crop is at least four times as large as the network's input is decoded at a half, a quarter or an eighth
+    of its size, so that twice the input's is left to resize from. Pixels then differ by about a level; evaluation and prediction, which
+    are to give what the papers' protocols give, decode every pixel.
     """
 
     def __init__(
@@ -70,7 +78,8 @@ class ImageDataset(Dataset[Example | Unreadable]):
         seed: int = 0,
         on_error: Literal["fail", "skip"] = "fail",
     ) -> None:
-        self.samples = samples
+        self.samples = samples if isinstance(samples, PackedSamples) else PackedSamples(samples)
+        self.groups = number_groups(samples)
         self.preprocess = preprocess
         self.augment = augment
         self.seed = seed
@@ -91,10 +100,10 @@ class ImageDataset(Dataset[Example | Unreadable]):
         crops = [self._crop(index, rng) for index, rng in zip(indices, self._chance(indices), strict=True)]
         return [crop if isinstance(crop, Unreadable) else self._example(crop, index) for crop, index in zip(crops, indices, strict=True)]
 
-    def _crop(self, index: int, rng: np.random.Generator) -> Image.Image | Unreadable:
+    def _crop(self, index: int, rng: np.random.Generator) -> Picture | Unreadable:
         path = self.samples[index].path
         try:
-            image = read_image(path, channels=self.preprocess.channels)
+            image = read_image(path, channels=self.preprocess.channels, reduction=self._reduction(rng))
         except ImageError as error:
             if self.on_error == "fail":
                 raise
@@ -103,8 +112,24 @@ class ImageDataset(Dataset[Example | Unreadable]):
             return self.preprocess.crop(image)
         return self.augment(image, self.preprocess.image_size, rng)
 
-    def _example(self, crop: Image.Image, index: int) -> Example:
-        return Example(torch.from_numpy(self.preprocess.normalize(crop)), self.samples[index].label, index)
+    def _reduction(self, rng: np.random.Generator) -> Reduction | None:
+        """Return what decides by how much a JPEG may be reduced: by the crop that `rng` is about to give, and is then set back from."""
+        augment, least = self.augment, REDUCED_AT_LEAST * self.preprocess.image_size
+        if augment is None:
+            return None
+
+        def choose(size: tuple[int, int]) -> int:
+            if min(size) < 2 * least:  # most pictures: nothing to gain
+                return 1
+            state = rng.bit_generator.state
+            left, top, right, bottom = augment.draw_box(size, rng)
+            rng.bit_generator.state = state
+            return next((divisor for divisor in (8, 4, 2) if min(right - left, bottom - top) >= divisor * least), 1)
+
+        return choose
+
+    def _example(self, crop: Picture, index: int) -> Example:
+        return Example(torch.from_numpy(self.preprocess.normalize(crop)), self.samples.label(index), index)
 
     def _chance(self, indices: Sequence[int]) -> Iterator[np.random.Generator]:
         """Yield the random numbers of each picture: seed and epoch are the key of a counter-based generator, the index is its counter.
@@ -120,7 +145,10 @@ class ImageDataset(Dataset[Example | Unreadable]):
 
 
 class EpochOrder(Sampler[list[int]]):
-    """The batches of one pass: indices in order, or in a permutation that the data set's seed and epoch decide; begins at batch `start`."""
+    """The batches of one pass: indices in order, or in a permutation that the data set's seed and epoch decide; begins at batch `start`.
+
+    Where samples have groups, such as shards that are fetched one by one, the groups are in random order, and the samples within each.
+    """
 
     def __init__(
         self, dataset: ImageDataset, *, batch_size: int, shuffle: bool, start: int, drop_last: bool, part: tuple[int, int] = (0, 1)
@@ -144,19 +172,24 @@ class EpochOrder(Sampler[list[int]]):
     def _permutation(self) -> list[int]:
         state = np.random.SeedSequence((self.dataset.seed, self.dataset.epoch)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0] >> 1))
-        return torch.randperm(len(self.dataset), generator=generator).tolist()
+        order = torch.randperm(len(self.dataset), generator=generator)
+        if self.dataset.groups is None:
+            return order.tolist()
+        groups = torch.from_numpy(self.dataset.groups)
+        rank = torch.randperm(int(groups.max()) + 1, generator=generator)
+        return order[torch.argsort(rank[groups[order]], stable=True)].tolist()
 
 
 class ImageLoader(DataLoader[Any]):
-    """torch's loader, but for an unreadable picture in a worker process, where torch would raise a traceback as the message."""
+    """torch's loader, but for what can't be read in a worker process, where torch would raise a traceback as the message."""
 
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Yield the batches; raises ImageError with its own line."""
+        """Yield the batches; raises ImageError and DataError with their own line."""
         try:
             yield from super().__iter__()
-        except ImageError as error:
-            last_line = str(error).rstrip().splitlines()[-1]
-            raise ImageError(last_line.removeprefix(f"{ImageError.__module__}.{ImageError.__qualname__}: ")) from None
+        except (ImageError, DataError) as error:
+            kind, last_line = type(error), str(error).rstrip().splitlines()[-1]
+            raise kind(last_line.removeprefix(f"{kind.__module__}.{kind.__qualname__}: ")) from None
 
 
 def image_loader(
@@ -187,6 +220,7 @@ def image_loader(
         num_workers=_choose_workers(len(dataset)) if workers is None else workers,
         collate_fn=partial(collate, shape=(dataset.preprocess.channels, side, side)),
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_freeze_garbage,
         generator=torch.Generator(),  # torch draws worker seeds, which nothing here uses, from the global generator otherwise
     )
 
@@ -201,6 +235,11 @@ def collate(items: Sequence[Example | Unreadable], *, shape: tuple[int, int, int
         indices=torch.tensor([example.index for example in examples], dtype=torch.int64),
         unreadable=tuple(item for item in items if isinstance(item, Unreadable)),
     )
+
+
+def _freeze_garbage(_worker: int) -> None:
+    """Leave what the worker process inherited out of its garbage collection, which would write to, and so copy, every page of it."""
+    gc.freeze()
 
 
 def _choose_workers(count: int) -> int:

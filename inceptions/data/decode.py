@@ -1,4 +1,4 @@
-"""Read an image file: enters a path, leaves an upright 8-bit picture, "RGB" or "L", or an `ImageError` that says what is wrong.
+"""Read an image: enters a path or a `Stored`, leaves an upright 8-bit picture, or an `ImageError` that says what is wrong.
 
 Training, evaluation and prediction all come through here, so that a file gives the same pixels everywhere. What is decided for all:
 
@@ -7,23 +7,36 @@ Training, evaluation and prediction all come through here, so that a file gives 
 - CMYK is converted by the plain formula and colour profiles aren't applied, as in the pipelines that made the published weights.
 - Animated files give their first frame, and a picture stands as its EXIF orientation says.
 - A picture of which a part is missing is an error, never a picture that is grey below.
+- Four channels are RGB and transparency, which is then an input and lies on nothing. Files that end in .npy hold any number of bands.
+
+Evaluation and prediction decode every pixel. Training may ask for a JPEG at a half, a quarter or an eighth of its size, which libjpeg works
+out of the same file in a fraction of the time; see `read_image`.
 """
 
 from __future__ import annotations
 
+import io
 import stat
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, overload
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from inceptions.errors import ImageError, UserError
+from inceptions.data.bands import SUFFIX, Bands, Picture, read_array
+from inceptions.data.stored import Stored
+from inceptions.errors import DataError, ImageError, UserError
 
 MAX_PIXELS = 178_956_970  # where Pillow itself gives up: twice a quarter of a gibibyte of RGB
-MODES = {1: "L", 3: "RGB"}  # by number of channels
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by number of channels; pictures with others are `Bands`
+
+Reduction = Callable[[tuple[int, int]], int]  # width and height of the upright picture, to the divisor that it may be read at: 1, 2, 4 or 8
+
+_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values where width and height change places
 
 # Formats of pictures that are pixels and that Pillow decodes by itself; PostScript, for one, would start another program.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
@@ -35,27 +48,38 @@ _DAMAGE = (
 _REMEDY = "replace the file or leave it out"
 
 
-def read_image(path: Path, *, channels: int = 3) -> Image.Image:
-    """Return the picture in `path`: mode "RGB" for 3 channels and "L" for 1.
+@overload
+def read_image(path: Path | Stored, *, channels: Literal[1, 3] = 3, reduction: Reduction | None = None) -> Image.Image: ...
+@overload
+def read_image(path: Path | Stored, *, channels: int, reduction: Reduction | None = None) -> Picture: ...
+def read_image(path: Path | Stored, *, channels: int = 3, reduction: Reduction | None = None) -> Picture:
+    """Return the picture in `path`: mode "L" for 1 channel, "RGB" for 3, "RGBA" or `Bands` for 4, `Bands` for others.
 
-    Raises ImageError, one line that begins with the path, for a file that is missing, empty, no image, too large, cut off or damaged.
+    reduction: asked, for a JPEG, by how much the picture may be smaller than it is; its answer divides width and height, rounded up.
+
+    Raises ImageError, one line that begins with the path, for a file that is missing, empty, no image, too large, cut off or damaged;
+    DataError where what a `Stored` lies in can't be reached, which is no fault of the picture.
     """
     # Pillow warns about metadata and size; what matters of that is checked here. Threads may lift each other's filter: it is Pillow's only.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        image = _load(path)
         try:
-            return convert_image(image, channels=channels)
+            picture = _load_array(path) if str(path).endswith(SUFFIX) else _load(path, reduction)
+            return _fit_bands(picture, channels) if isinstance(picture, Bands) else convert_image(picture, channels=channels)
+        except (ImageError, DataError):
+            raise
         except UserError as error:
             raise _error(path, str(error)) from None
 
 
-def _load(path: Path) -> Image.Image:
+def _load(path: Path | Stored, reduction: Reduction | None) -> Image.Image:
     """Return the first frame of the file, whole, as Pillow decodes it."""
-    _check_file(path)
+    file = _open(path)
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(file, formats=_FORMATS) as image:
             _check_size(path, image.size)
+            if reduction and image.format in ("JPEG", "MPO"):  # MPO is what telephones write: JPEGs in a row
+                _reduce(image, reduction)
             image.load()
             return image
     except ImageError:
@@ -65,15 +89,62 @@ def _load(path: Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise _error(path, _too_large("the picture has")) from error
     except _DAMAGE as error:
-        detail = getattr(error, "strerror", None) or error
-        raise _error(path, f"cut off or damaged ({detail}); {_REMEDY}") from error
+        raise _error(path, _damaged(error)) from error
+
+
+def _reduce(image: Image.Image, reduction: Reduction) -> None:
+    """Have the JPEG, of which only the header is read so far, decoded at a fraction of its size."""
+    try:
+        lying = image.getexif().get(_ORIENTATION) in _LYING
+    except _DAMAGE:
+        lying = False
+    width, height = image.size
+    divisor = reduction((height, width) if lying else (width, height))
+    if divisor > 1:
+        image.draft(None, (max(1, width // divisor), max(1, height // divisor)))
+
+
+def _load_array(path: Path | Stored) -> Picture:
+    file = _open(path)
+    try:
+        if isinstance(file, Path) and file.stat().st_size > 4 * MAX_PIXELS:
+            raise _error(path, _too_large("a file of more bytes, and so of values,"))
+        return read_array(file.read_bytes() if isinstance(file, Path) else file.getvalue(), most=3 * MAX_PIXELS)
+    except UserError:
+        raise
+    except _DAMAGE as error:
+        raise _error(path, _damaged(error)) from error
+
+
+def _open(path: Path | Stored) -> Path | io.BytesIO:
+    """Return what can be read from, known to be there and not empty."""
+    if isinstance(path, Path):
+        _check_file(path)
+        return path
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _error(path, f"can't be read ({getattr(error, 'strerror', None) or error})") from error
+    if not data:
+        raise _error(path, f"an empty file (0 bytes); {_REMEDY}")
+    return io.BytesIO(data)
+
+
+def _fit_bands(picture: Bands, channels: int) -> Bands:
+    if len(picture.bands) != channels:
+        raise UserError(f"{len(picture.bands)} bands, where the network reads {channels} channels; give pictures of {channels}")
+    return picture
 
 
 def convert_image(image: Image.Image, *, channels: int = 3) -> Image.Image:
-    """Return any Pillow picture upright in 8 bits: mode "RGB" for 3 channels and "L" for 1; the picture itself if it is so already.
+    """Return any Pillow picture upright in 8 bits: mode "L" for 1 channel, "RGB" for 3, "RGBA" for 4; itself if it is so already.
 
-    Raises UserError for pixels of which the range isn't known: 32-bit integers beyond 16 bits, and floats.
+    Raises UserError for pixels of unknown range, 32-bit integers beyond 16 bits and floats, and for other numbers of channels.
     """
+    if channels not in MODES:
+        raise UserError(
+            f"a picture of {len(image.getbands())} channels, where the network reads {channels}; give {SUFFIX} arrays of {channels}"
+        )
     try:
         ImageOps.exif_transpose(image, in_place=True)
     except _DAMAGE:
@@ -82,7 +153,7 @@ def convert_image(image: Image.Image, *, channels: int = 3) -> Image.Image:
         image = _from_16_bit(image)
     if image.mode == "F":
         raise UserError("32-bit float pixels, whose range isn't known; save it with 8 or 16 bits")
-    if image.has_transparency_data:
+    if image.has_transparency_data and channels != 4:
         image = _on_white(image)
     mode = MODES[channels]
     try:
@@ -106,7 +177,7 @@ def _check_file(path: Path) -> None:
         raise _error(path, f"an empty file (0 bytes); {_REMEDY}")
 
 
-def _check_size(path: Path, size: tuple[int, int]) -> None:
+def _check_size(path: Path | Stored, size: tuple[int, int]) -> None:
     width, height = size
     if width * height > MAX_PIXELS:
         raise _error(path, _too_large(f"{width}x{height} pixels,"))
@@ -114,6 +185,10 @@ def _check_size(path: Path, size: tuple[int, int]) -> None:
 
 def _too_large(what: str) -> str:
     return f"{what} more than the {MAX_PIXELS:,} that are allowed; make the picture smaller or leave it out"
+
+
+def _damaged(error: BaseException) -> str:
+    return f"cut off or damaged ({getattr(error, 'strerror', None) or error}); {_REMEDY}"
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
@@ -129,5 +204,5 @@ def _on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
 
 
-def _error(path: Path, what: str) -> ImageError:
+def _error(path: Path | Stored, what: str) -> ImageError:
     return ImageError(" ".join(f"{path}: {what}".split("\n")).encode(errors="backslashreplace").decode())

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import os
-import secrets
-import shutil
 from collections import defaultdict
 from hashlib import blake2b
 from importlib import resources
@@ -19,58 +16,21 @@ from pathlib import Path
 
 from PIL import Image
 
-from inceptions.errors import DataError
+from inceptions.data.cache import cache_folder, make_folder
 
 CREDIT = "digits: UCI Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, CC BY 4.0, doi.org/10.24432/C50P49"
 COUNT = 1797
 SIDE_PX = 8
 
-_CACHE_VARIABLE = "INCEPTIONS_CACHE"
 _TEST_SHARE, _VAL_SHARE = 0.2, 0.1  # of each digit's pictures; the rest is to learn from
 
 
 def materialize() -> Path:
     """Return the folder `digits/{train,val,test}/<digit>/NNNN.png` in the cache, written if it isn't there; NNNN is the row in the table.
 
-    It appears whole or not at all, and processes that write it at the same time don't disturb each other.
-
     Raises DataError when the cache can't be written.
     """
-    folder = cache_folder() / "digits"
-    if folder.is_dir():
-        return folder
-    unfinished = folder.with_name(f".digits-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        _write(unfinished)
-        _publish(unfinished, folder)
-    except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"{folder}: can't be written ({reason}); set {_CACHE_VARIABLE} to a folder that can") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return folder
-
-
-def check_count(folder: Path, count: int) -> None:
-    """Raise DataError when the folder holds another number of pictures than the set has."""
-    if count != COUNT:
-        raise DataError(f"{folder}: {count} pictures, where the built-in set has {COUNT}; remove this folder and it is made anew")
-
-
-def cache_folder() -> Path:
-    """Return where files are kept that can be made again: $INCEPTIONS_CACHE, else `inceptions` in the user's cache folder."""
-    given = os.environ.get(_CACHE_VARIABLE)
-    if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "inceptions"
-
-
-def _publish(unfinished: Path, folder: Path) -> None:
-    try:
-        unfinished.replace(folder)
-    except OSError:
-        if not folder.is_dir():  # otherwise another process was first, with the same files
-            raise
+    return make_folder(cache_folder() / "digits", _write)
 
 
 def _write(folder: Path) -> None:

@@ -1,4 +1,6 @@
-"""Find pictures on disk: enters a folder, a pattern or the name of a built-in set, leaves samples in three parts, or paths.
+"""Find pictures: enters a source, leaves samples in three parts; or enters a pattern, and leaves paths.
+
+Sources: a folder (below), the name of a built-in set (`built_in`), a table (`tables`), shards (`shards`), Hugging Face (`hugging_face`).
 
 Forms of a folder of pictures, where every class is a folder that is named for it:
 
@@ -9,9 +11,6 @@ Forms of a folder of pictures, where every class is a folder that is named for i
     data/{train,val,test}/<class>/…                as they are
 
 Pictures in sub-folders of a class count. Names that begin with a dot, and `__MACOSX`, don't. Only names are read here, no picture.
-
-A split depends on the seed and on each picture's name within the data folder, by a hash, not on a library's random numbers: it is the same
-on every machine, and adding pictures moves hardly any others from part to part.
 """
 
 from __future__ import annotations
@@ -20,46 +19,18 @@ import difflib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from inceptions.data import digits
+from inceptions.data.built_in import BUILT_IN, check_count
+from inceptions.data.splits import PART_NAMES, Sample, Splits, divide, find_shares, list_names, note_empty, note_shares
 from inceptions.errors import DataError
 
-IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jfif .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm".split())
-BUILT_IN = ("digits",)
-VAL_SHARE = TEST_SHARE = 0.1  # of the pictures of each class
-FEW_IMAGES = 10  # a class with fewer can't be split 80/10/10
+IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jfif .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .npy".split())
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
-_PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
 _LAYOUT = "needed is one folder of pictures for each class, with or without train, val and test above them"
-
-
-class Sample(NamedTuple):
-    """A picture's file and the number of its class."""
-
-    path: Path
-    label: int
-
-
-@dataclass(frozen=True)
-class Splits:
-    """What to learn from, choose by and test on.
-
-    classes: names, sorted; a label is a place in it.
-    test, val: may be empty; `notes` then says so.
-    notes: one-line remarks for the person, on what was left out or decided.
-    mirror: whether a mirror image is of the same class.
-    """
-
-    classes: tuple[str, ...]
-    train: tuple[Sample, ...]
-    val: tuple[Sample, ...]
-    test: tuple[Sample, ...]
-    notes: tuple[str, ...] = ()
-    mirror: bool = True
 
 
 class _Listing(NamedTuple):
@@ -78,20 +49,42 @@ class _Part(NamedTuple):
 
 
 def load_splits(source: str | Path, *, seed: int = 0) -> Splits:
-    """Return the parts of a built-in set (its name, as a string) or of a folder.
+    """Return the parts of a data set: a folder or a table's file, or what one of these strings means.
 
-    `seed` decides only where pictures have to be split here; the module says when.
+        digits                                the name of a built-in set
+        shards/train-{000..099}.tar           shards, by path or URL
+        hf:NAME, hf:NAME:CONFIG, hf:FOLDER    a data set of Hugging Face, by name or as `save_to_disk` wrote it
 
-    Raises DataError for a source that is no folder, has no class folders, one class only, or a class without pictures.
+    `seed` decides only where pictures have to be split here; the modules say when.
+
+    Raises DataError for a source that isn't there, holds no labelled pictures, or one class only.
     """
-    if source == "digits":
-        root = digits.materialize()
-        splits = _from_folder(root, seed)
-        digits.check_count(root, sum(len(part) for part in (splits.train, splits.val, splits.test)))
-        return replace(splits, notes=(digits.CREDIT, *splits.notes), mirror=False)
-    if not str(source):
-        raise DataError(f"no data given; give a folder or a built-in set ({', '.join(BUILT_IN)})")
-    return _from_folder(Path(source).expanduser(), seed)
+    text, path = str(source), Path(source).expanduser()
+    if not text:
+        raise DataError(f"no data given; give a folder, a table, shards or a built-in set ({', '.join(BUILT_IN)})")
+    if source in BUILT_IN:
+        return _load_built_in(text, seed)
+    if text.startswith("hf:"):
+        from inceptions.data.hugging_face import load_hugging_face
+
+        return load_hugging_face(text.removeprefix("hf:"), seed=seed)
+    if text.endswith(".tar") or "://" in text:
+        from inceptions.data.shards import load_shards
+
+        return load_shards(text, seed=seed)
+    if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
+        from inceptions.data.tables import load_table
+
+        return load_table(path, seed=seed)
+    return _from_folder(path, seed)
+
+
+def _load_built_in(name: str, seed: int) -> Splits:
+    entry = BUILT_IN[name]
+    root = entry.materialize()
+    splits = _from_folder(root, seed)
+    check_count(root, sum(len(part) for part in (splits.train, splits.val, splits.test)), entry.count)
+    return replace(splits, notes=(entry.credit, *splits.notes), mirror=entry.mirror)
 
 
 def find_images(source: str) -> list[Path]:
@@ -139,10 +132,10 @@ def _from_folder(root: Path, seed: int) -> Splits:
     if named is None:
         return _split(_read_part(root), {}, [], seed)
     if "train" not in named:
-        raise DataError(f"{root}: no train folder beside {_names(named.values())}; {_LAYOUT}")
+        raise DataError(f"{root}: no train folder beside {list_names(named.values())}; {_LAYOUT}")
     parts = {part: _read_part(root / name) for part, name in named.items()}
     ignored = [name for name in _base_names(folders) if name not in named.values()]
-    notes = [f"folders left out beside {named['train']}: {_names(ignored)}"] if ignored else []
+    notes = [f"folders left out beside {named['train']}: {list_names(ignored)}"] if ignored else []
     notes += _note_others([_Part(root, {}, _list(files))])
     return _split(parts.pop("train"), parts, notes, seed)
 
@@ -154,7 +147,7 @@ def _name_parts(root: Path, folders: Sequence[str]) -> dict[str, str] | None:
     """
     named: dict[str, str] = {}
     for name in _base_names(folders):
-        part = _PARTS.get(name.lower())
+        part = PART_NAMES.get(name.lower())
         if part in named:
             raise DataError(f"{root}: both {named[part]} and {name} mean the {part} part; keep one of them")
         if part:
@@ -177,48 +170,24 @@ def _split(train: _Part, given: dict[str, _Part], notes: list[str], seed: int) -
     _check_classes(train)
     classes = tuple(train.classes)
     notes = [*notes, *_note_others([train, *given.values()])]
-    shares = {} if "val" in given else {"val": VAL_SHARE}
-    if not given:
-        shares["test"] = TEST_SHARE
+    shares = find_shares(given)
+    start = len(str(train.root)) + 1
     parts: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
     for label, listing in enumerate(train.classes.values()):
-        for part, images in _divide(listing.images, shares, train.root, seed).items():
+        for part, images in divide(listing.images, shares, key=lambda image: image[start:], seed=seed).items():
             parts[part] += [Sample(Path(image), label) for image in images]
-    notes += _note_shares(train, shares, seed)
+    notes += note_shares({name: len(listing.images) for name, listing in train.classes.items()}, shares, seed=seed, kind="folder")
     for part, found in given.items():
         parts[part] = _label(found, classes)
         notes += _note_missing(found, classes)
-    notes += _note_empty(parts)
+    notes += note_empty(parts)
     return Splits(classes, tuple(parts["train"]), tuple(parts["val"]), tuple(parts["test"]), tuple(notes))
-
-
-def _note_empty(parts: dict[str, list[Sample]]) -> list[str]:
-    if parts["test"]:
-        return [] if parts["val"] else ["no validation images, so the last epoch counts as the best"]
-    if parts["val"]:
-        return ["no test images; the accuracy on validation, by which the best epoch is chosen, is a little too good"]
-    return ["neither validation nor test images, so the accuracy is that on the training images, and much too good"]
-
-
-def _divide(images: Sequence[str], shares: dict[str, float], root: Path, seed: int) -> dict[str, list[str]]:
-    """Return one class's pictures by part, sorted: each share rounded, but at least one as long as one is left to learn from."""
-    if not shares:
-        return {"train": list(images)}
-    start = len(str(root)) + 1
-    left = sorted(
-        images, key=lambda image: blake2b(f"{seed}/{image[start:]}".replace(os.sep, "/").encode(errors="surrogateescape")).digest()
-    )
-    parts = {}
-    for part, share in shares.items():  # val comes first: of two pictures, one is to choose by
-        count = min(max(1, round(share * len(images))), len(left) - 1)
-        parts[part], left = sorted(left[:count]), left[count:]
-    return {**parts, "train": sorted(left)}
 
 
 def _label(part: _Part, classes: tuple[str, ...]) -> list[Sample]:
     extra = [name for name, listing in part.classes.items() if name not in classes and listing.images]
     if extra:
-        raise DataError(f"{part.root}: classes that train doesn't have: {_names(extra)}; add them to train or remove them here")
+        raise DataError(f"{part.root}: classes that train doesn't have: {list_names(extra)}; add them to train or remove them here")
     samples = [
         Sample(Path(image), label) for label, name in enumerate(classes) if name in part.classes for image in part.classes[name].images
     ]
@@ -230,8 +199,10 @@ def _label(part: _Part, classes: tuple[str, ...]) -> list[Sample]:
 def _check_folder(root: Path) -> None:
     if root.is_dir():
         return
+    if root.suffix.lower() in TABLE_SUFFIXES:
+        raise DataError(f"{root}: no such table; check the name")
     if root.exists():
-        raise DataError(f"{root}: a file, where a folder is needed; {_LAYOUT}")
+        raise DataError(f"{root}: a file, where a folder is needed; {_LAYOUT}; tables end in {', '.join(TABLE_SUFFIXES)}, shards in .tar")
     close = difflib.get_close_matches(str(root).lower(), BUILT_IN, n=1)
     what = f"did you mean the built-in set '{close[0]}'?" if close else f"check the name, or take a built-in set ({', '.join(BUILT_IN)})"
     raise DataError(f"{root}: no such folder; {what}")
@@ -245,9 +216,9 @@ def _check_classes(part: _Part) -> None:
         raise DataError(f"{root}: an empty folder; {_LAYOUT}")
     empty = [name for name, listing in classes.items() if not listing.images]
     if len(empty) == len(classes):
-        raise DataError(f"{root}: no pictures in its folders ({_names(empty)}); {_LAYOUT}; image files end in {_suffixes()}")
+        raise DataError(f"{root}: no pictures in its folders ({list_names(empty)}); {_LAYOUT}; image files end in {_suffixes()}")
     if empty:
-        raise DataError(f"{root}: classes without pictures: {_names(empty)}; add pictures ({_suffixes()}) or remove the folders")
+        raise DataError(f"{root}: classes without pictures: {list_names(empty)}; add pictures ({_suffixes()}) or remove the folders")
     if len(classes) == 1:
         inside = root / next(iter(classes))
         raise DataError(
@@ -259,26 +230,16 @@ def _note_others(parts: Sequence[_Part]) -> Iterable[str]:
     others = sum((listing.others for part in parts for listing in (*part.classes.values(), part.beside)), Counter[str]())
     if others:
         kinds = [f"{count} {kind}" for kind, count in sorted(others.items(), key=lambda item: (-item[1], item[0]))]
-        yield f"files left out that are no pictures by their names: {others.total()} ({_names(kinds)})"
+        yield f"files left out that are no pictures by their names: {others.total()} ({list_names(kinds)})"
     for part in parts:
         if part.beside.images:
             yield f"{part.root}: pictures left out that lie beside the folders: {len(part.beside.images)}"
 
 
-def _note_shares(train: _Part, shares: dict[str, float], seed: int) -> Iterable[str]:
-    if not shares:
-        return
-    names, aims = " and no ".join(shares), " and as much for ".join(shares)
-    yield f"no {names} folder: of each class {VAL_SHARE:.0%} set aside for {aims}, by seed {seed}"
-    few = [name for name, listing in train.classes.items() if len(listing.images) < FEW_IMAGES]
-    if few:
-        yield f"classes with fewer than {FEW_IMAGES} pictures, of which one or none is set aside: {_names(few)}"
-
-
 def _note_missing(part: _Part, classes: tuple[str, ...]) -> Iterable[str]:
     missing = [name for name in classes if name not in part.classes or not part.classes[name].images]
     if missing:
-        yield f"{part.root}: no pictures of {len(missing)} of {len(classes)} classes: {_names(missing)}"
+        yield f"{part.root}: no pictures of {len(missing)} of {len(classes)} classes: {list_names(missing)}"
 
 
 def _list_below(folder: str | Path) -> _Listing:
@@ -338,9 +299,3 @@ def _base_names(folders: Iterable[str]) -> list[str]:
 
 def _suffixes() -> str:
     return ", ".join(sorted(IMAGE_SUFFIXES))
-
-
-def _names(names: Iterable[str], most: int = 8) -> str:
-    """Return the names for a message: the first few, and how many more."""
-    shown = list(names)
-    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")

@@ -1,4 +1,4 @@
-"""From a picture to what a network reads: enters an upright 8-bit Pillow picture, leaves a float32 array (C, S, S).
+"""From a picture to what a network reads: enters an upright 8-bit picture, Pillow's or `Bands`, leaves a float32 array (C, S, S).
 
 A `Preprocess` belongs to a set of weights: it is saved with them and used for training, evaluation and prediction alike. It needs Pillow
 and NumPy only, so that predicting with an exported model imports no torch.
@@ -18,6 +18,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from PIL import Image
 
+from inceptions.data.bands import Picture
 from inceptions.data.decode import MODES
 from inceptions.errors import UserError
 
@@ -45,7 +46,7 @@ class Preprocess:
         "central" cuts the central `crop_fraction` of each side and squashes that to S (TF-slim's evaluation).
     resize_size: in pixels; None means `image_size / crop_fraction`, rounded. Without effect for "central", and refused there.
     crop_fraction: the part of each side that the crop keeps, in (0, 1]; without effect where `resize_size` is given.
-    mean, std: per channel in the order of the network's input, in pixel units (0 to 255); one or three of them.
+    mean, std: per channel in the order of the network's input, in pixel units (0 to 255): one, three or more.
     channel_order: the order in which the network reads the channels.
 
     Raises UserError that names the field and says what is allowed.
@@ -66,10 +67,17 @@ class Preprocess:
         _check_choice("channel_order", self.channel_order, get_args(ChannelOrder))
         _check("image_size", self.image_size, _is_whole(self.image_size) and self.image_size >= 1, "a whole number of pixels, at least 1")
         _check("crop_fraction", self.crop_fraction, _is_number(self.crop_fraction) and 0 < self.crop_fraction <= 1, "a number in (0, 1]")
-        _check("mean", self.mean, _are_numbers(self.mean), "one or three numbers, in pixel units (0 to 255)")
-        _check("std", self.std, _are_numbers(self.std) and min(self.std) > 0, "one or three positive numbers, in pixel units (0 to 255)")
+        _check("mean", self.mean, _are_numbers(self.mean), "one number for each channel (1, 3 or more), in pixel units (0 to 255)")
+        _check(
+            "std", self.std, _are_numbers(self.std) and min(self.std) > 0, "one positive number for each channel, in pixel units (0 to 255)"
+        )
         _check("std", self.std, len(self.std) == len(self.mean), f"as many numbers as mean has ({len(self.mean)})")
-        _check("channel_order", self.channel_order, self.channel_order == "rgb" or self.channels == 3, "'rgb' where there is one channel")
+        _check(
+            "channel_order",
+            self.channel_order,
+            self.channel_order == "rgb" or self.channels == 3,
+            "'rgb' where there are not three channels",
+        )
         if self.resize == "central":
             _check("resize_size", self.resize_size, self.resize_size is None, "none, for resize='central' doesn't use it")
         elif self.resize_size is not None:
@@ -78,14 +86,14 @@ class Preprocess:
 
     @property
     def channels(self) -> int:
-        """Number of channels of the network's input, 1 or 3."""
+        """Number of channels of the network's input: 1, 3 or more."""
         return len(self.mean)
 
-    def __call__(self, image: Image.Image) -> np.ndarray:
-        """Return the picture ("RGB", or "L" for one channel) resized, cropped and normalised: float32 (C, S, S)."""
+    def __call__(self, image: Picture) -> np.ndarray:
+        """Return the picture (as `read_image` gives it for these channels) resized, cropped and normalised: float32 (C, S, S)."""
         return self.normalize(self.crop(image))
 
-    def crop(self, image: Image.Image) -> Image.Image:
+    def crop(self, image: Picture) -> Picture:
         """Return the picture resized and cropped to S x S pixels, still 8-bit."""
         size = (self.image_size, self.image_size)
         box = self._box(image.size)
@@ -93,15 +101,16 @@ class Preprocess:
             return image
         return image.resize(size, RESAMPLING[self.interpolation], box)
 
-    def normalize(self, image: Image.Image) -> np.ndarray:
+    def normalize(self, image: Picture) -> np.ndarray:
         """Return a picture that has S x S pixels already as (pixel - mean) / std: float32 (C, S, S), contiguous.
 
         Raises UserError for a picture of another size or mode.
         """
         if image.size != (self.image_size, self.image_size):
             raise UserError(f"a picture of {image.size[0]}x{image.size[1]} pixels, where {self.image_size}x{self.image_size} is needed")
-        if image.mode != MODES[self.channels]:
-            raise UserError(f"a picture of mode {image.mode}, where {MODES[self.channels]} is needed; use decode.convert_image first")
+        if image.mode not in (MODES.get(self.channels), f"{self.channels} bands"):
+            needed = MODES.get(self.channels, f"{self.channels} bands")
+            raise UserError(f"a picture of mode {image.mode}, where {needed} is needed; use decode.convert_image first")
         pixels = np.asarray(image).reshape(self.image_size, self.image_size, self.channels)
         if self.channel_order == "bgr":
             pixels = pixels[..., ::-1]
@@ -174,7 +183,7 @@ def _is_number(value: object) -> bool:
 
 
 def _are_numbers(values: object) -> bool:
-    return isinstance(values, tuple) and len(values) in MODES and all(_is_number(value) for value in values)
+    return isinstance(values, tuple) and len(values) not in (0, 2) and all(_is_number(value) for value in values)
 
 
 def _check_choice(key: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -19,6 +19,8 @@ import yaml
 from PIL import Image
 
 from inceptions.data.decode import read_image
+from inceptions.data.stored import Stored
+from inceptions.errors import ImageError
 from inceptions.evaluation import plots
 from inceptions.evaluation.score import Score
 
@@ -47,7 +49,7 @@ class Report:
     rows: Sequence[Any]
     best_epoch: int
     settings: dict[str, Any]
-    paths: tuple[Path, ...]
+    paths: tuple[Path | Stored, ...]
     drawing: str
 
 
@@ -115,8 +117,11 @@ def _mistakes(report: Report, most: int = 24) -> list[Mistake]:
     ]
 
 
-def _thumbnail(path: Path) -> str:
-    image = read_image(path)
+def _thumbnail(path: Path | Stored) -> str:
+    try:
+        image = read_image(path)
+    except ImageError:  # bands that are no colours
+        return ""
     if max(image.size) < THUMBNAIL_PX:  # a tiny picture is shown in whole pixels, not blurred
         factor = THUMBNAIL_PX // max(image.size)
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)

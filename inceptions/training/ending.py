@@ -42,6 +42,7 @@ def save_model_folder(setup: Setup, folder: RunFolder, module: nn.Module, row: E
         folder.last,
         preprocess=setup.preprocess,
         classes=setup.splits.classes,
+        licence=setup.licence,
         provenance=_provenance(setup),
         metrics=metrics,
     )

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 
 from inceptions.data.dataset import Batch, ImageDataset, Unreadable, image_loader
 from inceptions.errors import StoppedError, UserError
-from inceptions.evaluation.score import Score, score
+from inceptions.evaluation.score import Score
+from inceptions.evaluation.score import score as score_module
 from inceptions.training.ending import finish, save_model_folder
 from inceptions.training.learner import Learner
 from inceptions.training.pictures import save_batch, save_batch_picture
@@ -36,12 +37,13 @@ log = logging.getLogger("inceptions")
 class Pace:
     """How often a run writes checkpoints within an epoch, in minutes and in steps (0: never).
 
-    workers: processes that read images; None lets the machine decide.
+    workers: processes that read images; None lets the machine decide. address: of a Ray cluster, for asynchronous recipes.
     """
 
     minutes: float = 5.0
     steps: int = 0
     workers: int | None = None
+    address: str | None = None
 
 
 @dataclass(slots=True)
@@ -128,19 +130,23 @@ class Run:
         with self.stop:
             if not began:
                 self._checkpoint()
-            while self.at.epoch <= self.setup.recipe.epochs and not self._is_enough():
-                self._run_epoch()
-        return finish(self.setup, self.folder, self._score, self.at, len(self.unreadable), writes=self.processes.is_first)
+            if self.setup.recipe.asynchronous:
+                from inceptions.training.async_run import run_asynchronously
 
-    def _run_epoch(self) -> None:
-        self._train_epoch()
-        row = self._row()
-        rows, best = [*self.at.rows, row], self.at.best
+                run_asynchronously(self)
+            while self.at.epoch <= self.setup.recipe.epochs and not self._is_enough():
+                self._train_epoch()
+                self.end_epoch(self._row(), self.learner.kept)
+        return finish(self.setup, self.folder, self.score, self.at, len(self.unreadable), writes=self.processes.is_first)
+
+    def end_epoch(self, row: EpochRow, module: torch.nn.Module) -> None:
+        """Write an epoch's row, last/ and, where it is the best so far, best/; then a checkpoint."""
+        rows = [*self.at.rows, row]
         is_best = math.isnan(row.val_accuracy) or row.val_accuracy >= max(r.val_accuracy for r in rows)
-        best = row.epoch if is_best else best
+        best = row.epoch if is_best else self.at.best
         if self.processes.is_first:
             self.folder.write_rows(rows)
-            save_model_folder(self.setup, self.folder, self.learner.kept, row, best=is_best)
+            save_model_folder(self.setup, self.folder, module, row, best=is_best)
         self.at = Counters(epoch=row.epoch + 1, seconds=self.at.seconds, best=best, rows=rows)
         self._checkpoint()
         self.reporter.finished_epoch(row, best=is_best)
@@ -169,7 +175,7 @@ class Run:
 
     def _step(self, batch: Batch) -> None:
         at = self.at
-        self._note(batch.unreadable)
+        self.note(batch.unreadable)
         at.step += 1
         if at.epoch == at.step == 1 and self.processes.is_first and len(batch.labels):
             save_batch_picture(batch, self.setup, self.folder.path / "train_batch.png")
@@ -181,8 +187,8 @@ class Run:
         at.seen += len(batch.labels)
         at.loss += loss * len(batch.labels)
         at.right += right
-        now = time.perf_counter()
-        at.epoch_seconds, at.seconds, self.clock = at.epoch_seconds + now - self.clock, at.seconds + now - self.clock, now
+        at.epoch_seconds -= at.seconds
+        at.epoch_seconds += self.tick()
         self.reporter.stepped(at.epoch, at.step, loss, self.processes.world * at.seen / max(at.epoch_seconds, 1e-9))
 
     def _refuse(self, batch: Batch, loss: float) -> None:
@@ -196,24 +202,30 @@ class Run:
     def _row(self) -> EpochRow:
         at = self.at
         loss, right, seen = self.processes.sum([at.loss, at.right, at.seen])
-        began = time.perf_counter()
-        checked = self._score(self.learner.kept, self.setup.splits.val, self.setup.autocast)
-        at.seconds += time.perf_counter() - began
+        checked = self.score(self.learner.kept, self.setup.splits.val, self.setup.autocast)
+        self.tick()
         rate = seen / max(at.epoch_seconds, 1e-9)
         return EpochRow(at.epoch, loss / seen, right / seen, checked.loss, checked.accuracy, self.learner.lr, rate, at.seconds)
 
-    def _score(self, module: torch.nn.Module, samples: tuple, autocast: torch.dtype | None) -> Score:
+    def score(self, module: torch.nn.Module, samples: tuple, autocast: torch.dtype | None) -> Score:
         """Return how `module` does on samples, each process on its share of them."""
         mine = samples[self.processes.rank :: self.processes.world]
         dataset = ImageDataset(mine, self.setup.preprocess, on_error=self.setup.recipe.on_error)
         loader: DataLoader[Batch] = image_loader(
             dataset, batch_size=2 * self.setup.recipe.batch_size, shuffle=False, workers=self.pace.workers
         )
-        result = self.processes.merge(score(module, loader, device=self.setup.device, autocast=autocast))
-        self._note(result.unreadable)
+        result = self.processes.merge(score_module(module, loader, device=self.setup.device, autocast=autocast))
+        self.note(result.unreadable)
         return result
 
-    def _note(self, unreadable: Iterable[Unreadable]) -> None:
+    def tick(self) -> float:
+        """Add the time since the last tick to the run's, and return the sum in seconds."""
+        now = time.perf_counter()
+        self.at.seconds, self.clock = self.at.seconds + now - self.clock, now
+        return self.at.seconds
+
+    def note(self, unreadable: Iterable[Unreadable]) -> None:
+        """Warn of each unreadable image once."""
         for item in unreadable:
             if str(item.path) not in self.unreadable:
                 self.unreadable.add(str(item.path))

@@ -19,7 +19,9 @@ from inceptions.training.schedules import Exponential, Steps
 ALL_FOUR = ("bilinear", "area", "nearest", "bicubic")
 PAPER_CROPS = Augment(area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), interpolations=ALL_FOUR)  # 1409.4842, section 6
 SLIM_CROPS = Augment(area=(0.05, 1.0), aspect=(3 / 4, 4 / 3), interpolations=ALL_FOUR)  # inception_preprocessing.py
-HOWARD, MILD, SLIM = PAPER_CROPS, PAPER_CROPS, SLIM_CROPS
+HOWARD = replace(PAPER_CROPS, colour="howard")  # 1409.4842, section 6, names Howard's distortions
+MILD = replace(PAPER_CROPS, colour="mild")  # 1502.03167, section 4.2.1
+SLIM = replace(SLIM_CROPS, colour="slim")
 BY_EIGHT = Exponential(factor=0.96, every_epochs=8)  # 1409.4842, section 6
 BY_TWO = Exponential(factor=0.94, every_epochs=2)  # 1512.00567, section 8
 
@@ -47,7 +49,7 @@ CIFAR10 = Recipe(
     name="cifar10",
     source="ours: one cycle at a high rate, images that grow from 16 to 28 pixels, and no validation part, so nothing is chosen by it",
     cost="20 epochs, under an hour on two cores with bfloat16",
-    expect="above 92 % on the 10,000 test images",
+    expect="88.4 % on the 10,000 test images, measured once in 57 minutes; being worked on",
     epochs=20,
     batch_size=128,
     lr=0.4,

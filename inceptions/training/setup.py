@@ -38,6 +38,7 @@ class Setup:
     weights: str | None = None
     start: Classifier | None = None
     notes: tuple[str, ...] = ()
+    licence: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs, in JSON's types; the images as a fingerprint."""
@@ -46,6 +47,7 @@ class Setup:
             "images": fingerprint(self.splits),
             "device": str(self.device),
             "weights": self.weights,
+            "licence": self.licence,
             "recipe": self.recipe.to_dict(),
             "preprocess": self.preprocess.to_dict(),
             "network": encode(self.network),
@@ -68,6 +70,7 @@ def prepare(
     weights: a tag or model folder to begin with, whose network and preprocessing then take the place of `network`.
     Auxiliary heads that do not fit the image size are left out, with a warning. Raises NetworkError, UserError.
     """
+    _check_asynchronous(recipe)
     found = pick_device(device)
     autocast = pick_precision(recipe.precision, found)
     splits = _merge_val(splits) if recipe.train_on_val else splits
@@ -75,12 +78,14 @@ def prepare(
         recipe = replace(recipe, augment=replace(recipe.augment, flip=False))
     if weights is not None:
         begin = start_from(
-            weights, class_names=splits.classes, image_size=image_size, channels=channels, aux=recipe.aux_weight != 0, seed=recipe.seed
+            weights, class_names=splits.classes, image_size=image_size, channels=channels, aux=_wants_aux(recipe), seed=recipe.seed
         )
         network = _apply(recipe, begin.network)
         begun = _new_module(network)
         begun.load_state_dict({key: value for key, value in begin.module.state_dict().items() if network.aux or not key.startswith("aux.")})
-        return Setup(network, begin.preprocess, splits, recipe, found, autocast, source, str(weights), begun, begin.notes)
+        return Setup(
+            network, begin.preprocess, splits, recipe, found, autocast, source, str(weights), begun, begin.notes, begin.card.licence
+        )
     if recipe.finetune is not None:
         raise UserError(f"recipe {recipe.name} trains weights further; give --weights TAG or FOLDER, or another recipe")
     network = reshape.with_classes(network, len(splits.classes))
@@ -95,6 +100,17 @@ def prepare(
     return Setup(_apply(recipe, fitting), preprocess, splits, recipe, found, autocast, source)
 
 
+def _wants_aux(recipe: Recipe) -> bool:
+    return recipe.aux_weight != 0 and not (recipe.finetune and recipe.finetune.head_only)
+
+
+def _check_asynchronous(recipe: Recipe) -> None:
+    absent = ("progressive", "mixup", "cutmix", "finetune", "early_stop")
+    given = [name for name in absent if getattr(recipe, name)]
+    if recipe.asynchronous and given:
+        raise UserError(f"asynchronous training knows no {' and no '.join(given)}; leave it out, or train in step: --set asynchronous=0")
+
+
 def restore(values: dict[str, Any]) -> Setup:
     """Return the setup of `to_dict`; UserError where the images are no longer those of the run."""
     recipe = recipe_from_dict(values["recipe"])
@@ -105,7 +121,8 @@ def restore(values: dict[str, Any]) -> Setup:
     device = pick_device(values["device"])
     network, preprocess = decode_network(values["network"]), Preprocess.from_dict(values["preprocess"])
     autocast = pick_precision(recipe.precision, device)
-    return Setup(network, preprocess, splits, recipe, device, autocast, values["data"], values["weights"])
+    setup = Setup(network, preprocess, splits, recipe, device, autocast, values["data"], values["weights"])
+    return replace(setup, licence=values["licence"])
 
 
 def make_module(setup: Setup) -> Classifier:

@@ -228,7 +228,7 @@ def test_what_cannot_be_trained_on_is_told_in_one_line(tmp_path, made, words):
 def test_a_missing_folder_a_file_and_nothing_are_told(tmp_path):
     (tmp_path / "a.zip").touch()
     for source, words in {
-        tmp_path / "missing": r"missing: no such folder; check the name, or take a built-in set \(digits\)",
+        tmp_path / "missing": r"missing: no such folder; check the name, or take a built-in set \(digits, cifar10, imagenette, flowers102",
         tmp_path / "a.zip": r"a\.zip: a file, where a folder is needed",
         "": "no data given",
         "Digit": r"Digit: no such folder; did you mean the built-in set 'digits'\?",

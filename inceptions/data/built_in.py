@@ -1,0 +1,183 @@
+"""The built-in sets: enters a name, leaves a folder of class folders in the cache, made on first use.
+
+    digits          shipped with the package; see `digits`
+    cifar10, imagenette, flowers102, oxford_pets, eurosat
+                    downloaded and checked (MD5) by torchvision.datasets
+
+What torchvision unpacked becomes `<cache>/<name>/[{train,val,test}/]<class>/<file>`: files are linked, not copied, where the disk can, and
+the archives are removed. CIFAR-10's arrays, which come pickled and are opened after the check alone, become PNG files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock
+from PIL import Image
+
+from inceptions.data import digits
+from inceptions.data.cache import cache_folder, cannot_write, is_offline, make_folder
+from inceptions.errors import DataError
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A set that can be asked for by name.
+
+    credit: who made it, and where it is from; told to the person.
+    count: number of pictures in all parts.
+    materialize: returns the folder, made if it isn't there.
+    mirror: whether a mirror image is of the same class.
+    """
+
+    credit: str
+    count: int
+    materialize: Callable[[], Path]
+    mirror: bool = True
+
+
+class _Item(NamedTuple):
+    """A picture on its way into the folder; `part` is "" where the set isn't divided, `content` a file or pixels (H, W, 3)."""
+
+    part: str
+    label: str
+    file: str
+    content: Any
+
+
+_Read = Callable[[Path, bool], Iterable[_Item]]  # where torchvision keeps its files, and whether it may download
+
+
+def check_count(folder: Path, count: int, needed: int) -> None:
+    """Raise DataError when the folder holds another number of pictures than the set has."""
+    if count != needed:
+        raise DataError(f"{folder}: {count} pictures, where the built-in set has {needed}; remove this folder and it is made anew")
+
+
+def _materialize(name: str, files: tuple[str, ...], read: _Read) -> Path:
+    folder, downloads = cache_folder() / name, cache_folder() / "downloads" / "torchvision" / name
+    if folder.is_dir():
+        return folder
+    try:
+        downloads.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    with FileLock(downloads.with_name(f".{name}.lock")):
+        if not folder.is_dir():
+            items = _fetch(name, files, read, downloads)
+            make_folder(folder, lambda unfinished: _write(unfinished, items))
+            shutil.rmtree(downloads, ignore_errors=True)
+    return folder
+
+
+def _fetch(name: str, files: tuple[str, ...], read: _Read, downloads: Path) -> list[_Item]:
+    may_download = not is_offline() or all((downloads / file).is_file() for file in files)  # torchvision unpacks what it finds
+    try:
+        return list(read(downloads, may_download))
+    except ImportError as error:
+        raise DataError(f"{name}: {error}; pip install 'inceptions[data]'") from error
+    except (OSError, RuntimeError, HTTPException) as error:  # RuntimeError is torchvision's, for a wrong MD5 among others
+        remedy = f"try again with a connection, or put {', '.join(files)} in {downloads} by hand"
+        raise DataError(f"{name}: can't be downloaded ({' '.join(str(error).split())}); {remedy}") from error
+
+
+def _write(folder: Path, items: Iterable[_Item]) -> None:
+    for item in items:
+        place = folder / item.part / item.label.replace("/", "-") / item.file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not isinstance(item.content, str | Path):
+            Image.fromarray(item.content).save(place)
+            continue
+        try:
+            os.link(item.content, place)
+        except OSError:  # a disk without links
+            shutil.copyfile(item.content, place)
+
+
+def _read_cifar10(root: Path, download: bool) -> Iterator[_Item]:
+    from torchvision.datasets import CIFAR10
+
+    for part in ("train", "test"):
+        found = CIFAR10(root, train=part == "train", download=download)
+        for number, (pixels, label) in enumerate(zip(found.data, found.targets, strict=True)):
+            yield _Item(part, found.classes[label], f"{number:05}.png", pixels)
+
+
+def _read_imagenette(root: Path, download: bool) -> Iterator[_Item]:
+    from torchvision.datasets import Imagenette
+
+    for split, part in (("train", "train"), ("val", "test")):  # scores are published on its val; ours, to choose by, comes from train
+        found = Imagenette(root, split=split, download=download)
+        for path, label in found._samples:
+            yield _Item(part, found.classes[label][0], Path(path).name, path)
+
+
+def _read_flowers102(root: Path, download: bool) -> Iterator[_Item]:
+    from torchvision.datasets import Flowers102
+
+    for part in ("train", "val", "test"):
+        found = Flowers102(root, split=part, download=download)
+        for path, label in zip(found._image_files, found._labels, strict=True):
+            yield _Item(part, found.classes[label], path.name, path)
+
+
+def _read_oxford_pets(root: Path, download: bool) -> Iterator[_Item]:
+    from torchvision.datasets import OxfordIIITPet
+
+    for split, part in (("trainval", "train"), ("test", "test")):
+        found = OxfordIIITPet(root, split=split, download=download)
+        for path, label in zip(found._images, found._labels, strict=True):
+            yield _Item(part, found.classes[label], path.name, path)
+
+
+def _read_eurosat(root: Path, download: bool) -> Iterator[_Item]:
+    from torchvision.datasets import EuroSAT
+
+    found = EuroSAT(root, download=download)
+    for path, label in found.samples:
+        yield _Item("", found.classes[label], Path(path).name, path)
+
+
+def _from_torchvision(name: str, files: tuple[str, ...], read: _Read) -> Callable[[], Path]:
+    return partial(_materialize, name, files, read)
+
+
+BUILT_IN: dict[str, BuiltIn] = {
+    "digits": BuiltIn(digits.CREDIT, digits.COUNT, digits.materialize, mirror=False),
+    "cifar10": BuiltIn(
+        "cifar10: Learning Multiple Layers of Features from Tiny Images, A. Krizhevsky, 2009, www.cs.toronto.edu/~kriz/cifar.html",
+        60_000,
+        _from_torchvision("cifar10", ("cifar-10-python.tar.gz",), _read_cifar10),
+    ),
+    "imagenette": BuiltIn(
+        "imagenette: ten classes of ImageNet, J. Howard, github.com/fastai/imagenette; its validation part is the test part here",
+        13_394,
+        _from_torchvision("imagenette", ("imagenette2.tgz",), _read_imagenette),
+    ),
+    "flowers102": BuiltIn(
+        "flowers102: Automated Flower Classification over a Large Number of Classes, M.-E. Nilsback and A. Zisserman, 2008",
+        8_189,
+        _from_torchvision(
+            "flowers102",
+            ("flowers-102/102flowers.tgz", "flowers-102/imagelabels.mat", "flowers-102/setid.mat"),
+            _read_flowers102,
+        ),
+    ),
+    "oxford_pets": BuiltIn(
+        "oxford_pets: Cats and Dogs, O. Parkhi, A. Vedaldi, A. Zisserman and C. V. Jawahar, 2012, CC BY-SA 4.0",
+        7_349,
+        _from_torchvision("oxford_pets", ("oxford-iiit-pet/images.tar.gz", "oxford-iiit-pet/annotations.tar.gz"), _read_oxford_pets),
+    ),
+    "eurosat": BuiltIn(
+        "eurosat: EuroSAT, Sentinel-2 scenes in RGB, P. Helber, B. Bischke, A. Dengel and D. Borth, 2019, github.com/phelber/EuroSAT",
+        27_000,
+        _from_torchvision("eurosat", ("eurosat/EuroSAT.zip",), _read_eurosat),
+    ),
+}

@@ -1,0 +1,146 @@
+"""Shards behind a URL: enters an address, leaves the open file of a copy in the cache, of which only so much is kept.
+
+INCEPTIONS_SHARD_CACHE_GB    how much of them stays on this disk, 20 without it; which were used longest ago go first
+
+Processes that need the same shard wait for the one that fetches it. The index of a shard, which is small, is kept for good.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from filelock import FileLock
+
+from inceptions.data.cache import OFFLINE_VARIABLE, cache_folder, cannot_write, is_offline
+from inceptions.errors import DataError
+from inceptions.files import write_whole
+
+LIMIT_VARIABLE = "INCEPTIONS_SHARD_CACHE_GB"
+LIMIT_GB = 20.0
+ATTEMPTS = 4
+BACKOFF_S = 1.0  # doubled after each attempt
+TIMEOUT_S = 60.0
+
+_GONE = 3  # times that another process may throw a shard out between fetching and opening it
+
+
+def is_remote(shard: str) -> bool:
+    """Whether a shard is an address on the net."""
+    return shard.startswith(("https://", "http://"))
+
+
+def fetch_shard(url: str) -> BinaryIO:
+    """Return the shard, open for reading; it can be read to its end even if it is thrown out of the cache meanwhile.
+
+    Raises DataError: no such file, no connection, offline, a cache that can't be written.
+    """
+    place = _find_place(url)
+    for _ in range(_GONE):
+        try:
+            now = time.time_ns()  # the kernel's own time of day is too coarse to tell which was used last
+            os.utime(place, ns=(now, now))
+            return place.open("rb")
+        except FileNotFoundError:
+            _fetch(url, place)
+    raise DataError(f"{url}: thrown out of the cache again and again; make {LIMIT_VARIABLE} larger than a few shards")
+
+
+def recall_index(url: str, read: Callable[[Path], Sequence[Any]]) -> Sequence[Any]:
+    """Return the index of a shard as it was written down, or as `read` finds it in the shard; values that JSON keeps."""
+    written = _find_place(url).with_suffix(".json")
+    with suppress(OSError, ValueError):
+        return json.loads(written.read_text(encoding="utf-8"))
+    with fetch_shard(url):
+        index = read(_find_place(url))
+    write_whole(written, json.dumps(index))
+    return index
+
+
+def _find_place(url: str) -> Path:
+    return cache_folder() / "shards" / f"{blake2b(url.encode(), digest_size=12).hexdigest()}.tar"
+
+
+def _fetch(url: str, place: Path) -> None:
+    if is_offline():
+        raise DataError(f"{url}: not in the cache, and {OFFLINE_VARIABLE} is set; unset it")
+    limit = _read_limit()
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_suffix(".lock")):
+            if not place.exists():  # otherwise another process has just fetched it
+                part = place.with_suffix(".part")
+                _download(url, part)
+                part.replace(place)
+                _make_room(place, limit)
+    except OSError as error:
+        raise cannot_write(place, error) from error
+
+
+def _download(url: str, part: Path) -> None:
+    """Write what the URL gives to `part`; tries again where that may help. Raises DataError, and OSError where it can't be written."""
+    reason = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(BACKOFF_S * 2 ** (attempt - 1))
+        try:
+            response = urlopen(Request(url, headers={"User-Agent": "inceptions"}), timeout=TIMEOUT_S)
+        except HTTPError as error:
+            if error.code < 500:
+                raise DataError(f"{url}: can't be fetched ({error.code} {error.reason}); check the pattern of the shards") from error
+            reason = f"{error.code} {error.reason}"
+            continue
+        except (OSError, HTTPException) as error:
+            reason = str(error)
+            continue
+        with response:
+            reason = _copy(response, part)
+        if not reason:
+            return
+    part.unlink(missing_ok=True)
+    raise DataError(f"{url}: can't be fetched after {ATTEMPTS} attempts ({reason}); check the connection")
+
+
+def _copy(response: HTTPResponse, part: Path) -> str:
+    """Write the answer to `part` and return "", or why it isn't whole."""
+    with part.open("wb") as file:
+        try:
+            shutil.copyfileobj(response, file, 1 << 20)
+        except (ConnectionError, TimeoutError, HTTPException) as error:
+            return str(error) or type(error).__name__
+        arrived, wanted = file.tell(), response.headers.get("Content-Length")
+    return "" if wanted is None or arrived == int(wanted) else f"{arrived} of {wanted} bytes arrived"
+
+
+def _make_room(newest: Path, limit: float) -> None:
+    """Remove the shards that were used longest ago until the rest fit; the newest stays in any case."""
+    found = []
+    for place in newest.parent.glob("*.tar"):
+        with suppress(FileNotFoundError):
+            status = place.stat()
+            found.append((place == newest, status.st_mtime_ns, status.st_size, place))
+    total = sum(size for _, _, size, _ in found)
+    for is_newest, _, size, place in sorted(found):
+        if total <= limit or is_newest:
+            return
+        place.unlink(missing_ok=True)
+        total -= size
+
+
+def _read_limit() -> float:
+    """Return the size of the cache in bytes."""
+    given = os.environ.get(LIMIT_VARIABLE, "") or str(LIMIT_GB)
+    with suppress(ValueError):
+        if 0 <= (limit := float(given)) < float("inf"):
+            return limit * 1e9
+    raise DataError(f"{LIMIT_VARIABLE} is {given!r}; it must be a number of gigabytes, such as {LIMIT_GB:g}")

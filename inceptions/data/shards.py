@@ -1,0 +1,184 @@
+"""Pictures in WebDataset's tar shards: enters a pattern of paths or URLs, leaves samples in three parts.
+
+    shards/train-{000..099}.tar        braces hold a range, or words with commas between; `*` stands for anything on this disk
+    https://host/train-{000..099}.tar  for data larger than a disk: `remote` keeps a part of them
+
+In a shard, files of one name before the first dot belong together: a picture (.jpg, .jpeg, .png, .webp) and its label: .cls or .txt hold
+it, .json has it as "label". A label is a number or the name of a class.
+
+The headers are read once, and of each picture its place is kept. So a sample is a sample as in a folder: any order, and a run that goes on
+within an epoch, work as for files. Pictures behind a URL are taken shard by shard, so that each is fetched about once an epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from glob import glob
+from pathlib import Path
+from typing import NamedTuple
+
+from inceptions.data.remote import fetch_shard, is_remote, recall_index
+from inceptions.data.splits import TEST_SHARE, VAL_SHARE, Labelled, Splits, hash_key, list_names, sort_names, split_labelled
+from inceptions.data.stored import Stored
+from inceptions.errors import DataError
+
+PICTURES = frozenset(("jpg", "jpeg", "png", "webp"))
+LABELS = ("cls", "txt", "json")  # the first that is there counts
+SPLIT_BY_SHARD = 10  # so many shards or more are split as a whole
+
+_LABEL_BYTES = 1 << 20
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Member(Stored):
+    """A picture in a shard, a path or a URL: the name it has there, and where its bytes are."""
+
+    shard: str
+    name: str
+    offset: int
+    size: int
+
+    @property
+    def group(self) -> str:
+        """The shard, where it is fetched as a whole."""
+        return self.shard if is_remote(self.shard) else ""
+
+    def read_bytes(self) -> bytes:
+        """Return the picture, whose shard is fetched if it has to be."""
+        with fetch_shard(self.shard) if is_remote(self.shard) else Path(self.shard).open("rb") as file:
+            file.seek(self.offset)
+            data = file.read(self.size)
+        if len(data) < self.size:
+            raise OSError(f"the shard ends within it, after {len(data)} of {self.size} bytes")
+        return data
+
+    def __str__(self) -> str:
+        return f"{self.shard}/{self.name}"
+
+
+class Entry(NamedTuple):
+    """What the index of a shard says of a picture."""
+
+    name: str
+    offset: int
+    size: int
+    label: str
+
+
+def load_shards(pattern: str, *, seed: int) -> Splits:
+    """Return the parts of all labelled pictures in the shards; from ten shards on, whole shards are set aside for val and test.
+
+    Raises DataError: shards that aren't there or can't be read, pictures without a label; and as `split_labelled`.
+    """
+    shards = find_shards(pattern)
+    found = {shard: [_label(shard, entry) for entry in _index(shard)] for shard in shards}
+    classes = sort_names({item.name for items in found.values() for item in items})
+    if len(shards) < SPLIT_BY_SHARD:
+        return split_labelled({"train": [item for items in found.values() for item in items]}, source=pattern, seed=seed, classes=classes)
+    order = sorted(shards, key=lambda shard: hash_key(shard.rsplit("/", 1)[-1], seed=seed))
+    val, test = (round(share * len(shards)) for share in (VAL_SHARE, TEST_SHARE))
+    parts = {"val": set(order[:val]), "test": set(order[val : val + test]), "train": set(order[val + test :])}
+    chosen = {part: [item for shard in shards if shard in members for item in found[shard]] for part, members in parts.items()}
+    note = f"of {len(shards)} shards {val} set aside for val and {test} for test, by seed {seed}"
+    splits = split_labelled(chosen, source=pattern, seed=seed, classes=classes)
+    return replace(splits, notes=(note, *splits.notes))
+
+
+def find_shards(pattern: str) -> list[str]:
+    """Return the paths or URLs that the pattern means, in order. Raises DataError where one isn't there, or none is."""
+    names = list(_expand(pattern))
+    if is_remote(pattern):
+        return names
+    names = [str(Path(name).expanduser()) for name in names]
+    paths = [path for name in names for path in (sorted(glob(name)) if "*" in name else [name])]  # noqa: PTH207 - strings
+    missing = [path for path in paths if not Path(path).is_file()]
+    if missing or not paths:
+        which = f"{len(missing)} of {len(paths)} shards aren't there: {list_names(missing, most=4)}" if paths else "no such shards"
+        raise DataError(f"{pattern}: {which}; check the pattern")
+    return paths
+
+
+def _expand(pattern: str) -> Iterator[str]:
+    braces = _BRACES.search(pattern)
+    if not braces:
+        yield pattern
+        return
+    for word in _list_words(braces[1]):
+        yield from _expand(pattern[: braces.start()] + word + pattern[braces.end() :])
+
+
+def _list_words(inside: str) -> Sequence[str]:
+    numbers = _RANGE.fullmatch(inside)
+    if not numbers:
+        return inside.split(",")
+    first, last = numbers.groups()
+    return [f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1)]
+
+
+def _label(shard: str, entry: Entry) -> Labelled:
+    return Labelled(Member(shard, entry.name, entry.offset, entry.size), entry.label, f"{shard.rsplit('/', 1)[-1]}/{entry.name}")
+
+
+def _index(shard: str) -> list[Entry]:
+    if not is_remote(shard):
+        return read_index(shard, Path(shard))
+    return [Entry(*row) for row in recall_index(shard, lambda path: read_index(shard, path))]
+
+
+def read_index(shard: str, path: Path) -> list[Entry]:
+    """Return the labelled pictures in the tar file at `path`, in its order; `shard` is what messages call it.
+
+    Raises DataError for a file that is no plain tar, or is cut off, and for pictures without a label.
+    """
+    pictures: dict[str, tarfile.TarInfo] = {}
+    labels: dict[tuple[str, str], str] = {}
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                folder, _, file = member.name.rpartition("/")
+                stem, _, ending = file.partition(".")
+                key, ending = f"{folder}/{stem}", ending.lower()
+                if not stem or not member.isreg() or member.issparse():
+                    continue
+                if ending in PICTURES:
+                    pictures.setdefault(key, member)
+                elif ending in LABELS:
+                    labels[key, ending] = _read_label(tar, member, ending)
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise DataError(f"{shard}: no plain tar file, or a damaged one ({error}); write it anew, uncompressed") from error
+    return _join(shard, pictures, labels)
+
+
+def _join(shard: str, pictures: dict[str, tarfile.TarInfo], labels: dict[tuple[str, str], str]) -> list[Entry]:
+    entries, without = [], []
+    for key, member in pictures.items():
+        label = next((labels[key, ending] for ending in LABELS if labels.get((key, ending))), None)
+        if label is None:
+            without.append(member.name)
+        else:
+            entries.append(Entry(member.name, member.offset_data, member.size, label))
+    if without:
+        raise DataError(
+            f"{shard}: {len(without)} of {len(pictures)} pictures have no label: {list_names(without, most=4)}; "
+            'put a .cls, .txt or .json (with a "label") of the same name beside each'
+        )
+    return entries
+
+
+def _read_label(tar: tarfile.TarFile, member: tarfile.TarInfo, ending: str) -> str:
+    """Return the label in a member; "" of a JSON that has none. Raises ValueError where it is no text."""
+    if member.size > _LABEL_BYTES:
+        raise ValueError(f"{member.name} has {member.size:,} bytes, too many for a label")
+    file = tar.extractfile(member)
+    assert file is not None  # a regular file
+    text = file.read().decode()
+    if ending == "json":
+        values = json.loads(text)
+        text = values.get("label", "") if isinstance(values, dict) else ""
+    return str(text).strip()

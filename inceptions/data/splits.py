@@ -1,0 +1,162 @@
+"""Samples in three parts: enters pictures with the names of their classes, leaves `Splits`, and remarks for the person on what was decided.
+
+Of what isn't divided yet, a tenth of each class becomes val, and as much test. Where a picture goes depends on the seed and on its own
+name, by a hash, not on a library's random numbers: a split is the same on every machine, and adding pictures moves hardly any others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from inceptions.data.stored import Stored
+from inceptions.errors import DataError
+
+VAL_SHARE = TEST_SHARE = 0.1  # of the pictures of each class
+FEW_IMAGES = 10  # a class with fewer can't be split 80/10/10
+PART_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
+
+T = TypeVar("T")
+
+
+class Sample(NamedTuple):
+    """A picture, in a file or stored otherwise, and the number of its class."""
+
+    path: Path | Stored
+    label: int
+
+
+class Labelled(NamedTuple):
+    """A picture, the name of its class, and what names it within its data set, on every machine."""
+
+    path: Path | Stored
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What to learn from, choose by and test on.
+
+    classes: names, sorted or in the data set's own order; a label is a place in it.
+    test, val: may be empty; `notes` then says so.
+    notes: one-line remarks for the person, on what was left out or decided.
+    mirror: whether a mirror image is of the same class.
+    """
+
+    classes: tuple[str, ...]
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    notes: tuple[str, ...] = ()
+    mirror: bool = True
+
+
+def split_labelled(parts: Mapping[str, Sequence[Labelled]], *, source: str, seed: int, classes: Sequence[str] | None = None) -> Splits:
+    """Return the parts as they are; val, and test where neither is given, are taken from train.
+
+    classes: all names, in order; by default those in train, sorted, by value where all are numbers.
+
+    Raises DataError: no picture to learn from, one class only, or a class that train doesn't have.
+    """
+    train = parts.get("train", ())
+    if not train:
+        raise DataError(f"{source}: no pictures to train on; give some that are marked train")
+    names = sort_names({item.name for item in train}) if classes is None else tuple(classes)
+    if len({item.name for item in train}) < 2:
+        raise DataError(f"{source}: one class only ({train[0].name}), where two are needed; add another")
+    given = {part: items for part, items in parts.items() if part != "train" and items}
+    shares = find_shares(given)
+    by_class = _group(train)
+    made: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
+    for number, name in enumerate(names):
+        for part, items in divide(by_class.get(name, ()), shares, key=lambda item: item.key, seed=seed).items():
+            made[part] += [Sample(item.path, number) for item in items]
+    for part, items in given.items():
+        made[part] = _number(items, names, f"{source}: {part}")
+    notes = [*note_shares({name: len(items) for name, items in by_class.items()}, shares, seed=seed, kind="part"), *note_empty(made)]
+    notes += _note_missing(names, by_class, f"{source}: train")
+    return Splits(names, tuple(made["train"]), tuple(made["val"]), tuple(made["test"]), tuple(notes))
+
+
+def find_shares(given: Iterable[str]) -> dict[str, float]:
+    """Return the shares of the parts that are to be taken from train, when those in `given` are there. Where val is, test isn't made up."""
+    given = set(given)
+    shares = {} if "val" in given else {"val": VAL_SHARE}
+    return shares if given else {**shares, "test": TEST_SHARE}
+
+
+def divide(items: Sequence[T], shares: Mapping[str, float], *, key: Callable[[T], str], seed: int) -> dict[str, list[T]]:
+    """Return items by part, in the order they came: each share rounded, but at least one as long as one is left to learn from."""
+    if not shares:
+        return {"train": list(items)}
+    order = sorted(range(len(items)), key=lambda place: hash_key(key(items[place]), seed=seed))
+    parts = {}
+    for part, share in shares.items():  # val comes first: of two pictures, one is to choose by
+        count = min(max(1, round(share * len(items))), len(order) - 1)
+        parts[part], order = [items[place] for place in sorted(order[:count])], order[count:]
+    return {**parts, "train": [items[place] for place in sorted(order)]}
+
+
+def hash_key(key: str, *, seed: int) -> bytes:
+    """Return what decides the place of `key` in a random order."""
+    return blake2b(f"{seed}/{key}".replace(os.sep, "/").encode(errors="surrogateescape")).digest()
+
+
+def sort_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of classes in order: by value where all are whole numbers, else by letters."""
+    found = set(names)
+    if all(name.isascii() and name.removeprefix("-").isdigit() for name in found):
+        return tuple(sorted(found, key=lambda name: (int(name), name)))
+    return tuple(sorted(found))
+
+
+def note_shares(counts: Mapping[str, int], shares: Mapping[str, float], *, seed: int, kind: str) -> Iterable[str]:
+    """Yield what was set aside of classes with so many pictures, for there was no such `kind` ("folder") of them."""
+    if not shares:
+        return
+    names, aims = " and no ".join(shares), " and as much for ".join(shares)
+    yield f"no {names} {kind}: of each class {VAL_SHARE:.0%} set aside for {aims}, by seed {seed}"
+    few = [name for name, count in counts.items() if count < FEW_IMAGES]
+    if few:
+        yield f"classes with fewer than {FEW_IMAGES} pictures, of which one or none is set aside: {list_names(few)}"
+
+
+def note_empty(parts: Mapping[str, Sequence[Sample]]) -> list[str]:
+    """Return what it means that parts are empty."""
+    if parts["test"]:
+        return [] if parts["val"] else ["no validation images, so the last epoch counts as the best"]
+    if parts["val"]:
+        return ["no test images; the accuracy on validation, by which the best epoch is chosen, is a little too good"]
+    return ["neither validation nor test images, so the accuracy is that on the training images, and much too good"]
+
+
+def list_names(names: Iterable[str], most: int = 8) -> str:
+    """Return the names for a message: the first few, and how many more."""
+    shown = list(names)
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+
+
+def _group(items: Iterable[Labelled]) -> dict[str, list[Labelled]]:
+    groups: dict[str, list[Labelled]] = {}
+    for item in items:
+        groups.setdefault(item.name, []).append(item)
+    return groups
+
+
+def _number(items: Sequence[Labelled], names: Sequence[str], where: str) -> list[Sample]:
+    numbers = {name: number for number, name in enumerate(names)}
+    extra = sort_names({item.name for item in items} - set(numbers))
+    if extra:
+        raise DataError(f"{where}: classes that train doesn't have: {list_names(extra)}; add them to train or leave them out")
+    return [Sample(item.path, numbers[item.name]) for item in items]
+
+
+def _note_missing(names: Sequence[str], found: Mapping[str, object], where: str) -> Iterable[str]:
+    missing = [name for name in names if name not in found]
+    if missing:
+        yield f"{where}: no pictures of {len(missing)} of {len(names)} classes: {list_names(missing)}"

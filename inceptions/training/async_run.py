@@ -1,0 +1,94 @@
+"""Asynchronous SGD as the loop's other way of learning: enters a `Run`, leaves its epochs done, staleness.csv and staleness.png."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import Parameter
+
+from inceptions.errors import StoppedError
+from inceptions.training.asynchronous import EpochDone, Progress, train_asynchronously
+from inceptions.training.optimizers import make_optimizer
+from inceptions.training.parameter_server import Rule, plot_staleness, write_staleness
+from inceptions.training.progress import EpochRow
+from inceptions.training.recipe import Recipe
+from inceptions.training.recipes import peak_lr
+from inceptions.training.schedules import lr_factor
+from inceptions.training.worker import Job
+
+if TYPE_CHECKING:
+    from inceptions.training.loop import Run
+
+
+def run_asynchronously(run: Run) -> None:
+    """Train the epochs of `run` with its recipe's number of workers and a parameter server, and write how stale the gradients were."""
+
+    def report(progress: Progress) -> None:
+        run.reporter.stepped(progress.epoch, progress.step, progress.loss, progress.images_per_second)
+        if run.stop.is_set:
+            run.folder.is_kept = True
+            path = run.folder.path
+            raise StoppedError(f"stopped at epoch {progress.epoch}; go on with: inceptions train --resume {path}")
+
+    def end_of_epoch(done: EpochDone) -> None:
+        if run.at.rows and done.epoch <= run.at.rows[-1].epoch:  # a server went back to a checkpoint of an epoch that is told already
+            return
+        run.note(done.unreadable)
+        run.learner.module.load_state_dict(done.state)
+        checked = run.score(run.learner.module, run.setup.splits.val, run.setup.autocast)
+        seconds = run.tick()
+        row = EpochRow(done.epoch, done.loss, done.accuracy, checked.loss, checked.accuracy, done.lr, done.images_per_second, seconds)
+        run.end_epoch(row, run.learner.module)
+
+    workers = run.setup.recipe.asynchronous
+    result = train_asynchronously(make_job(run), workers=workers, address=run.pace.address, report=report, end_of_epoch=end_of_epoch)
+    write_staleness(result.staleness, run.folder.path / "staleness.csv")
+    if find_spec("matplotlib") is not None:
+        plot_staleness(result.staleness, run.folder.path / "staleness.png")
+
+
+def make_job(run: Run) -> Job:
+    """Return what the workers and the server are told."""
+    setup, recipe = run.setup, run.setup.recipe
+    peak = peak_lr(recipe, setup.network)
+    average = recipe.average
+    rule = Rule(
+        make_optimizer=partial(shard_optimizer, recipe=recipe, lr=peak),
+        lr_at=partial(lr_at, recipe=recipe, peak=peak, steps_per_epoch=run.steps),
+        average_decay=average.decay if average else None,
+        average_warmup=average.warmup if average else True,
+        checkpoint_every=run.pace.steps or 100,
+    )
+    return Job(
+        network=setup.network,
+        samples=setup.splits.train,
+        preprocess=setup.preprocess,
+        augment=recipe.augment,
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+        seed=recipe.seed,
+        autocast=setup.autocast,
+        loss=run.learner.loss,
+        clip_norm=recipe.clip_norm,
+        rule=rule,
+        checkpoints=run.folder.checkpoints.folder / "servers",
+        state={key: value.cpu() for key, value in run.learner.module.state_dict().items()},
+        on_error=recipe.on_error,
+        device=setup.device.type,
+    )
+
+
+def shard_optimizer(pairs: list[tuple[str, Parameter]], *, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
+    """Return the optimiser of a shard's parameters: kernels decay, biases and batch normalisation don't."""
+    kernels = [parameter for _, parameter in pairs if parameter.ndim > 1]
+    others = [parameter for _, parameter in pairs if parameter.ndim <= 1]
+    groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return make_optimizer(recipe.optimizer, [group for group in groups if group["params"]], lr=lr)
+
+
+def lr_at(step: int, *, recipe: Recipe, peak: float, steps_per_epoch: int) -> float:
+    """Return the learning rate of the gradient number `step`, counted from 0."""
+    return peak * lr_factor(recipe.schedule, step, steps_per_epoch=steps_per_epoch, epochs=recipe.epochs)

@@ -1,0 +1,209 @@
+"""A worker of asynchronous SGD: enters a `Job` and the number of a batch, leaves its gradient in the parameter server and a `StepDone`.
+
+On Ray it is an actor. It keeps nothing that matters from one batch to the next: weights come from the server with every batch, pictures,
+variations and dropout follow from the seed and the batch's number, and statistics of batch normalisation are those of the batch alone.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from inceptions.data.augment import Augment
+from inceptions.data.dataset import Batch, EpochOrder, ImageDataset, Unreadable, collate
+from inceptions.data.folders import Sample
+from inceptions.data.preprocess import Preprocess
+from inceptions.errors import UserError
+from inceptions.networks.models import Classifier, ClassifierWithAux, Outputs
+from inceptions.networks.spec import Network
+from inceptions.training.parameter_server import Arrays, Rule, Ticket
+
+SHARD_BYTES = 64 * 2**20  # of parameters; GoogLeNet, 28 MB, has one shard
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to train and how.
+
+    clip_norm: of all gradients of a batch together, before they are pushed; None leaves them as they are.
+    autocast: the type of the arithmetic, None for float32 throughout. loss: of what the network gives and labels (N,); must be picklable.
+    checkpoints: folder of the shards' files; where it holds some, the run goes on from them.
+    state: weights to begin with, as the network's `state_dict`; None for new ones, drawn with `seed`.
+    """
+
+    network: Network
+    samples: Sequence[Sample]
+    preprocess: Preprocess
+    augment: Augment | None
+    batch_size: int
+    epochs: int
+    seed: int
+    autocast: torch.dtype | None
+    loss: Callable[[Outputs | Tensor, Tensor], Tensor]
+    clip_norm: float | None
+    rule: Rule
+    checkpoints: Path
+    state: Mapping[str, Tensor] | None = None
+    on_error: Literal["fail", "skip"] = "fail"
+    device: str = "cpu"
+    shard_bytes: int = SHARD_BYTES
+
+    @property
+    def fitting_batch(self) -> int:
+        """The size of a batch: all images, where there are fewer than one batch."""
+        return min(self.batch_size, len(self.samples))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of whole batches in an epoch; images that are left over wait for another epoch's order."""
+        return len(self.samples) // self.fitting_batch
+
+
+class StepDone(NamedTuple):
+    """A batch whose gradient was pushed: images, how many were right, mean loss (nan with nothing learned), staleness, process."""
+
+    batch: int
+    images: int
+    right: int
+    loss: float
+    staleness: int
+    pid: int
+    unreadable: tuple[Unreadable, ...]
+
+
+class Worker:
+    """A network that works out gradients. shards: handles of the `ServerShard`s; names: the tensors that each has.
+
+    threads: how many this process computes with.
+    """
+
+    def __init__(self, job: Job, shards: Sequence[Any], names: Sequence[Sequence[str]], threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.job, self.shards, self.names = job, shards, names
+        self.device = torch.device(job.device)
+        self.module = module_of(job.network).to(self.device).to(memory_format=torch.channels_last).train()
+        self.parameters = dict(self.module.named_parameters())
+        self.statistics = running_statistics(self.module)
+        for layer in _batch_norms(self.module).values():
+            layer.momentum = 1.0  # running statistics become those of the last batch; the server has the layer's own momentum
+        self.reader = BatchReader(job)
+
+    def step(self, ticket: Ticket, following: Ticket | None) -> StepDone:
+        """Push the gradient of the batch `ticket`; meanwhile the pictures of `following` are read.
+
+        Raises UserError when a picture can't be read or the loss is no number; nothing is pushed then.
+        """
+        batch = self.reader.read(ticket, following=following)
+        count, loss, right = len(batch.labels), float("nan"), 0
+        versions, gradients, statistics = [0] * len(self.shards), {}, {}
+        if count > 1:  # batch normalisation can't learn from one
+            versions = self._pull()
+            loss, right = self._compute(batch, ticket)
+            gradients = {name: _array(value.grad) for name, value in self.parameters.items() if value.grad is not None}
+            statistics = {name: _array(value) for name, value in self.statistics.items()}
+        staleness = self._push(ticket, versions, gradients, statistics)
+        return StepDone(ticket.batch, count, right, loss, staleness, os.getpid(), batch.unreadable)
+
+    def pid(self) -> int:
+        """Return the number of the process."""
+        return os.getpid()
+
+    @torch.no_grad()
+    def _pull(self) -> list[int]:
+        import ray
+
+        pulled = ray.get([shard.pull.remote() for shard in self.shards])
+        for weights in pulled:
+            for name, array in weights.arrays.items():
+                parameter = self.parameters[name]
+                host = parameter if parameter.is_cpu else torch.empty_like(parameter, device="cpu")
+                np.copyto(host.numpy(), array)  # not from_numpy: Ray's arrays are read-only, in memory that others read
+                if host is not parameter:
+                    parameter.copy_(host)
+        return [weights.version for weights in pulled]
+
+    def _compute(self, batch: Batch, ticket: Ticket) -> tuple[float, int]:
+        seed = np.random.SeedSequence((self.job.seed, *ticket)).generate_state(1, np.uint64)
+        torch.manual_seed(int(seed[0] >> np.uint64(1)))  # dropout, the same whichever worker does the batch
+        images = batch.images.to(self.device, memory_format=torch.channels_last)
+        labels = batch.labels.to(self.device)
+        with torch.autocast(self.device.type, dtype=self.job.autocast, enabled=self.job.autocast is not None):
+            out = self.module(images)
+            loss = self.job.loss(out, labels)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise UserError(f"the loss is {value} at epoch {ticket.epoch}, batch {ticket.batch}; train with a lower --lr")
+        self.module.zero_grad()
+        loss.backward()
+        if self.job.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.job.clip_norm)
+        logits = out if isinstance(out, Tensor) else out.logits
+        return value, int((logits.argmax(1) == labels).sum())
+
+    def _push(self, ticket: Ticket, versions: Sequence[int], gradients: Arrays, statistics: Arrays) -> int:
+        import ray
+
+        calls = []
+        for shard, names, version in zip(self.shards, self.names, versions, strict=True):
+            parts = [{name: given[name] for name in names if name in given} for given in (gradients, statistics)]
+            calls.append(shard.push.remote(ticket, version=version, gradients=parts[0], statistics=parts[1]))
+        return max(ray.get(calls))
+
+
+class BatchReader:
+    """Reads batches by number, the following one ahead in a thread (decoding leaves Python's lock to others)."""
+
+    def __init__(self, job: Job) -> None:
+        self.dataset = ImageDataset(job.samples, job.preprocess, augment=job.augment, seed=job.seed, on_error=job.on_error)
+        self.batch_size = job.fitting_batch
+        self.thread = ThreadPoolExecutor(max_workers=1)
+        self.order: list[list[int]] = []
+        self.ahead: dict[Ticket, Future[Batch]] = {}
+
+    def read(self, ticket: Ticket, *, following: Ticket | None) -> Batch:
+        """Return the batch `ticket` and begin to read `following`; raises ImageError."""
+        coming = self.ahead.pop(ticket, None) or self.thread.submit(self._read, ticket)
+        batch = coming.result()
+        self.ahead = {} if following is None else {following: self.thread.submit(self._read, following)}
+        return batch
+
+    def _read(self, ticket: Ticket) -> Batch:
+        if self.dataset.epoch != ticket.epoch:
+            self.dataset.epoch = ticket.epoch
+            self.order = list(EpochOrder(self.dataset, batch_size=self.batch_size, shuffle=True, start=0, drop_last=True))
+        side = self.dataset.preprocess.image_size
+        return collate(self.dataset.__getitems__(self.order[ticket.batch]), shape=(self.dataset.preprocess.channels, side, side))
+
+
+def module_of(network: Network) -> Classifier:
+    """Return the network as it trains, with its auxiliary heads."""
+    return ClassifierWithAux(network) if network.aux else Classifier(network)
+
+
+def running_statistics(module: nn.Module) -> dict[str, Tensor]:
+    """Return the running means and variances of batch normalisation, by their names in the `state_dict`."""
+    layers = _batch_norms(module).items()
+    return {f"{name}.{which}": getattr(layer, which) for name, layer in layers for which in ("running_mean", "running_var")}
+
+
+def statistics_momentum(module: nn.Module) -> dict[str, float]:
+    """Return the momentum of each of `running_statistics`."""
+    return {f"{name}.{which}": layer.momentum for name, layer in _batch_norms(module).items() for which in ("running_mean", "running_var")}
+
+
+def _batch_norms(module: nn.Module) -> dict[str, Any]:
+    return {name: part for name, part in module.named_modules() if isinstance(part, _BatchNorm) and part.track_running_stats}
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())

@@ -1,0 +1,288 @@
+import functools
+import http.server
+import io
+import itertools
+import json
+import pickle
+import tarfile
+import threading
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inceptions.data import Augment, for_training, load_splits, read_image, remote
+from inceptions.data.dataset import EpochOrder, ImageDataset, image_loader
+from inceptions.data.shards import Member, find_shards
+from inceptions.errors import DataError, ImageError
+
+
+def encode(level: int, kind: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (10, 8), (level, 0, 255 - level)).save(out, kind)
+    return out.getvalue()
+
+
+def write_shard(path: Path, members: list[tuple[str, bytes]], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as tar:
+        for name, data in members:
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            tar.addfile(header, io.BytesIO(data))
+    return path
+
+
+def fill_shards(folder: Path, count: int, each: int = 6) -> str:
+    """Shards of pictures whose red level is their number, in two classes, and the pattern of them."""
+    folder.mkdir(exist_ok=True)
+    for shard in range(count):
+        members = []
+        for place in range(each):
+            number = shard * each + place
+            members += [(f"a/{number:04}.png", encode(number)), (f"a/{number:04}.cls", str(number % 2).encode())]
+        write_shard(folder / f"s-{shard:02}.tar", members)
+    return f"{folder}/s-{{00..{count - 1:02}}}.tar"
+
+
+def level(sample) -> int:
+    return read_image(sample.path).getpixel((0, 0))[0]
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A folder that is served from this machine, with the count of what was asked for, and an empty cache.
+
+    An address that ends in ?breaks=2 breaks off twice.
+    """
+    folder, asked = tmp_path / "served", Counter()
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            asked[self.path.lstrip("/")] += 1
+            breaks = int(self.path.partition("?breaks=")[2] or 0)
+            if asked[self.path.lstrip("/")] > breaks:
+                return super().do_GET()
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"half")
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("INCEPTIONS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(remote, "BACKOFF_S", 0.0)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as found:
+        thread = threading.Thread(target=found.serve_forever, args=(0.05,))
+        thread.start()
+        yield folder, f"http://127.0.0.1:{found.server_port}", asked
+        found.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("a.tar", ["a.tar"]),
+        ("a-{08..11}.tar", ["a-08.tar", "a-09.tar", "a-10.tar", "a-11.tar"]),
+        ("{x,y}/{0..1}.tar", ["x/0.tar", "x/1.tar", "y/0.tar", "y/1.tar"]),
+        ("{0..1}-{b,}.tar", ["0-b.tar", "0-.tar", "1-b.tar", "1-.tar"]),
+    ],
+)
+def test_braces_hold_ranges_and_words(pattern, names):
+    assert find_shards(f"https://host/{pattern}") == [f"https://host/{name}" for name in names]
+
+
+def test_every_picture_is_found_with_its_label(tmp_path):
+    splits = load_splits(fill_shards(tmp_path / "s", 4))
+    assert splits.classes == ("0", "1")
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [20, 2, 2]
+    everything = [*splits.train, *splits.val, *splits.test]
+    assert sorted(level(sample) for sample in everything) == list(range(24))
+    assert all(level(sample) % 2 == sample.label for sample in everything)
+    assert splits.notes == ("no val and no test part: of each class 10% set aside for val and as much for test, by seed 0",)
+    assert load_splits(f"{tmp_path}/s/s-*.tar") == splits
+
+
+def test_ten_shards_are_split_as_a_whole(tmp_path):
+    pattern = fill_shards(tmp_path / "s", 11)
+    splits = load_splits(pattern)
+    shards = [{sample.path.shard for sample in part} for part in (splits.train, splits.val, splits.test)]
+    assert [len(found) for found in shards] == [9, 1, 1]
+    assert len(set.union(*shards)) == 11
+    assert splits.notes[0] == "of 11 shards 1 set aside for val and 1 for test, by seed 0"
+    assert len({load_splits(pattern, seed=seed).test[0].path.shard for seed in range(6)}) > 1
+
+
+def test_kinds_of_pictures_and_labels(tmp_path):
+    members = [
+        ("./one.jpg", encode(1, "JPEG")),
+        ("./one.txt", b"cat\n"),
+        ("two.WEBP", encode(2, "WEBP")),
+        ("two.json", json.dumps({"label": "dog", "width": 10}).encode()),
+        ("d.v1/three.jpeg", encode(3, "JPEG")),  # a dot in a folder's name
+        ("d.v1/three.cls", b"cat"),
+        ("d.v1/three.txt", b"a caption"),
+        ("d.v1/three.json", b'{"text": "no label"}'),
+        ("four.seg.png", encode(4)),  # no picture by WebDataset's rule, but a mask
+        ("readme", b""),
+        ("five.png", encode(5)),
+        ("five.json", b'{"label": "7"}'),
+    ]
+    splits = load_splits(str(write_shard(tmp_path / "a.tar", members)))
+    found = {sample.path.name: splits.classes[sample.label] for part in (splits.train, splits.val) for sample in part}
+    assert found == {"./one.jpg": "cat", "two.WEBP": "dog", "d.v1/three.jpeg": "cat", "five.png": "7"}
+
+
+def test_a_member_is_a_name_for_people_and_travels_lightly(tmp_path):
+    member = load_splits(fill_shards(tmp_path / "s", 1, each=60)).train[0].path
+    assert str(member) == f"{tmp_path}/s/s-00.tar/{member.name}"
+    assert pickle.loads(pickle.dumps(member)) == member
+    assert hash(member) == hash(pickle.loads(pickle.dumps(member)))
+    assert len(pickle.dumps(member)) < 400
+    assert member.group == ""
+
+
+def test_pictures_in_shards_load_as_files_do_in_any_order_and_with_workers(tmp_path):
+    splits = load_splits(fill_shards(tmp_path / "s", 2, each=30))
+    files = []
+    for number, sample in enumerate(splits.train):
+        (tmp_path / f"{number}.png").write_bytes(sample.path.read_bytes())
+        files.append(sample._replace(path=tmp_path / f"{number}.png"))
+
+    def load(samples, **options):
+        dataset = ImageDataset(samples, for_training(8), augment=Augment(), seed=2)
+        return list(image_loader(dataset, batch_size=7, shuffle=True, **options))
+
+    plain = load(files)
+    for other in (load(splits.train), load(splits.train, workers=2)):
+        for first, second in zip(plain, other, strict=True):
+            assert np.array_equal(first.images, second.images)
+            assert first.indices.tolist() == second.indices.tolist()
+    for first, second in zip(plain[3:], load(splits.train, start=3), strict=True):
+        assert first.indices.tolist() == second.indices.tolist()
+
+
+def test_a_damaged_picture_in_a_shard_is_told_by_its_name(tmp_path):
+    members = [(f"{n}.png", encode(n)[: 40 if n == 3 else None]) for n in range(4)] + [(f"{n}.cls", str(n % 2).encode()) for n in range(4)]
+    shard = write_shard(tmp_path / "a.tar", members)
+    splits = load_splits(str(shard))
+    bad = next(sample for part in (splits.train, splits.val, splits.test) for sample in part if sample.path.name == "3.png")
+    with pytest.raises(ImageError, match=r"a\.tar/3\.png: (cut off or damaged|no image)"):
+        read_image(bad.path)
+    with pytest.raises(ImageError, match=r"a\.tar/x\.png: can't be read \(the shard ends within it, after"):
+        read_image(Member(str(shard), "x.png", shard.stat().st_size - 10, 50))
+    with pytest.raises(ImageError, match=r"a\.tar/x\.png: an empty file \(0 bytes\)"):
+        read_image(Member(str(shard), "x.png", 0, 0))
+    with pytest.raises(ImageError, match=r"b\.tar/x\.png: can't be read \(No such file"):
+        read_image(Member(f"{tmp_path}/b.tar", "x.png", 0, 5))
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([("a.png", b"x"), ("b.png", b"x"), ("b.cls", b"1")], r"1 of 2 pictures have no label: a\.png; put a \.cls, \.txt or \.json"),
+        ([("a.png", b"x"), ("a.cls", b"\xff")], "no plain tar file, or a damaged one"),
+        ([("a.png", b"x"), ("a.json", b"{")], "no plain tar file, or a damaged one"),
+        ([("a.cls", b"1")], "no pictures to train on"),
+        ([("a.png", b"x"), ("a.cls", b"1")], "one class only"),
+    ],
+)
+def test_shards_that_cannot_be_used_are_told(tmp_path, members, words):
+    write_shard(tmp_path / "a.tar", members)
+    with pytest.raises(DataError, match=words):
+        load_splits(str(tmp_path / "a.tar"))
+
+
+def test_shards_that_are_missing_packed_or_cut_off_are_told(tmp_path):
+    pattern = fill_shards(tmp_path / "s", 2)
+    with pytest.raises(DataError, match=r"1 of 3 shards aren't there: .*s-02\.tar; check the pattern"):
+        load_splits(pattern.replace("01", "02"))
+    with pytest.raises(DataError, match="no such shards; check the pattern"):
+        load_splits(f"{tmp_path}/none-*.tar")
+    write_shard(tmp_path / "a.tar", [("a.png", encode(1))], mode="w:gz")
+    with pytest.raises(DataError, match=r"no plain tar file, or a damaged one .*; write it anew, uncompressed"):
+        load_splits(str(tmp_path / "a.tar"))
+    whole = (tmp_path / "s" / "s-00.tar").read_bytes()
+    (tmp_path / "s" / "s-00.tar").write_bytes(whole[:700])
+    with pytest.raises(DataError, match=r"s-00\.tar: no plain tar file, or a damaged one"):
+        load_splits(pattern)
+
+
+def test_shards_behind_a_url_are_the_same_pictures(server):
+    folder, address, asked = server
+    local = load_splits(fill_shards(folder, 3))
+    found = load_splits(f"{address}/s-{{00..02}}.tar")
+    assert [level(sample) for sample in found.train] == [level(sample) for sample in local.train]
+    assert [sample.label for sample in found.test] == [sample.label for sample in local.test]
+    assert set(asked.values()) == {1}
+    assert load_splits(f"{address}/s-{{00..02}}.tar") == found
+    assert set(asked.values()) == {1}
+
+
+def test_an_epoch_goes_shard_by_shard_and_fetches_each_once(server, monkeypatch):
+    folder, address, asked = server
+    fill_shards(folder, 4, each=10)
+    splits = load_splits(f"{address}/s-{{00..03}}.tar")
+    dataset = ImageDataset(splits.train, for_training(8), seed=1)
+    monkeypatch.setenv("INCEPTIONS_SHARD_CACHE_GB", "0")  # one shard at a time
+    orders = []
+    for dataset.epoch in (0, 1):
+        asked.clear()
+        loader = image_loader(dataset, batch_size=5, shuffle=True)
+        orders.append([int(index) for batch in loader for index in batch.indices])
+        shards = [splits.train[index].path.shard for index in orders[-1]]
+        changes = sum(first != second for first, second in itertools.pairwise(shards))
+        assert changes == 3
+        assert sum(asked.values()) <= 4
+        assert sorted(orders[-1]) == list(range(len(splits.train)))
+        assert orders[-1] != sorted(orders[-1])
+    assert orders[0] != orders[1]
+    order = EpochOrder(dataset, batch_size=5, shuffle=True, start=3, drop_last=False)
+    assert [index for batch in order for index in batch] == orders[1][15:]
+
+
+def test_the_cache_keeps_what_was_used_last(server, monkeypatch):
+    folder, address, asked = server
+    fill_shards(folder, 3)
+    size = (folder / "s-00.tar").stat().st_size
+    monkeypatch.setenv("INCEPTIONS_SHARD_CACHE_GB", str(2.5 * size / 1e9))
+    urls = [f"{address}/s-{number:02}.tar" for number in range(3)]
+    for number in (0, 1, 0, 2, 0, 1):  # 1 goes for 2, for 0 was used since
+        remote.fetch_shard(urls[number]).close()
+    assert asked == {"s-00.tar": 1, "s-01.tar": 2, "s-02.tar": 1}
+    assert len(list((remote.cache_folder() / "shards").glob("*.tar"))) == 2
+
+
+def test_what_goes_wrong_on_the_net_is_told_and_no_fault_of_the_picture(server, monkeypatch):
+    folder, address, _ = server
+    fill_shards(folder, 1)
+    splits = load_splits(f"{address}/s-00.tar")
+    with pytest.raises(DataError, match=r"s-09\.tar: can't be fetched \(404 File not found\); check the pattern"):
+        load_splits(f"{address}/s-09.tar")
+    for path in (remote.cache_folder() / "shards").glob("*.tar"):
+        path.unlink()
+    monkeypatch.setenv("INCEPTIONS_OFFLINE", "1")
+    dataset = ImageDataset(splits.train, for_training(8), on_error="skip")
+    for workers in (0, 1):
+        with pytest.raises(DataError, match=r"s-00\.tar: not in the cache, and INCEPTIONS_OFFLINE is set; unset it$"):
+            list(image_loader(dataset, batch_size=2, shuffle=False, workers=workers))
+    monkeypatch.delenv("INCEPTIONS_OFFLINE")
+    monkeypatch.setenv("INCEPTIONS_SHARD_CACHE_GB", "much")
+    with pytest.raises(DataError, match="INCEPTIONS_SHARD_CACHE_GB is 'much'; it must be a number of gigabytes, such as 20"):
+        dataset[0]
+
+
+def test_a_transfer_that_breaks_off_is_tried_again(server):
+    folder, address, asked = server
+    fill_shards(folder, 1)
+    with remote.fetch_shard(f"{address}/s-00.tar?breaks=3") as file:
+        assert file.read() == (folder / "s-00.tar").read_bytes()
+    with pytest.raises(DataError, match=r"can't be fetched after 4 attempts \(4 of 1000 bytes arrived\); check the connection"):
+        remote.fetch_shard(f"{address}/s-00.tar?breaks=4")
+    assert set(asked.values()) == {4}
+    assert not list((remote.cache_folder() / "shards").glob("*.part"))

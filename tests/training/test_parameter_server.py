@@ -1,0 +1,379 @@
+import csv
+import os
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import Parameter
+
+from inceptions.data.augment import Augment
+from inceptions.data.dataset import ImageDataset, image_loader
+from inceptions.data.folders import load_splits
+from inceptions.data.preprocess import for_training
+from inceptions.errors import ImageError, UserError
+from inceptions.evaluation.score import score
+from inceptions.networks import reshape
+from inceptions.networks.registry import get_network
+from inceptions.training import asynchronous
+from inceptions.training.asynchronous import Training, ray_session, train_asynchronously
+from inceptions.training.loss import Loss
+from inceptions.training.parameter_server import (
+    Held,
+    Rule,
+    ServerShard,
+    Ticket,
+    begin_checkpoint,
+    divide,
+    plot_staleness,
+    read_checkpoint,
+    write_staleness,
+)
+from inceptions.training.worker import Job, module_of
+
+ray = pytest.importorskip("ray")
+
+pytestmark = [  # Ray leaves its own processes and their pipes to the garbage collector, and forks where there are threads
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed .*:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*:FutureWarning:ray"),
+]
+
+WORKERS = 2
+LOSS = Loss(label_smoothing=0.1)
+TINY = reshape.with_image_size(reshape.scale_width(get_network("inception_small"), 0.25), 16)
+
+
+def sgd(named, *, lr=0.1):
+    return torch.optim.SGD([parameter for _, parameter in named], lr=lr, momentum=0.9, nesterov=True)
+
+
+def constant(_, lr=0.05):
+    return lr
+
+
+def one_cycle(step, *, peak, total, warmup=0.2):
+    rise = warmup * total
+    return peak * min((step + 1) / rise, (total - step) / (total - rise))
+
+
+RULE = Rule(sgd, constant)
+
+
+@pytest.fixture(scope="module")
+def session():
+    """One Ray for all tests of the module: it takes seconds to start."""
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # so that no other process imports this module, and pytest
+    with ray_session(None, workers=WORKERS):
+        yield
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def job_of(folder, checkpoints, **changes):
+    splits = load_splits(folder, seed=0)
+    network = reshape.with_classes(TINY, len(splits.classes))
+    job = Job(network, splits.train, for_training(16), Augment(), 8, 2, 0, None, LOSS, 2.0, RULE, checkpoints)
+    return replace(job, **changes)
+
+
+def shard_of(path, *, rule=RULE, run="run", values=(1.0, 2.0)):
+    held = Held({"a": torch.tensor(values), "b": torch.ones(2, 2)}, {"bn.running_mean": torch.zeros(2)}, {"bn.running_mean": 0.1})
+    begin_checkpoint(path / "shard-0.pt", held)
+    return ServerShard(path / "shard-0.pt", rule=rule, run=run)
+
+
+def push(shard, batch, *, version=None, epoch=1, gradient=(1.0, -1.0)):
+    gradients = {"a": np.array(gradient, np.float32), "b": np.full((2, 2), 0.5, np.float32)}
+    statistics = {"bn.running_mean": np.ones(2, np.float32)}
+    version = shard.version if version is None else version
+    return shard.push(Ticket(epoch, batch), version=version, gradients=gradients, statistics=statistics)
+
+
+def test_shard_steps_as_torch_does(tmp_path):
+    shard = shard_of(tmp_path, rule=Rule(sgd, lambda step: 0.1 / (1 + step)))
+    a, b = Parameter(torch.tensor([1.0, 2.0])), Parameter(torch.ones(2, 2))
+    plain = sgd([("a", a), ("b", b)])
+    for batch in range(3):
+        push(shard, batch)
+        a.grad, b.grad = torch.tensor([1.0, -1.0]), torch.full((2, 2), 0.5)
+        plain.param_groups[0]["lr"] = 0.1 / (1 + batch)
+        plain.step()
+    weights = shard.pull()
+    assert weights.version == 3
+    assert np.array_equal(weights.arrays["a"], a.detach().numpy())
+    assert np.array_equal(weights.arrays["b"], b.detach().numpy())
+    assert shard.read_out()["bn.running_mean"] == pytest.approx(1 - 0.9**3)
+
+
+def test_staleness_is_the_number_of_updates_between_pull_and_push(tmp_path):
+    shard = shard_of(tmp_path)
+    assert [push(shard, batch, version=version) for batch, version in enumerate((0, 0, 0, 2, 4))] == [0, 1, 2, 1, 0]
+    assert list(shard.ledger().applied.values()) == [0, 1, 2, 1, 0]
+
+
+def test_gradient_that_comes_twice_counts_once(tmp_path):
+    shard = shard_of(tmp_path)
+    push(shard, 0)
+    before = shard.pull().arrays["a"].copy()
+    push(shard, 0)
+    push(shard, 0, epoch=2)
+    assert np.array_equal(shard.pull().arrays["a"], before)
+    assert shard.ledger().version == 1
+
+
+def test_learning_rate_of_a_group_is_scaled(tmp_path):
+    def two_groups(named):
+        return torch.optim.SGD([{"params": [parameter], "lr_scale": 0.1 if name == "a" else 1.0} for name, parameter in named], lr=1.0)
+
+    shard = shard_of(tmp_path, rule=Rule(two_groups, lambda _: 1.0))
+    push(shard, 0)
+    assert shard.pull().arrays["a"] == pytest.approx([0.9, 2.1])
+    assert shard.pull().arrays["b"][0, 0] == 0.5
+
+
+def test_averages_are_read_out_and_weights_are_pulled(tmp_path):
+    shard = shard_of(tmp_path, rule=replace(RULE, average_decay=0.9))
+    push(shard, 0)
+    first = shard.pull().arrays["a"].copy()
+    assert np.array_equal(shard.read_out()["a"], first)
+    push(shard, 1)
+    decay = 2 / 11  # (1 + n) / (10 + n) after n = 1 update
+    assert shard.read_out()["a"] == pytest.approx(decay * first + (1 - decay) * shard.pull().arrays["a"])
+
+
+def test_shard_comes_back_from_its_checkpoint(tmp_path):
+    rule = replace(RULE, average_decay=0.9, checkpoint_every=2)
+    shard = shard_of(tmp_path, rule=rule)
+    for batch in range(3):
+        push(shard, batch)
+        if batch == 1:
+            kept = shard.read_out(), shard.pull().arrays["a"].copy()
+    back = shard_of(tmp_path, rule=rule, values=(7.0, 7.0))
+    assert back.ledger() == (1, 2, {0: 0, 1: 0}, 1)
+    assert np.array_equal(back.pull().arrays["a"], kept[1])
+    assert all(np.array_equal(back.read_out()[name], kept[0][name]) for name in kept[0])
+    push(back, 2)
+    assert np.array_equal(back.pull().arrays["a"], shard.pull().arrays["a"])  # momentum came back too
+    assert shard_of(tmp_path, rule=rule, run="another").ledger().restarts == 0
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:200], lambda data: b"no checkpoint", lambda data: b""])
+def test_damaged_checkpoint_is_refused_by_name(tmp_path, damage):
+    shard_of(tmp_path)
+    path = tmp_path / "shard-0.pt"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=r"shard-0.pt is damaged; delete the folder"):
+        shard_of(tmp_path)
+
+
+def test_checkpoint_of_something_else_is_refused(tmp_path):
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "shard-0.pt")
+    with pytest.raises(UserError, match="not a parameter server's"):
+        read_checkpoint(tmp_path / "shard-0.pt")
+    (tmp_path / "shard-0.pt").unlink()
+    shard_of(tmp_path)
+    with pytest.raises(UserError, match="parameters are those of another network"):
+        shard_of(tmp_path, values=(1.0, 2.0, 3.0))
+
+
+def test_every_tensor_is_in_one_shard_and_shards_are_even():
+    sizes = {name: value.numel() for name, value in module_of(get_network("googlenet")).named_parameters()}
+    parts = divide(sizes, 4)
+    assert Counter(name for part in parts for name in part) == Counter(sizes.keys())
+    loads = [sum(sizes[name] for name in part) for part in parts]
+    assert max(loads) - min(loads) <= max(sizes.values())
+    with pytest.raises(UserError, match="allowed are 1 to"):
+        divide({"a": 1}, 2)
+
+
+def test_staleness_is_written_and_drawn(tmp_path):
+    write_staleness((0, 1, 1), tmp_path / "staleness.csv")
+    with (tmp_path / "staleness.csv").open() as file:
+        assert [(row["update"], row["staleness"]) for row in csv.DictReader(file)] == [("1", "0"), ("2", "1"), ("3", "1")]
+    for values in ((), (0,), (0, 1, 1) * 200):
+        plot_staleness(values, tmp_path / "staleness.png")
+        assert (tmp_path / "staleness.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_missing_ray_is_told(monkeypatch, pictures, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"needs Ray; pip install 'inceptions\[ray\]'"):
+        train_asynchronously(job_of(pictures, tmp_path / "checkpoints"), workers=1)
+
+
+def test_address_at_which_nothing_answers_is_told_at_once(pictures, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"no Ray cluster answers at '{address}' .* start one with `ray start --head`"):
+            train_asynchronously(job_of(pictures, tmp_path / "checkpoints"), workers=1, address=address)
+
+
+def plain_training(job):
+    """Ordinary training on the same batches in the same order, with torch's optimizer and batch normalisation."""
+    torch.manual_seed(job.seed)
+    module = module_of(job.network).to(memory_format=torch.channels_last).train()
+    optimizer = job.rule.make_optimizer(list(module.named_parameters()))
+    dataset = ImageDataset(job.samples, job.preprocess, augment=job.augment, seed=job.seed)
+    step = 0
+    for epoch in range(1, job.epochs + 1):
+        dataset.epoch = epoch
+        for batch in image_loader(dataset, batch_size=job.batch_size, shuffle=True, workers=0, drop_last=True):
+            optimizer.param_groups[0]["lr"] = job.rule.lr_at(step)
+            optimizer.zero_grad()
+            job.loss(module(batch.images.to(memory_format=torch.channels_last)), batch.labels).backward()
+            torch.nn.utils.clip_grad_norm_(module.parameters(), job.clip_norm)
+            optimizer.step()
+            step += 1
+    return module
+
+
+@pytest.mark.slow
+def test_one_worker_trains_as_ordinary_training_does(session, pictures, tmp_path):
+    job = job_of(pictures, tmp_path / "checkpoints", shard_bytes=250_000)
+    plain = plain_training(job).state_dict()
+    result = train_asynchronously(job, workers=1)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2  # shards
+    assert set(result.staleness) == {0}
+    assert result.state.keys() == plain.keys()
+    for name, value in plain.items():  # 1e-5: float32 rounding of 14 steps; the optimizer sums in the same order
+        assert torch.allclose(result.state[name], value, rtol=1e-4, atol=1e-5), name
+
+
+@pytest.mark.slow
+def test_every_batch_is_used_once_and_progress_is_told(session, pictures, tmp_path):
+    heard, epochs = [], []
+    job = job_of(pictures, tmp_path / "checkpoints", on_error="skip")
+    broken = job.samples[5].path
+    broken.write_bytes(b"no picture")
+    result = train_asynchronously(job, workers=WORKERS, report=heard.append, end_of_epoch=epochs.append)
+    assert [(each.epoch, each.step) for each in heard] == [(epoch, step) for epoch in (1, 2) for step in range(1, 8)]
+    assert len(result.staleness) == 14
+    assert result.staleness_counts.total() == 14
+    assert sum(result.staleness) > 0
+    assert [done.epoch for done in epochs] == [1, 2]
+    assert 0 < epochs[1].accuracy <= 1
+    assert {item.path for done in epochs for item in done.unreadable} == {broken}
+    assert (result.replaced_workers, result.restarted_servers, result.lost_gradients) == (0, 0, 0)
+    counters = {int(value) for name, value in result.state.items() if name.endswith("num_batches_tracked")}
+    assert counters == {14}
+
+
+@pytest.mark.slow
+def test_killed_worker_and_killed_server_lose_nothing(session, pictures, tmp_path, caplog):
+    rule = replace(RULE, checkpoint_every=4)
+    training = Training(job_of(pictures, tmp_path / "checkpoints", epochs=3, rule=rule), workers=WORKERS)
+    victims = {(1, 3): training.crew.actors[0], (2, 6): training.shards[0]}
+    ledgers = []
+
+    def kill(victim):
+        os.kill(ray.get(victim.pid.remote()), signal.SIGKILL)
+
+    def step(progress):
+        if (progress.epoch, progress.step) in victims:
+            kill(victims.pop((progress.epoch, progress.step)))
+
+    def end(done):
+        ledgers.append(training._ledgers()[0])
+        if done.epoch == 3:
+            kill(training.shards[0])
+
+    try:
+        result = training.run(step, end)
+    finally:
+        training.stop()
+    assert [sorted(ledger.applied) for ledger in ledgers] == [list(range(7))] * 3
+    assert [ledger.version for ledger in ledgers] == [7, 14, 21]
+    assert len(result.staleness) == 21
+    assert result.replaced_workers == 1
+    assert result.restarted_servers == 2
+    assert 1 <= result.lost_gradients <= 6
+    assert "a worker died; another takes its place" in caplog.text
+    assert "started again from its checkpoint" in caplog.text
+
+
+@pytest.mark.slow
+def test_worker_that_always_dies_ends_the_run(session, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(asynchronous, "DEATHS_IN_A_ROW", 1)
+
+    def die(out, labels):
+        os._exit(1)
+
+    with pytest.raises(UserError, match="2 workers died with no batch done"):
+        train_asynchronously(job_of(pictures, tmp_path / "checkpoints", loss=die), workers=1)
+
+
+@pytest.mark.slow
+def test_errors_of_workers_are_told_as_they_are(session, pictures, tmp_path):
+    job = job_of(pictures, tmp_path / "checkpoints", epochs=1)
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) at epoch 1, batch \d; train with a lower --lr"):
+        train_asynchronously(replace(job, rule=replace(RULE, lr_at=partial(constant, lr=1e30)), clip_norm=1e30), workers=1)
+    job.samples[0].path.write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=job.samples[0].path.name):
+        train_asynchronously(replace(job, batch_size=60, checkpoints=tmp_path / "others"), workers=1)
+
+
+@pytest.mark.slow
+def test_interrupt_leaves_a_checkpoint_from_which_the_run_goes_on(session, pictures, tmp_path):
+    job = job_of(pictures, tmp_path / "checkpoints", epochs=1)
+
+    def interrupt(progress):
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_asynchronously(job, workers=1, report=interrupt)
+    assert read_checkpoint(tmp_path / "checkpoints" / "shard-0.pt")["version"] in (3, 4)
+    heard = []
+    result = train_asynchronously(job, workers=1, report=heard.append)
+    assert heard[-1].step == 7
+    assert len(heard) in (3, 4)
+    assert len(result.staleness) == 7
+
+
+def test_nothing_is_trained_without_workers_or_images(pictures, tmp_path):
+    job = job_of(pictures, tmp_path / "checkpoints")
+    with pytest.raises(UserError, match="workers=0"):
+        train_asynchronously(job, workers=0)
+    with pytest.raises(UserError, match="1 images can't be trained on"):
+        train_asynchronously(replace(job, samples=job.samples[:1]), workers=1)
+
+
+def digits_job(checkpoints, *, epochs=8):
+    splits = load_splits("digits")
+    network = reshape.with_classes(TINY, 10)
+    steps = epochs * (len(splits.train) // 32)
+    rule = Rule(sgd, partial(one_cycle, peak=0.05, total=steps))
+    augment = Augment(flip=False)
+    return splits, Job(network, splits.train, for_training(16), augment, 32, epochs, 0, None, LOSS, 2.0, rule, checkpoints)
+
+
+def accuracy(module, job, samples):
+    loader = image_loader(ImageDataset(samples, job.preprocess), batch_size=128, shuffle=False, workers=0)
+    return score(module, loader, device=torch.device("cpu")).accuracy
+
+
+@pytest.mark.slow
+def test_two_workers_reach_the_accuracy_of_synchronous_training(session, tmp_path):
+    splits, job = digits_job(tmp_path / "checkpoints")
+    start = time.perf_counter()
+    synchronous = accuracy(plain_training(job), job, splits.test)
+    middle = time.perf_counter()
+    result = train_asynchronously(job, workers=WORKERS)
+    end = time.perf_counter()
+    module = module_of(job.network)
+    module.load_state_dict(result.state)
+    reached = accuracy(module, job, splits.test)
+    mean = float(np.mean(result.staleness))
+    print(f"\nsynchronous {synchronous:.4f} ({middle - start:.1f} s), asynchronous {reached:.4f} ({end - middle:.1f} s)")
+    print(f"staleness: mean {mean:.2f}, {dict(sorted(result.staleness_counts.items()))}")
+    assert synchronous > 0.9
+    assert reached > synchronous - 0.02
+    assert 0 < mean < 4
