@@ -102,7 +102,7 @@ def train(
         given = [*lines, *(name for name in (model, recipe, weights, image_size, channels, output, device) if name is not None)]
         if given or dry_run:
             raise typer.BadParameter("--resume takes its settings from the run; leave out the others")
-        resume_training(resume, workers=workers, minutes=checkpoint_minutes)
+        resume_training(resume, workers=workers, minutes=checkpoint_minutes, address=address)
         return
     asked = Asked(data, model, recipe, tuple(lines), weights, image_size, channels, output, device, workers, checkpoint_minutes, address)
     run_training(asked, dry_run=dry_run)

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from inceptions.cli.terminal import err, out, show_warnings
 from inceptions.data.folders import load_splits
+from inceptions.errors import UserError
 from inceptions.networks.registry import get_network
 from inceptions.training.progress import EpochRow, Reporter, Result, Start
 
@@ -61,14 +62,14 @@ def run_training(asked: Asked, *, dry_run: bool = False) -> None:
         _conclude(result)
 
 
-def resume_training(folder: Path, *, workers: int | None, minutes: float) -> None:
+def resume_training(folder: Path, *, workers: int | None, minutes: float, address: str | None) -> None:
     """Go on with a run that was stopped, and print how it went."""
     show_warnings()
     with err.status("loading torch…"):
         from inceptions.training.loop import Pace, resume
 
     with Terminal() as terminal:
-        result = resume(folder, reporter=terminal, pace=Pace(minutes=minutes, workers=workers))
+        result = resume(folder, reporter=terminal, pace=Pace(minutes=minutes, workers=workers, address=address))
     if is_first_process():
         _conclude(result)
 
@@ -84,7 +85,7 @@ def _prepare(asked: Asked) -> Setup:
     network = get_network(asked.model or recipe.model)
     with err.status("reading the list of images…"):
         splits = load_splits(asked.data, seed=recipe.seed)
-    return prepare(
+    setup = prepare(
         network,
         splits,
         recipe,
@@ -94,6 +95,9 @@ def _prepare(asked: Asked) -> Setup:
         device=asked.device,
         weights=asked.weights,
     )
+    if asked.model and setup.network.name != network.name:
+        raise UserError(f"--weights {asked.weights} holds {setup.network.name}, not {network.name}; leave out --model")
+    return setup
 
 
 def show_plan(setup: Setup) -> None:

@@ -28,7 +28,7 @@ def cache_folder() -> Path:
 
 def is_offline() -> bool:
     """Whether the user has said that nothing may be fetched."""
-    return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() not in ("", "0", "false", "no")
+    return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def make_folder(folder: Path, write: Callable[[Path], None]) -> Path:

@@ -54,12 +54,10 @@ def make_job(run: Run) -> Job:
     """Return what the workers and the server are told."""
     setup, recipe = run.setup, run.setup.recipe
     peak = peak_lr(recipe, setup.network)
-    average = recipe.average
     rule = Rule(
         make_optimizer=partial(shard_optimizer, recipe=recipe, lr=peak),
         lr_at=partial(lr_at, recipe=recipe, peak=peak, steps_per_epoch=run.steps),
-        average_decay=average.decay if average else None,
-        average_warmup=average.warmup if average else True,
+        average=recipe.average,
         checkpoint_every=run.pace.steps or 100,
     )
     return Job(

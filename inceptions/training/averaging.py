@@ -19,8 +19,6 @@ def make_average(module: nn.Module, average: Average) -> AveragedModel:
     def mix(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
         if not averaged.is_floating_point():  # batch normalisation's count of batches
             return current
-        number = int(count)
-        decay = min(average.decay, (1 + number) / (10 + number)) if average.warmup else average.decay
-        return averaged.lerp(current, 1 - decay)
+        return averaged.lerp(current, 1 - average.decay_after(int(count)))
 
     return AveragedModel(module, avg_fn=mix, use_buffers=True)

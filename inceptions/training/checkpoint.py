@@ -7,6 +7,7 @@ hold tensors and plain values only and are read with `weights_only`.
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,37 @@ import torch
 from inceptions.errors import UserError
 
 KEPT = 2
+DAMAGE = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    KeyError,
+    pickle.UnpicklingError,
+)  # from torch.load of a file that is not whole
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write `state` beside `path`, flush it to the disk, then put it in its place in one move; what was there stays until then.
+
+    Raises OSError, or RuntimeError from torch's writer, when the folder can't be written to; nothing is left behind.
+    """
+    scratch = path.with_suffix(".unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return what `write_state` wrote, tensors and plain values alone: no code in the file is run. Raises one of DAMAGE."""
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 class Checkpoints:
@@ -29,17 +61,9 @@ class Checkpoints:
 
         Raises UserError when it can't be written, a full disk for one; the ones before stay.
         """
-        path = self.folder / f"step-{step:09}.pt"
-        scratch = path.with_suffix(".unfinished")
         try:
-            self.folder.mkdir(exist_ok=True)
-            with scratch.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(path)
-        except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
-            scratch.unlink(missing_ok=True)
+            write_state(self.folder / f"step-{step:09}.pt", state)
+        except (OSError, RuntimeError) as error:
             raise UserError(self._failure(error)) from None
         for old in self.found()[:-KEPT]:
             old.unlink(missing_ok=True)
@@ -56,8 +80,8 @@ class Checkpoints:
         paths = self.found()
         for path in reversed(paths):
             try:
-                return torch.load(path, map_location="cpu", weights_only=True)
-            except Exception:
+                return read_state(path)
+            except DAMAGE:
                 continue
         if paths:
             raise UserError(f"{self.folder}: none of {len(paths)} checkpoints can be read; start the run again in another folder")

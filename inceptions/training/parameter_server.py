@@ -13,8 +13,6 @@ Differs from the paper: plain SGD or whatever the recipe's optimizer is, not Ada
 from __future__ import annotations
 
 import os
-import pickle
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +26,8 @@ from torch.optim import Optimizer
 
 from inceptions.errors import UserError
 from inceptions.evaluation.plots import BLUE, ORANGE, save_png
+from inceptions.training.checkpoint import DAMAGE, read_state, write_state
+from inceptions.training.recipe import Average
 
 Arrays = dict[str, np.ndarray]
 
@@ -74,15 +74,13 @@ class Rule:
 
     make_optimizer: gets (name, parameter) pairs, the shard's alone, and returns the optimizer.
     lr_at: the learning rate by the number of gradients applied so far; multiplied by a group's `lr_scale`, where it has one.
-    average_decay: of the running average of weights and statistics that evaluation uses; None for the weights as they are.
-    average_warmup: begin with a smaller one, as `inceptions.training.averaging` does for training in step.
+    average: the running average of weights and statistics that evaluation uses; None for the weights as they are.
     checkpoint_every: gradients between checkpoints.
     """
 
     make_optimizer: Callable[[list[tuple[str, Parameter]]], Optimizer]
     lr_at: Callable[[int], float]
-    average_decay: float | None = None
-    average_warmup: bool = True
+    average: Average | None = None
     checkpoint_every: int = 100
 
 
@@ -105,7 +103,7 @@ class ServerShard:
         if state["optimizer"] is not None:
             self.optimizer.load_state_dict(state["optimizer"])
         self.averages: dict[str, Tensor] = {}
-        if rule.average_decay is not None:
+        if rule.average is not None:
             self.averages = state["averages"] or {name: tensor.clone() for name, tensor in self._values().items()}
         self.epoch, self.version, self.applied = state["epoch"], state["version"], state["applied"]
         self.restarts = state["restarts"] + 1 if state["run"] == run else 0
@@ -176,10 +174,8 @@ class ServerShard:
 
     def _average(self) -> None:
         """Move the averages: the first time to the weights, as torch's AveragedModel does, then by TensorFlow's rule for `num_updates`."""
-        if self.rule.average_decay is not None:
-            number = self.version - 1
-            decay = min(self.rule.average_decay, (1 + number) / (10 + number)) if self.rule.average_warmup else self.rule.average_decay
-            decay = decay if number else 0.0
+        if self.rule.average is not None:
+            decay = self.rule.average.decay_after(self.version - 1) if self.version > 1 else 0.0
             for name, value in self._values().items():
                 self.averages[name].lerp_(value, 1 - decay)
 
@@ -191,10 +187,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     remedy = "delete the folder of checkpoints to begin anew"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_state(path)
     except OSError as error:
         raise UserError(f"checkpoint {path} can't be read ({error.strerror}); {remedy}") from None
-    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError):
+    except DAMAGE:
         raise UserError(f"checkpoint {path} is damaged; {remedy}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"checkpoint {path} is not a parameter server's of format {FORMAT}; {remedy}")
@@ -219,18 +215,9 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
     Raises UserError when the folder can't be written to.
     """
-    scratch = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-            scratch = Path(file.name)
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
+        write_state(path, state)
     except (OSError, RuntimeError) as error:  # torch gives RuntimeError when the disk is full
-        if scratch is not None:
-            scratch.unlink(missing_ok=True)
         raise UserError(f"can't write the checkpoint {path} ({error}); give another folder, or make room") from None
 
 

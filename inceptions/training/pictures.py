@@ -12,6 +12,7 @@ from inceptions.data.dataset import Batch
 from inceptions.training.setup import Setup
 
 MOST = 32
+SIDE_PX = 96  # smaller images are shown in larger pixels
 
 
 def save_batch_picture(batch: Batch, setup: Setup, path: Path) -> None:
@@ -20,6 +21,8 @@ def save_batch_picture(batch: Batch, setup: Setup, path: Path) -> None:
     pixels = (batch.images[:MOST] * std + mean) / 255
     pixels = pixels.flip(1) if setup.preprocess.channel_order == "bgr" else pixels
     pixels = pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1]
+    enlarge = max(1, SIDE_PX // pixels.shape[-1])
+    pixels = pixels.repeat_interleave(enlarge, -1).repeat_interleave(enlarge, -2)
     save_image(make_grid(pixels.clamp(0, 1), nrow=8, padding=2, pad_value=1.0), path)
 
 

@@ -34,6 +34,10 @@ class Average:
         if not 0 < self.decay < 1:
             raise UserError(f"average.decay is {self.decay}; it must lie between 0 and 1")
 
+    def decay_after(self, steps: int) -> float:
+        """Return the decay of the step that follows `steps` others."""
+        return min(self.decay, (1 + steps) / (10 + steps)) if self.warmup else self.decay
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

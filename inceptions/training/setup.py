@@ -76,6 +76,9 @@ def prepare(
     splits = _merge_val(splits) if recipe.train_on_val else splits
     if not splits.mirror:
         recipe = replace(recipe, augment=replace(recipe.augment, flip=False))
+    frozen = recipe.finetune.freeze_epochs if recipe.finetune else 0
+    if frozen >= recipe.epochs:
+        log.warning("only the head trains: finetune.freeze_epochs is %d and there are %d epochs", frozen, recipe.epochs)
     if weights is not None:
         begin = start_from(
             weights, class_names=splits.classes, image_size=image_size, channels=channels, aux=_wants_aux(recipe), seed=recipe.seed

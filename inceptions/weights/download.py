@@ -33,7 +33,7 @@ from urllib.request import Request
 
 from filelock import FileLock, Timeout
 
-from inceptions.data.digits import cache_folder
+from inceptions.data.cache import OFFLINE_VARIABLE, cache_folder, is_offline
 from inceptions.errors import UserError, WeightsError
 from inceptions.weights.archive import SIZE_LIMIT, on_disk, unpack
 from inceptions.weights.tags import Tag
@@ -41,7 +41,6 @@ from inceptions.weights.web import CONNECT_TIMEOUT_S, make_opener, require_safe
 
 Progress = Callable[[int, int | None], None]  # bytes that are there, bytes in all (None where the server doesn't say)
 
-OFFLINE_VARIABLE = "INCEPTIONS_OFFLINE"
 MIRROR_VARIABLE = "INCEPTIONS_MIRROR"
 
 ATTEMPTS = 4
@@ -134,7 +133,7 @@ def fetch(
         return job.place
     if url.startswith("hf:") and not mirror:
         return _fetch_from_hub(url, job)
-    if _is_offline():
+    if is_offline():
         raise UserError(_by_hand(job, f"{OFFLINE_VARIABLE} is set and {job.place.name} can't be used: {problem}; unset it"))
     with _locked(job.place):
         if _problem(job):  # otherwise another process has just fetched it
@@ -178,10 +177,6 @@ def _through(mirror: str, url: str) -> str:
     return mirror.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
 
 
-def _is_offline() -> bool:
-    return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() not in ("", "0", "false", "no", "off")
-
-
 def _by_hand(job: _Job, problem: str) -> str:
     return f"{problem}, or fetch {job.source} by other means and keep it as {job.place}"
 
@@ -223,10 +218,10 @@ def _fetch_from_hub(url: str, job: _Job) -> Path:
     except ImportError:
         raise UserError(_by_hand(job, f"{url} needs huggingface_hub; pip install 'inceptions[hub]'")) from None
     try:
-        path = Path(hf_hub_download(f"{organisation}/{repository}", file, library_name="inceptions", local_files_only=_is_offline()))
+        path = Path(hf_hub_download(f"{organisation}/{repository}", file, library_name="inceptions", local_files_only=is_offline()))
     except OSError as error:  # all that huggingface_hub raises for a file that can't be had, and a full disk
         reason = str(error).strip().partition("\n")[0]
-        problem = f"{OFFLINE_VARIABLE} is set and {url} is not in its cache; unset it" if _is_offline() else f"{url}: {reason}; try again"
+        problem = f"{OFFLINE_VARIABLE} is set and {url} is not in its cache; unset it" if is_offline() else f"{url}: {reason}; try again"
         raise UserError(_by_hand(job, problem)) from None
     difference = job.hashes.difference(path)
     if difference:

@@ -35,6 +35,7 @@ from inceptions.training.parameter_server import (
     read_checkpoint,
     write_staleness,
 )
+from inceptions.training.recipe import Average
 from inceptions.training.worker import Job, module_of
 
 ray = pytest.importorskip("ray")
@@ -139,7 +140,7 @@ def test_learning_rate_of_a_group_is_scaled(tmp_path):
 
 
 def test_averages_are_read_out_and_weights_are_pulled(tmp_path):
-    shard = shard_of(tmp_path, rule=replace(RULE, average_decay=0.9))
+    shard = shard_of(tmp_path, rule=replace(RULE, average=Average(decay=0.9)))
     push(shard, 0)
     first = shard.pull().arrays["a"].copy()
     assert np.array_equal(shard.read_out()["a"], first)
@@ -149,7 +150,7 @@ def test_averages_are_read_out_and_weights_are_pulled(tmp_path):
 
 
 def test_shard_comes_back_from_its_checkpoint(tmp_path):
-    rule = replace(RULE, average_decay=0.9, checkpoint_every=2)
+    rule = replace(RULE, average=Average(decay=0.9), checkpoint_every=2)
     shard = shard_of(tmp_path, rule=rule)
     for batch in range(3):
         push(shard, batch)
