@@ -72,7 +72,7 @@ def draw(
 
 @app.command()
 def train(
-    data: Annotated[str, typer.Argument(metavar="[DATA]", help="Class folders, a table, shards, or a built-in set.")] = "digits",
+    data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="Class folders, a table, shards, a built-in set. [digits]")] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="A network. [the recipe's; `inceptions list` shows all]")] = None,
     recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="How to train. [quick; finetune with --weights]")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change the recipe; may be repeated.")] = None,
@@ -84,12 +84,13 @@ def train(
     image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels. [the network's]")] = None,
     channels: Annotated[int | None, typer.Option(min=1, help="Channels of the images: 1 grey, 3 colour, more. [the network's]")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder, new. [runs/MODEL-DATA]")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped; nothing else to say.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped; DATA if it has moved.")] = None,
     on_error: Annotated[Literal["fail", "skip"] | None, typer.Option(help="What to do with an image that can't be read.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, xpu. [an accelerator if there is one]")] = None,
     precision: Annotated[Literal["auto", "float32", "bfloat16"] | None, typer.Option(help="Arithmetic; auto is what is fast here.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images, or of asynchronous SGD. [by the machine]")] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster for asynchronous recipes. [this machine]")] = None,
+    log_with: Annotated[list[str] | None, typer.Option(help="Tell a tracker too: tensorboard, wandb, mlflow…; may be repeated.")] = None,
     checkpoint_minutes: Annotated[float, typer.Option(min=0, help="Between checkpoints within an epoch.")] = 5.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the recipe, cost, memory and time, and train nothing.")] = False,
 ) -> None:
@@ -99,13 +100,37 @@ def train(
     said = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "on_error": on_error, "precision": precision}
     lines = [f"{name}={value}" for name, value in said.items() if value is not None] + list(changes or ())
     if resume is not None:
-        given = [*lines, *(name for name in (model, recipe, weights, image_size, channels, output, device) if name is not None)]
+        named = (model, recipe, weights, image_size, channels, output, device)
+        given = [*lines, *(log_with or ()), *(value for value in named if value is not None)]
         if given or dry_run:
             raise typer.BadParameter("--resume takes its settings from the run; leave out the others")
-        resume_training(resume, workers=workers, minutes=checkpoint_minutes, address=address)
+        resume_training(resume, data=data, workers=workers, minutes=checkpoint_minutes, address=address)
         return
-    asked = Asked(data, model, recipe, tuple(lines), weights, image_size, channels, output, device, workers, checkpoint_minutes, address)
+    places = (weights, image_size, channels, output, device, workers, checkpoint_minutes, address)
+    asked = Asked(data or "digits", model, recipe, tuple(lines), *places, tuple(log_with or ()))
     run_training(asked, dry_run=dry_run)
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(metavar="NAME|list", help="A comparison of the papers; `list` shows all and what each takes.")],
+    data: Annotated[str | None, typer.Option("--data", "-d", help="Labelled images, as `train` takes them.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each arm.")] = 3,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of each run. [the study's]")] = None,
+    images: Annotated[int, typer.Option(min=10, help="Training images at most, evenly of each class.")] = 10_000,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Its folder; one that is there goes on. [runs/study-NAME]")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, xpu. [an accelerator if there is one]")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images. [by the machine]")] = None,
+) -> None:
+    """Run one of the papers' comparisons on your images: equal budgets, several seeds, a table, a plot, a verdict."""
+    from inceptions.cli.study import Asked, run_study_command, show_studies
+
+    if name == "list":
+        show_studies()
+        return
+    if data is None:
+        raise typer.BadParameter("give the images to compare on: --data DATA")
+    run_study_command(Asked(name, data, seeds, epochs, images, output, device, workers))
 
 
 @app.command()
@@ -114,6 +139,27 @@ def recipes(json: Json = False) -> None:
     from inceptions.cli.recipes import show_recipes
 
     show_recipes(as_json=json)
+
+
+@app.command()
+def evaluate(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Model folders or tags; several are averaged too.")],
+    data: Annotated[str, typer.Option("--data", "-d", help="Labelled images, as `train` takes them.")],
+    crops: Annotated[str, typer.Option(help="1, 10, 12 or 144 of each image, as the papers; 1,10,144 makes GoogLeNet's table.")] = "1",
+    protocol: Annotated[str, typer.Option(help="How one crop is taken: model, tensorflow, torchvision, timm, caffe.")] = "model",
+    part: Annotated[Literal["auto", "test", "val", "train", "all"], typer.Option(help="Which images; auto: test, else val.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of the split, where the images are not split already.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Crops at a time.")] = 64,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images. [0]")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, xpu. [an accelerator if there is one]")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for report and predictions. [runs/evaluate-DATA]")] = None,
+    json: Json = False,
+) -> None:
+    """Measure models as the papers do: errors with intervals, calibration and cost, one by one and averaged."""
+    from inceptions.cli.evaluate import Asked, read_crops, run_evaluation
+
+    asked = Asked(tuple(models), data, read_crops(crops), protocol, part, seed, batch_size, workers, device, output)
+    run_evaluation(asked, as_json=json)
 
 
 @app.command()
@@ -141,6 +187,8 @@ def convert(
     framework: Annotated[str | None, typer.Option("--from", help="The framework, where the tensors leave a choice.")] = None,
     no_top: Annotated[bool, typer.Option("--no-top", help="Make a model that ends in its features.")] = False,
     classes: Annotated[Path | None, typer.Option(help="A text file with the class names in order, one on each line.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Mean of the pixels (0 to 255) it was trained on, if not its framework's.")] = None,
+    std: Annotated[str | None, typer.Option(help="Their scale: 255 with --mean 0 gives the network [0, 1].")] = None,
     to: Annotated[str | None, typer.Option(help="Write a model folder as torchvision, timm or keras.")] = None,
 ) -> None:
     """Make a model folder of another framework's checkpoint, with an account of every tensor; or, with --to, its file of a folder."""
@@ -153,4 +201,4 @@ def convert(
     if to is not None:
         run_export(source, target, framework=to)
     else:
-        run_import(source, target, model=model, framework=framework, no_top=no_top, classes_file=classes)
+        run_import(source, target, model=model, framework=framework, no_top=no_top, classes_file=classes, mean=mean, std=std)

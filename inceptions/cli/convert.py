@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,28 @@ from rich import box
 from rich.table import Table
 
 from inceptions.cli.terminal import err, out, show_warnings
+from inceptions.data.preprocess import Preprocess
 from inceptions.errors import UserError
 
 if TYPE_CHECKING:
     from inceptions.weights.importer import Audit
 
 
-def run_import(source: Path, output: Path, *, model: str | None, framework: str | None, no_top: bool, classes_file: Path | None) -> None:
-    """Convert a checkpoint file to a model folder and print what became of it."""
+def run_import(
+    source: Path,
+    output: Path,
+    *,
+    model: str | None,
+    framework: str | None,
+    no_top: bool,
+    classes_file: Path | None,
+    mean: str | None = None,
+    std: str | None = None,
+) -> None:
+    """Convert a checkpoint file to a model folder and print what became of it.
+
+    mean, std: of the pixels that it was trained on, where they are not those of its framework; one number, or one for each channel.
+    """
     show_warnings()
     if output.exists():
         raise UserError(f"{output} exists already; give another --output, or delete it")
@@ -24,6 +39,7 @@ def run_import(source: Path, output: Path, *, model: str | None, framework: str 
         from inceptions.weights.convert import import_file, save_converted
 
         module, audit = import_file(source, framework=framework, network=model, no_top=no_top)
+        audit = replace(audit, preprocess=_with_pixels(audit.preprocess, mean=mean, std=std))
     _print(audit)
     save_converted(module, audit, source, output, classes=_read_classes(classes_file))
     out.print(f"wrote {output}", soft_wrap=True)
@@ -38,6 +54,21 @@ def run_export(source: Path, output: Path, *, framework: str) -> None:
 
     count = write_tensors(source, output, framework=framework)
     out.print(f"wrote {count} tensors as {framework}'s in {output}", soft_wrap=True)
+
+
+def _with_pixels(preprocess: Preprocess, **given: str | None) -> Preprocess:
+    changes = {name: _read_numbers(name, text, preprocess.channels) for name, text in given.items() if text is not None}
+    return replace(preprocess, **changes)
+
+
+def _read_numbers(name: str, text: str, channels: int) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, channels):
+        raise UserError(f"--{name} is {text!r}; give one number of 0 to 255, or {channels} with commas between: 127.5 or 124,117,104")
+    return numbers if len(numbers) == channels else channels * numbers
 
 
 def _read_classes(path: Path | None) -> tuple[str, ...] | None:

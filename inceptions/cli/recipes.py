@@ -6,14 +6,12 @@ import json
 
 from rich.table import Table
 
-from inceptions.cli.terminal import err, out
+from inceptions.cli.terminal import out
+from inceptions.training.recipes import RECIPES
 
 
 def show_recipes(*, as_json: bool) -> None:
     """Print every recipe with what it is from, costs and gives; as JSON, with all its fields."""
-    with err.status("loading torch…"):
-        from inceptions.training.recipes import RECIPES
-
     if as_json:
         print(json.dumps([recipe.to_dict() for recipe in RECIPES.values()], indent=1))
         return

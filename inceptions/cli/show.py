@@ -16,6 +16,8 @@ from inceptions.files import write_whole
 from inceptions.networks import reshape
 from inceptions.networks.describe import describe, summarize
 from inceptions.networks.registry import ALIASES, NETWORKS, get_network
+from inceptions.weights.card import ModelCard, read_card
+from inceptions.weights.shipped import shipped_models
 
 
 def show_list(*, as_json: bool) -> None:
@@ -37,13 +39,16 @@ def show_list(*, as_json: bool) -> None:
 
 
 def show_weights(*, as_json: bool) -> None:
-    """Print every published checkpoint that is known, a line each."""
+    """Print every model that comes with the package and every published checkpoint that is known, a line each."""
     from inceptions.weights.tags import list_tags
+
+    shipped = {name: read_card(folder) for name, folder in shipped_models().items()}
 
     tags = list_tags()
     if as_json:
         rows = [{**asdict(tag), "classes": tag.classes, "preprocess": tag.preprocess.to_dict()} for tag in tags]
-        print(json.dumps([{key: value for key, value in row.items() if key != "_"} for row in rows], indent=1, ensure_ascii=False))
+        rows = [{key: value for key, value in row.items() if key != "_"} for row in rows]
+        print(json.dumps([*(_shipped_row(name, card) for name, card in shipped.items()), *rows], indent=1, ensure_ascii=False))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("tag", no_wrap=True)
@@ -51,12 +56,31 @@ def show_weights(*, as_json: bool) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("licence")
     table.add_column("from", overflow="fold")
+    for name, card in shipped.items():
+        accuracy = f"{100 * card.metrics['test_accuracy']:.1f} %"
+        size = str(card.preprocess.image_size)
+        table.add_row(name, str(len(card.classes)), size, accuracy, "", card.licence or "not stated", "the package")
     for tag in tags:
         accuracy = ("" if value is None else f"{value:.1f} %" for value in (tag.top1, tag.top5))
         size = str(tag.preprocess.image_size)
         table.add_row(tag.name, str(tag.classes or "none"), size, *accuracy, tag.licence or "not stated", _place(tag.url))
     out.print(table)
     out.print("Accuracy as published. Next: inceptions predict PICTURES --model TAG")
+
+
+def _shipped_row(name: str, card: ModelCard) -> dict[str, Any]:
+    """Return the row of a model that comes with the package, with the keys that a published one's has."""
+    return {
+        "name": name,
+        "network": card.network.name,
+        "framework": "inceptions",
+        "url": None,
+        "preprocess": card.preprocess.to_dict(),
+        "sha256": card.sha256,
+        "licence": card.licence,
+        "top1": 100 * card.metrics["test_accuracy"],
+        "classes": len(card.classes),
+    }
 
 
 def _place(url: str) -> str:

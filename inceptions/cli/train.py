@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -39,10 +40,13 @@ class Asked:
     workers: int | None = None
     minutes: float = 5.0
     address: str | None = None
+    log_with: tuple[str, ...] = ()
 
 
 def run_training(asked: Asked, *, dry_run: bool = False) -> None:
     """Train as asked and print how it went; with `dry_run`, print what would be trained and what it would cost."""
+    if asked.output is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("several processes write one run folder, which each of them must know; give --output FOLDER")
     show_warnings()
     with err.status("loading torch…"):
         from inceptions.training.loop import Pace, fit
@@ -62,14 +66,14 @@ def run_training(asked: Asked, *, dry_run: bool = False) -> None:
         _conclude(result)
 
 
-def resume_training(folder: Path, *, workers: int | None, minutes: float, address: str | None) -> None:
-    """Go on with a run that was stopped, and print how it went."""
+def resume_training(folder: Path, *, data: str | None, workers: int | None, minutes: float, address: str | None) -> None:
+    """Go on with a run that was stopped, and print how it went. data: where the images are now, if they have moved."""
     show_warnings()
     with err.status("loading torch…"):
         from inceptions.training.loop import Pace, resume
 
     with Terminal() as terminal:
-        result = resume(folder, reporter=terminal, pace=Pace(minutes=minutes, workers=workers, address=address))
+        result = resume(folder, data=data, reporter=terminal, pace=Pace(minutes=minutes, workers=workers, address=address))
     if is_first_process():
         _conclude(result)
 
@@ -94,6 +98,7 @@ def _prepare(asked: Asked) -> Setup:
         channels=asked.channels,
         device=asked.device,
         weights=asked.weights,
+        log_with=asked.log_with,
     )
     if asked.model and setup.network.name != network.name:
         raise UserError(f"--weights {asked.weights} holds {setup.network.name}, not {network.name}; leave out --model")
@@ -127,7 +132,8 @@ def _conclude(result: Result) -> None:
     left_out = f" ({result.unreadable} unreadable files left out)" if result.unreadable else ""
     out.print(f"\n[bold]{result.on} accuracy {100 * score.accuracy:.2f} %[/bold] on {score.count} images{left_out}")
     out.print(f"  95 % interval {100 * low:.1f} to {100 * high:.1f} %; the model of epoch {result.best_epoch}")
-    for name, what in (("best", "the model"), ("report.html", "how it did, with its mistakes"), ("metrics.csv", "every epoch")):
+    files = (("best", "the model"), ("report.html", "how it did, with its mistakes"), ("metrics.csv", "every epoch"))
+    for name, what in (*files, ("tensorboard", "every epoch and step, for tensorboard --logdir")):
         if (result.folder / name).exists():
             out.print(f"  {result.folder / name}  [dim]{what}[/dim]", soft_wrap=True)
     out.print(f"Next: inceptions predict PICTURES --model {result.folder / 'best'}", soft_wrap=True)
@@ -170,7 +176,7 @@ class Terminal(Reporter):
             err.print(f"going on at epoch {start.epoch}, after step {start.step}")
         err.print(f"on {start.device} in {start.precision}; everything goes to {start.folder}", soft_wrap=True)
 
-    def stepped(self, epoch: int, step: int, loss: float, images_per_second: float) -> None:
+    def stepped(self, epoch: int, step: int, loss: float, images_per_second: float, lr: float) -> None:
         """Move the bar; where there is none, as in a log, say once a minute how far it is."""
         if is_first_process() and not err.is_terminal and time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES:
             self.spoke = time.monotonic()
@@ -187,11 +193,11 @@ class Terminal(Reporter):
         if not is_first_process():
             return
         place = f"epoch {row.epoch:>{len(str(self.epochs))}}/{self.epochs}"
-        err.print(
-            f"{place}  loss {row.train_loss:.3f}  validation {row.val_loss:.3f}, {100 * row.val_accuracy:5.2f} % right"
-            f"  {row.images_per_second:.0f} images/s{'  best' if best else ''}",
-            soft_wrap=True,
-        )
+        validated = f"validation {row.val_loss:.3f}, {100 * row.val_accuracy:5.2f} % right"
+        if math.isnan(row.val_loss):  # there are no validation images, and the last epoch counts as the best
+            validated, best = f"{100 * row.train_accuracy:5.2f} % right", False
+        speed = f"{row.images_per_second:.0f} images/s"
+        err.print(f"{place}  loss {row.train_loss:.3f}  {validated}  {speed}{'  best' if best else ''}", soft_wrap=True)
 
 
 def _resident() -> int:

@@ -37,6 +37,10 @@ class Bands:
         """Return every band resized."""
         return Bands(band.resize(size, resample, box) for band in self.bands)
 
+    def crop(self, box: tuple[int, int, int, int]) -> Bands:
+        """Return every band cut to (left, top, right, bottom)."""
+        return Bands(band.crop(box) for band in self.bands)
+
     def transpose(self, method: Image.Transpose) -> Bands:
         """Return every band mirrored or turned."""
         return Bands(band.transpose(method) for band in self.bands)

@@ -79,6 +79,16 @@ def load_splits(source: str | Path, *, seed: int = 0) -> Splits:
     return _from_folder(path, seed)
 
 
+def locate_source(source: str) -> str:
+    """Return the source of `load_splits` so that it means the same from every working directory; names and URLs do."""
+    path = Path(source.removeprefix("hf:")).expanduser()
+    if source.startswith("hf:"):
+        return f"hf:{path.absolute()}" if path.is_dir() else source
+    if source in BUILT_IN or "://" in source or not (path.exists() or source.endswith(".tar")):
+        return source
+    return str(path.absolute())
+
+
 def _load_built_in(name: str, seed: int) -> Splits:
     entry = BUILT_IN[name]
     root = entry.materialize()

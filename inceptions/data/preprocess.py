@@ -112,9 +112,13 @@ class Preprocess:
             needed = MODES.get(self.channels, f"{self.channels} bands")
             raise UserError(f"a picture of mode {image.mode}, where {needed} is needed; use decode.convert_image first")
         pixels = np.asarray(image).reshape(self.image_size, self.image_size, self.channels)
+        return self.normalize_pixels(pixels.transpose(2, 0, 1))
+
+    def normalize_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """Return 8-bit RGB pixels (..., C, S, S) as (pixel - mean) / std in the network's order of channels: float32, contiguous."""
         if self.channel_order == "bgr":
-            pixels = pixels[..., ::-1]
-        values = pixels.transpose(2, 0, 1).astype(np.float32, order="C")
+            pixels = pixels[..., ::-1, :, :]
+        values = pixels.astype(np.float32, order="C")
         mean, std = self._statistics
         values -= mean
         values /= std

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
+    from inceptions.evaluation.score import Score
+
+NAMED, NUMBERED = 50, 25  # so many classes have their names at the confusion matrix, and numbers in its cells
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"
 
 
@@ -25,7 +30,9 @@ def curves(rows: Sequence[Any], *, best_epoch: int) -> Figure:
     for axis, name, unit in ((loss, "loss", "loss (nats)"), (accuracy, "accuracy", "accuracy (%)")):
         factor = 100 if name == "accuracy" else 1
         axis.plot(epochs, [factor * getattr(row, f"train_{name}") for row in rows], color=ORANGE, marker=".", label="train (augmented)")
-        axis.plot(epochs, [factor * getattr(row, f"val_{name}") for row in rows], color=BLUE, marker=".", label="validation")
+        validated = [factor * getattr(row, f"val_{name}") for row in rows]
+        if not np.isnan(validated).all():
+            axis.plot(epochs, validated, color=BLUE, marker=".", label="validation")
         axis.axvline(best_epoch, color=GREY, linewidth=0.8, linestyle=":", label=f"best: epoch {best_epoch}")
         axis.set(xlabel="epoch", ylabel=unit)
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -36,26 +43,68 @@ def curves(rows: Sequence[Any], *, best_epoch: int) -> Figure:
 
 
 def confusion_matrix(counts: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:
-    """Return the confusion matrix; counts (K, K), row the true class. Rows are shaded by their share; names shown up to 50 classes."""
+    """Return the confusion matrix; counts (K, K), row the true class. Rows are shaded by their share.
+
+    Above 50 classes cells would be specks, so the confusions alone are drawn, each as a dot as large as it is common.
+    """
     from matplotlib.figure import Figure
 
     number = len(classes)
-    side = min(14.0, max(3.8, 1.8 + 0.34 * number))
+    side = min(14.0, max(3.8, 1.8 + 0.34 * number)) if number <= NAMED else 7.0
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axis = figure.subplots()
+    if number <= NAMED:
+        figure.colorbar(_cells(axis, counts, classes), shrink=0.7, label="share of the true class")
+    else:
+        _dots(axis, counts)
+    axis.set(xlabel="predicted", ylabel="true", title=title)
+    return figure
+
+
+def _cells(axis: Axes, counts: np.ndarray, classes: Sequence[str]) -> AxesImage:
+    number = len(classes)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    if number <= 50:
-        axis.set_xticks(range(number), [_short(name) for name in classes], rotation=45 if max(map(len, classes)) > 2 else 0, ha="right")
-        axis.set_yticks(range(number), [_short(name) for name in classes])
-        if max(map(len, classes)) <= 2:
-            axis.set_xticks(range(number), classes, ha="center")
-    if number <= 25:
+    axis.set_xticks(range(number), [_short(name) for name in classes], rotation=45 if max(map(len, classes)) > 2 else 0, ha="right")
+    axis.set_yticks(range(number), [_short(name) for name in classes])
+    if max(map(len, classes)) <= 2:
+        axis.set_xticks(range(number), classes, ha="center")
+    if number <= NUMBERED:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            colour = "white" if shares[row, column] > 0.5 else "black"
+            colour = "white" if shares[row, column] > 0.5 else "#111111"
             axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
-    axis.set(xlabel="predicted", ylabel="true", title=title)
-    figure.colorbar(image, shrink=0.7, label="share of the true class")
+    return image
+
+
+def _dots(axis: Axes, counts: np.ndarray, most: int = 2_000) -> None:
+    wrong = counts - np.diag(counts.diagonal())
+    places = np.argsort(-wrong, axis=None, kind="stable")[: min(most, np.count_nonzero(wrong))]
+    rows, columns = np.divmod(places, len(counts))
+    axis.plot([0, len(counts)], [0, len(counts)], color=GREY, linewidth=0.5)
+    axis.set(xlim=(0, len(counts)), ylim=(len(counts), 0), aspect="equal")
+    axis.scatter(columns, rows, s=4 + 60 * wrong[rows, columns] / max(1, wrong.max()), color=ORANGE, alpha=0.7, linewidths=0)
+
+
+def reliability(score: Score, *, bins: int = 10) -> Figure:
+    """Return accuracy against confidence, and how many images have which: where the bars end below the diagonal, it is too sure."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 5.2), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    edges = np.linspace(0, 1, bins + 1)
+    places = np.clip(np.digitize(score.confidence, edges[1:-1], right=True), 0, bins - 1)
+    counts = np.bincount(places, minlength=bins)
+    right = np.bincount(places, weights=score.ranks == 0, minlength=bins)
+    shares = np.divide(right, counts, out=np.zeros(bins), where=counts > 0)
+    left, width = 100 * edges[:-1], 100 / bins
+    top.bar(left, 100 * shares, width=width, align="edge", color=BLUE, edgecolor="white", label="images right")
+    top.plot([0, 100], [0, 100], color=ORANGE, linestyle="--", label="as sure as it should be")
+    top.set(ylabel="right (%)", ylim=(0, 100), xlim=(0, 100))
+    top.legend(frameon=False, loc="upper left")
+    bottom.bar(left, 100 * counts / max(1, score.count), width=width, align="edge", color=GREY, edgecolor="white")
+    bottom.set(xlabel="confidence (%)", ylabel="of the images (%)")
+    for axis in (top, bottom):
+        axis.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -65,14 +114,14 @@ def save_png(figure: Figure, path: Path) -> None:
 
 
 def as_svg(figure: Figure) -> str:
-    """Return `figure` as SVG text, to be put into a page."""
+    """Return `figure` as SVG text to be put into a page, whose colour its black lines and words take; nothing is behind it."""
     import matplotlib as mpl
 
-    with mpl.rc_context({"svg.hashsalt": "inceptions"}):
+    with mpl.rc_context({"svg.hashsalt": "inceptions", "svg.fonttype": "none"}):
         out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
+        figure.savefig(out, format="svg", metadata={"Date": None}, transparent=True)
     text = out.getvalue()
-    return text[text.index("<svg") :]
+    return text[text.index("<svg") :].replace("#000000", "currentColor").replace("'DejaVu Sans'", "system-ui")
 
 
 def _short(name: str) -> str:

@@ -1,6 +1,6 @@
-"""The page of a run: enters what was trained and how it did, leaves `report.html`, one file without links to anything.
+"""The page of a run or an evaluation: enters what was measured and how, leaves `report.html`, one file without links to anything.
 
-Needs jinja2 and matplotlib (`inceptions[report]`).
+Needs jinja2, matplotlib and torchmetrics (`inceptions[report]`).
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,99 +24,146 @@ from inceptions.data.decode import read_image
 from inceptions.data.stored import Stored
 from inceptions.errors import ImageError
 from inceptions.evaluation import plots
+from inceptions.evaluation.metrics import calibration_error, class_rows, difference, error
 from inceptions.evaluation.score import Score
 
+NEEDED = ("jinja2", "matplotlib", "pyarrow", "torchmetrics")
 THUMBNAIL_PX = 96
+MISTAKES = 12  # of each kind
+CONFUSIONS = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A wrong prediction: the file, the true and the predicted class, the softmax of the latter, a thumbnail as a data address."""
+    """A wrong prediction: the file, the true and the predicted class, the softmax of the latter, the loss, a thumbnail (a data address)."""
 
     path: str
     true: str
     predicted: str
     confidence: float
+    loss: float
     thumbnail: str
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the table of what was compared: name, crops, multiply-adds of an image, and the score."""
+
+    name: str
+    crops: int
+    multiply_adds: int
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """What the page shows; `on` says which images were scored."""
+    """What the page shows.
+
+    on: which images were scored, such as "test". paths: of all images of that set. rows: of metrics.csv, where there was training.
+    facts: name and value of what else is to be known: command, versions, hashes. lines: what was compared; the score shown is the last's.
+    """
 
     title: str
     on: str
     score: Score
     classes: tuple[str, ...]
-    rows: Sequence[Any]
-    best_epoch: int
-    settings: dict[str, Any]
     paths: tuple[Path | Stored, ...]
     drawing: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    facts: tuple[tuple[str, str], ...] = ()
+    rows: Sequence[Any] = ()
+    best_epoch: int = 0
+    lines: tuple[Line, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def missing_packages() -> list[str]:
+    """Return the packages that a report needs and that are not installed."""
+    return [name for name in NEEDED if find_spec(name) is None]
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write `curves.png`, `confusion_matrix.png` and `report.html` into `folder`."""
+    """Write `report.html` and its plots, `curves.png`, `confusion_matrix.png` and `reliability.png`, into `folder`."""
     counts = report.score.confusion(len(report.classes))
-    lines = plots.curves(report.rows, best_epoch=report.best_epoch)
-    plots.save_png(lines, folder / "curves.png")
-    matrix = plots.confusion_matrix(counts, report.classes, title=f"{report.on}: {report.score.count} images")
-    plots.save_png(matrix, folder / "confusion_matrix.png")
-    page = _page(report, counts, plots.as_svg(lines), plots.as_svg(matrix))
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    figures = {
+        "confusion_matrix": plots.confusion_matrix(counts, report.classes, title=f"{report.on}: {report.score.count} images"),
+        "reliability": plots.reliability(report.score),
+    }
+    if report.rows:
+        figures["curves"] = plots.curves(report.rows, best_epoch=report.best_epoch)
+    for name, figure in figures.items():
+        plots.save_png(figure, folder / f"{name}.png")
+    drawn = {name: plots.as_svg(figure) for name, figure in figures.items()}
+    (folder / "report.html").write_text(_page(report, counts, drawn), encoding="utf-8")
 
 
-def _page(report: Report, counts: np.ndarray, curves: str, matrix: str) -> str:
+def _page(report: Report, counts: np.ndarray, drawn: dict[str, str]) -> str:
     from jinja2 import Environment
     from markupsafe import Markup
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["percent"] = _percent
     template = environment.from_string(files("inceptions.evaluation").joinpath("report.html.jinja").read_text(encoding="utf-8"))
     return template.render(
         report=report,
         low_high=report.score.interval,
-        curves=Markup(curves),
-        matrix=Markup(matrix),
+        top5=error(report.score, k=5) if len(report.classes) > 5 else None,
+        calibration=calibration_error(report.score),
+        figures={name: Markup(svg) for name, svg in drawn.items()},
         drawing=Markup(report.drawing),
-        table=_class_table(counts, report.classes),
+        table=class_rows(report.score, report.classes),
+        confusions=_confusions(counts, report.classes),
         mistakes=_mistakes(report),
-        settings=yaml.safe_dump(report.settings, sort_keys=False, allow_unicode=True),
+        compared=_compared(report.lines),
+        settings=yaml.safe_dump(report.settings, sort_keys=False, allow_unicode=True) if report.settings else "",
     )
 
 
-def _class_table(counts: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    right, true, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
-    table = []
-    for k, name in enumerate(classes):
-        wrong = counts[k].copy()
-        wrong[k] = 0
-        worst = int(wrong.argmax())
-        table.append(
-            {
-                "name": name,
-                "images": int(true[k]),
-                "recall": right[k] / true[k] if true[k] else None,
-                "precision": right[k] / predicted[k] if predicted[k] else None,
-                "confused": f"{classes[worst]} ({wrong[worst]})" if wrong[worst] else "",
-            }
-        )
-    return table
+def _percent(share: float, digits: int = 1) -> str:
+    return "n/a" if math.isnan(share) else f"{100 * share:.{digits}f} %"
 
 
-def _mistakes(report: Report, most: int = 24) -> list[Mistake]:
+def _compared(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Return the cells of the table of what was compared: errors with intervals, and how much less error than the first."""
+    return [
+        {
+            "line": line,
+            "top1": error(line.score),
+            "top5": error(line.score, k=5),
+            "less": difference(lines[0].score, line.score) if place else None,
+        }
+        for place, line in enumerate(lines)
+    ]
+
+
+def _confusions(counts: np.ndarray, classes: Sequence[str]) -> list[tuple[str, str, int, float]]:
+    """Return the commonest confusions: true class, predicted class, how often, and which share of the true class that is."""
+    wrong = counts - np.diag(counts.diagonal())
+    places = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
+    pairs = [divmod(int(place), len(classes)) for place in places]
+    return [(classes[t], classes[p], int(wrong[t, p]), wrong[t, p] / counts[t].sum()) for t, p in pairs if wrong[t, p]]
+
+
+def _mistakes(report: Report) -> list[tuple[str, list[Mistake]]]:
+    """Return the mistakes to be shown, by kind: those made with the greatest confidence, and those with the greatest loss."""
     score = report.score
     wrong = np.flatnonzero(score.predicted != score.labels)
-    worst = wrong[np.argsort(-score.confidence[wrong], kind="stable")][:most]
-    return [
-        Mistake(
-            path=str(report.paths[score.indices[i]]),
-            true=report.classes[score.labels[i]],
-            predicted=report.classes[score.predicted[i]],
-            confidence=float(score.confidence[i]),
-            thumbnail=_thumbnail(report.paths[score.indices[i]]),
-        )
-        for i in worst
-    ]
+    kinds = {"Most confident": score.confidence, "Worst, by loss": score.losses}
+    shown = {name: wrong[np.argsort(-values[wrong], kind="stable")][:MISTAKES] for name, values in kinds.items()}
+    thumbnails = {i: _thumbnail(report.paths[score.indices[i]]) for i in {int(i) for places in shown.values() for i in places}}
+    return [(name, [_mistake(report, int(i), thumbnails[int(i)]) for i in places]) for name, places in shown.items() if len(places)]
+
+
+def _mistake(report: Report, i: int, thumbnail: str) -> Mistake:
+    score = report.score
+    return Mistake(
+        path=str(report.paths[score.indices[i]]),
+        true=report.classes[score.labels[i]],
+        predicted=report.classes[score.predicted[i]],
+        confidence=float(score.confidence[i]),
+        loss=float(score.losses[i]),
+        thumbnail=thumbnail,
+    )
 
 
 def _thumbnail(path: Path | Stored) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from inceptions.data.dataset import Batch, Unreadable
@@ -19,15 +19,18 @@ class Score:
     """What a model does on a labelled set of N images and K classes.
 
     indices: (N,) places in the set. labels, predicted: (N,) class numbers. confidence: (N,) softmax of the predicted class, 0 to 1.
-    loss: mean cross-entropy in nats. unreadable: files that were left out.
+    losses: (N,) cross-entropy in nats. ranks: (N,) how many classes were likelier than the true one. unreadable: files that were left out.
     """
 
     indices: np.ndarray
     labels: np.ndarray
     predicted: np.ndarray
     confidence: np.ndarray
-    loss: float
-    unreadable: tuple[Unreadable, ...]
+    losses: np.ndarray
+    ranks: np.ndarray
+    unreadable: tuple[Unreadable, ...] = ()
+
+    COLUMNS: ClassVar = ("indices", "labels", "predicted", "confidence", "losses", "ranks")
 
     @property
     def count(self) -> int:
@@ -38,6 +41,15 @@ class Score:
     def accuracy(self) -> float:
         """The share of images whose first class is right, 0 to 1; nan without images."""
         return float(np.mean(self.predicted == self.labels)) if self.count else float("nan")
+
+    @property
+    def loss(self) -> float:
+        """The mean cross-entropy, in nats; nan without images."""
+        return float(np.mean(self.losses, dtype=np.float64)) if self.count else float("nan")
+
+    def right_in(self, k: int) -> int:
+        """Return for how many images the true class is among the k likeliest."""
+        return int(np.sum(self.ranks < k))
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -79,14 +91,15 @@ def score(module: nn.Module, loader: DataLoader[Batch], *, device: torch.device,
             logits = out if isinstance(out, Tensor) else out.logits
             parts.append((logits.float().cpu(), batch.labels, batch.indices))
     module.train(was_training)
-    return _score(parts, tuple(unreadable))
-
-
-def _score(parts: list[tuple[Tensor, Tensor, Tensor]], unreadable: tuple[Unreadable, ...]) -> Score:
     if not parts:
-        none = np.zeros(0, dtype=np.int64)
-        return Score(none, none, none, np.zeros(0, dtype=np.float32), float("nan"), unreadable)
+        return score_of(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), np.zeros(0, dtype=np.int64), tuple(unreadable))
     logits, labels, indices = (torch.cat(column) for column in zip(*parts, strict=True))
-    confidence, predicted = logits.softmax(1).max(1)
-    loss = functional.cross_entropy(logits, labels).item()
-    return Score(indices.numpy(), labels.numpy(), predicted.numpy(), confidence.numpy(), loss, unreadable)
+    return score_of(logits.log_softmax(1), labels, indices.numpy(), tuple(unreadable))
+
+
+def score_of(log_probabilities: Tensor, labels: Tensor, indices: np.ndarray, unreadable: tuple[Unreadable, ...] = ()) -> Score:
+    """Return the score of log probabilities (N, K) on labels (N,) of the images at `indices` (N,) of their set."""
+    of_truth = log_probabilities.gather(1, labels[:, None])
+    ranks = (log_probabilities > of_truth).sum(1)
+    confidence, predicted = log_probabilities.max(1) if len(labels) else (log_probabilities.sum(1), labels)
+    return Score(indices, labels.numpy(), predicted.numpy(), confidence.exp().numpy(), -of_truth[:, 0].numpy(), ranks.numpy(), unreadable)

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 def run_asynchronously(run: Run) -> None:
     """Train the epochs of `run` with its recipe's number of workers and a parameter server, and write how stale the gradients were."""
+    peak = peak_lr(run.setup.recipe, run.setup.network)
 
     def report(progress: Progress) -> None:
-        run.reporter.stepped(progress.epoch, progress.step, progress.loss, progress.images_per_second)
+        number = (progress.epoch - 1) * run.steps + progress.step - 1
+        lr = lr_at(number, recipe=run.setup.recipe, peak=peak, steps_per_epoch=run.steps)
+        run.reporter.stepped(progress.epoch, progress.step, progress.loss, progress.images_per_second, lr)
         if run.stop.is_set:
             run.folder.is_kept = True
             path = run.folder.path

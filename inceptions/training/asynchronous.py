@@ -210,13 +210,13 @@ class Training:
         return self._sum_up(epoch, done.values(), seconds=time.perf_counter() - start)
 
     def _sum_up(self, epoch: int, done: Iterable[StepDone], *, seconds: float) -> EpochDone:
-        seen = [part for part in done if part.images > 1]
-        unreadable = tuple(item for part in done for item in part.unreadable)
-        count = sum(part.images for part in seen)
-        loss = sum(part.loss * part.images for part in seen) / count if count else float("nan")
-        accuracy = sum(part.right for part in seen) / count if count else float("nan")
-        lr = self.job.rule.lr_at(max(0, self._ledgers()[0].version - 1))
-        return EpochDone(epoch, self._state(), loss, accuracy, lr, count / seconds, unreadable)
+        ledger, unreadable = self._ledgers()[0], tuple(item for part in done for item in part.unreadable)
+        seen = [score for score in ledger.scores.values() if score[0] > 1]  # of batches too that were done before a stop
+        count = sum(images for images, _, _ in seen) or float("nan")
+        loss = sum(images * loss for images, _, loss in seen) / count
+        accuracy = sum(right for _, right, _ in seen) / count
+        lr, rate = self.job.rule.lr_at(max(0, ledger.version - 1)), sum(part.images for part in done) / seconds
+        return EpochDone(epoch, self._state(), loss, accuracy, lr, rate, unreadable)
 
     def _missing(self, epoch: int) -> set[int]:
         """Return the batches of which not every shard has the gradient in its checkpoint; a shard that is an epoch ahead has all.

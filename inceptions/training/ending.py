@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import torch
@@ -14,10 +14,12 @@ from torch import nn
 from inceptions.evaluation.score import Score
 from inceptions.networks.draw import draw
 from inceptions.networks.models import Classifier
+from inceptions.networks.trace import trace
 from inceptions.training.progress import EpochRow, Result
 from inceptions.training.run_folder import RESUME_NAME, RunFolder, now, versions
 from inceptions.training.setup import Setup
 from inceptions.training.telling import settings_of
+from inceptions.weights.card import read_card
 from inceptions.weights.folder import copy_model, load_model, save_model, update_metrics
 
 log = logging.getLogger("inceptions")
@@ -70,21 +72,34 @@ def _provenance(setup: Setup) -> dict[str, Any]:
 
 
 def _report(setup: Setup, folder: RunFolder, on: str, tested: Score, samples: tuple, rows: Sequence[EpochRow], best_epoch: int) -> None:
-    missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
+    from inceptions.evaluation.report import Report, missing_packages, write_report
+
+    missing = missing_packages()
     if missing:
         log.warning("no plots and no report.html: %s not installed; pip install 'inceptions[report]'", " and ".join(missing))
         return
-    from inceptions.evaluation.report import Report, write_report
-
     report = Report(
         title=f"{setup.network.name} on {setup.source}",
         on=on,
         score=tested,
         classes=setup.splits.classes,
-        rows=rows,
-        best_epoch=best_epoch,
-        settings=settings_of(setup),
         paths=tuple(sample.path for sample in samples),
         drawing=draw(setup.network),
+        settings=settings_of(setup),
+        facts=_facts(setup, folder),
+        rows=rows,
+        best_epoch=best_epoch,
     )
     write_report(report, folder.path)
+
+
+def _facts(setup: Setup, folder: RunFolder) -> tuple[tuple[str, str], ...]:
+    total, card = trace(replace(setup.network, aux=())).total, read_card(folder.best)
+    return (
+        ("model", f"{folder.best}, SHA-256 {card.sha256[:16]}"),
+        ("network", f"{setup.network.title}: {total.parameters:,} parameters, {total.multiply_adds / 1e6:,.0f} M multiply-adds an image"),
+        ("images", ", ".join(f"{len(getattr(setup.splits, part))} {name}" for part, name in NAMES.items() if getattr(setup.splits, part))),
+        ("recipe", f"{setup.recipe.name}: {setup.recipe.source}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions().items())),
+        ("date", now()),
+    )

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from inceptions.data.dataset import Batch
-from inceptions.training.averaging import make_average
+from inceptions.data.dataset import Batch, ImageDataset, image_loader
+from inceptions.training.averaging import Lookahead, make_average
 from inceptions.training.finetune import parameter_groups, set_trainable
+from inceptions.training.head_start import IMAGES, start_ahead
 from inceptions.training.loss import Loss, balanced_weights
 from inceptions.training.optimizers import kernel_groups, make_optimizer
 from inceptions.training.processes import Processes
@@ -28,10 +29,15 @@ class Learner:
         torch.manual_seed(recipe.seed)
         self.setup, self.processes, self.steps_per_epoch, self.step = setup, processes, steps_per_epoch, 0
         self.module = make_module(setup)
+        if recipe.whiten:
+            start_ahead(self.module, _some_images(setup))
+        if recipe.sync_bn:
+            processes.share_batch_norm(self.module, setup.device)
         self.model: nn.Module = self.module
         self.optimizer = make_optimizer(recipe.optimizer, self._groups(), lr=peak_lr(recipe, setup.network))
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.average = make_average(self.module, recipe.average) if recipe.average else None
+        self.lookahead = Lookahead(self.module.parameters(), steps=steps_per_epoch * recipe.epochs) if recipe.lookahead else None
         self.loss = make_loss(setup)
         self.mixing = _mixing(setup)
         if processes.world > 1:  # the same weights everywhere, but not the same dropout
@@ -84,6 +90,8 @@ class Learner:
             nn.utils.clip_grad_norm_(self.module.parameters(), recipe.clip_norm)
         self.optimizer.step()
         self.step += 1
+        if self.lookahead is not None:
+            self.lookahead.follow(self.step)
         if self.average is not None:
             self.average.update_parameters(self.module)
 
@@ -112,6 +120,7 @@ class Learner:
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
+            "lookahead": self.lookahead.state_dict() if self.lookahead is not None else None,
             "chance": self.processes.gather(chance),
         }
 
@@ -122,6 +131,8 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        if self.lookahead is not None:
+            self.lookahead.load_state_dict(state["lookahead"])
         if len(state["chance"]) == self.processes.world:
             chance = state["chance"][self.processes.rank]
             torch.set_rng_state(chance["cpu"])
@@ -130,9 +141,9 @@ class Learner:
 
     def _groups(self) -> list[dict[str, Any]]:
         recipe = self.setup.recipe
-        if recipe.finetune is None:
-            return kernel_groups(self.module, weight_decay=recipe.weight_decay)
         peak = peak_lr(recipe, self.setup.network)
+        if recipe.finetune is None:
+            return kernel_groups(self.module, weight_decay=recipe.weight_decay, lr=peak, bias_lr=recipe.bias_lr)
         return [
             {"params": g["params"], "lr": peak * g["lr_scale"], "weight_decay": recipe.weight_decay if g["decay"] else 0.0}
             for g in parameter_groups(self.module, recipe.finetune)
@@ -146,6 +157,14 @@ def make_loss(setup: Setup) -> Loss:
     if recipe.class_weights == "balanced":
         weights = balanced_weights([sample.label for sample in splits.train], classes=len(splits.classes))
     return Loss(recipe.label_smoothing, tuple(side.weight for side in setup.network.aux), weights)
+
+
+def _some_images(setup: Setup) -> Tensor:
+    """Return images of the training set, as the network reads them unvaried, on its device."""
+    samples = setup.splits.train
+    dataset = ImageDataset(samples[:: -(-len(samples) // IMAGES)], setup.preprocess, on_error="skip")
+    batches = image_loader(dataset, batch_size=IMAGES, shuffle=False)
+    return torch.cat([batch.images for batch in batches]).to(setup.device)
 
 
 def _mixing(setup: Setup) -> v2.Transform | None:

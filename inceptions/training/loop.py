@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from inceptions.data.dataset import Batch, ImageDataset, Unreadable, image_loader
+from inceptions.data.folders import locate_source
 from inceptions.errors import StoppedError, UserError
 from inceptions.evaluation.score import Score
 from inceptions.evaluation.score import score as score_module
@@ -21,12 +22,13 @@ from inceptions.training.ending import finish, save_model_folder
 from inceptions.training.learner import Learner
 from inceptions.training.pictures import save_batch, save_batch_picture
 from inceptions.training.processes import Processes
-from inceptions.training.progress import EpochRow, Reporter, Result
+from inceptions.training.progress import EpochRow, Reporter, Reporters, Result
 from inceptions.training.recipes import training_side
-from inceptions.training.run_folder import RunFolder, read_resume
+from inceptions.training.run_folder import RunFolder, is_left_over, read_resume
 from inceptions.training.setup import Setup, prepare, restore
 from inceptions.training.signals import StopRequest
-from inceptions.training.telling import settings_of, start_of
+from inceptions.training.telling import hyperparameters_of, settings_of, start_of
+from inceptions.training.trackers import Trackers
 
 __all__ = ["Pace", "Setup", "fit", "prepare", "resume"]
 
@@ -69,32 +71,36 @@ class Counters:
 def fit(setup: Setup, folder: Path, *, reporter: Reporter | None = None, pace: Pace | None = None) -> Result:
     """Train, validate every epoch, test the best model, and write the run folder `folder`, which must not exist.
 
+    Where a process died and torchrun has begun anew, the run goes on from its last checkpoint.
     Raises UserError: the folder exists, an image can't be read (with on_error "fail"), or the loss is no longer a number; StoppedError
     after Ctrl-C.
     """
     processes = Processes()
-    if processes.restarts and (folder / "checkpoints").is_dir():  # torchrun began anew after a process died
-        return resume(folder, reporter=reporter, pace=pace)
-    run_folder = RunFolder(folder, resumed=not processes.is_first)
+    goes_on = processes.restarts > 0 and is_left_over(folder, setup.to_dict())
+    run_folder = RunFolder(folder, resumed=goes_on or not processes.is_first)
+    state = run_folder.checkpoints.read_last() if goes_on else None
     try:
-        return Run(setup, run_folder, reporter or Reporter(), pace or Pace(), processes).train()
+        return Run(setup, run_folder, reporter or Reporter(), pace or Pace(), processes, state).train()
     finally:
-        if processes.is_first:
+        if processes.world == 1:  # of several, another may have died; torchrun then begins anew with what is there
             run_folder.discard()
         processes.leave()
 
 
-def resume(folder: Path, *, reporter: Reporter | None = None, pace: Pace | None = None) -> Result:
-    """Go on with the run in `folder` from its last checkpoint, as if it had never stopped.
+def resume(folder: Path, *, data: str | None = None, reporter: Reporter | None = None, pace: Pace | None = None) -> Result:
+    """Go on with the run in `folder` from its last checkpoint, as if it had never stopped. data: where the images are, if they have moved.
 
-    Raises UserError: no such run, one that is finished, or images that are no longer the same.
+    Raises UserError: no such run, one that is finished or has no checkpoint yet, or images that are no longer the same.
     """
-    setup = restore(read_resume(folder))
+    values, run_folder = read_resume(folder), RunFolder(folder, resumed=True)
+    setup = restore(values if data is None else {**values, "data": data, "place": locate_source(data)})
+    state = run_folder.checkpoints.read_last()
+    if state is None:
+        raise UserError(f"{folder}: the run was killed before its first checkpoint; delete the folder and begin anew")
     processes = Processes()
-    run_folder = RunFolder(folder, resumed=True)
     if processes.is_first:
         run_folder.sweep()
-    state = run_folder.checkpoints.read_last()
+        run_folder.write_resume(setup.to_dict())
     try:
         return Run(setup, run_folder, reporter or Reporter(), pace or Pace(), processes, state).train()
     finally:
@@ -108,6 +114,8 @@ class Run:
         self, setup: Setup, folder: RunFolder, reporter: Reporter, pace: Pace, processes: Processes, state: dict[str, Any] | None = None
     ) -> None:
         self.setup, self.folder, self.reporter, self.pace, self.processes = setup, folder, reporter, pace, processes
+        if setup.log_with and processes.is_first:
+            self.reporter = Reporters(reporter, Trackers(setup.log_with, hyperparameters_of(setup)))
         recipe, samples = setup.recipe, setup.splits.train
         self.train_set = ImageDataset(samples, setup.preprocess, augment=recipe.augment, seed=recipe.seed, on_error=recipe.on_error)
         self.batch_size = min(recipe.batch_size, len(samples))
@@ -122,6 +130,14 @@ class Run:
 
     def train(self) -> Result:
         """Train the epochs that are left, then test the best."""
+        result: Result | None = None
+        try:
+            result = self._train()
+            return result
+        finally:
+            self.reporter.ended(result)
+
+    def _train(self) -> Result:
         began = self.at.step or self.at.rows
         if self.processes.is_first and not began:
             self.folder.write_recipe(settings_of(self.setup))
@@ -147,9 +163,9 @@ class Run:
         if self.processes.is_first:
             self.folder.write_rows(rows)
             save_model_folder(self.setup, self.folder, module, row, best=is_best)
+        self.reporter.finished_epoch(row, best=is_best)  # before the checkpoint: a run killed here tells it again, and not never
         self.at = Counters(epoch=row.epoch + 1, seconds=self.at.seconds, best=best, rows=rows)
         self._checkpoint()
-        self.reporter.finished_epoch(row, best=is_best)
 
     def _train_epoch(self) -> None:
         at, setup = self.at, self.setup
@@ -189,7 +205,8 @@ class Run:
         at.right += right
         at.epoch_seconds -= at.seconds
         at.epoch_seconds += self.tick()
-        self.reporter.stepped(at.epoch, at.step, loss, self.processes.world * at.seen / max(at.epoch_seconds, 1e-9))
+        rate = self.processes.world * at.seen / max(at.epoch_seconds, 1e-9)
+        self.reporter.stepped(at.epoch, at.step, loss, rate, self.learner.lr)
 
     def _refuse(self, batch: Batch, loss: float) -> None:
         path = save_batch(batch, self.folder.path / "bad_batch.safetensors")
@@ -245,8 +262,8 @@ class Run:
         if not stopping and not due:
             return
         self._checkpoint()
+        self.folder.is_kept = True
         if stopping:
-            self.folder.is_kept = True
             path = self.folder.path
             raise StoppedError(f"stopped at epoch {self.at.epoch}, step {self.at.step}; go on with: inceptions train --resume {path}")
 

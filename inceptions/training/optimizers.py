@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, assert_never
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from inceptions.errors import UserError
-from inceptions.training.rmsprop import TensorFlowRMSProp
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,10 @@ Optimizer = Sgd | RMSProp | Adam
 
 def make_optimizer(optimizer: Optimizer, groups: Iterable[dict[str, Any]], *, lr: float) -> torch.optim.Optimizer:
     """Return torch's optimiser over `groups` (keys params, weight_decay, and lr where it is not the common one)."""
+    import torch
+
+    from inceptions.training.rmsprop import TensorFlowRMSProp
+
     groups = list(groups)
     match optimizer:
         case Sgd():
@@ -66,11 +70,19 @@ def make_optimizer(optimizer: Optimizer, groups: Iterable[dict[str, Any]], *, lr
             assert_never(optimizer)
 
 
-def kernel_groups(module: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
-    """Return two groups: kernels, which decay, and biases and batch normalisation, which don't."""
+def kernel_groups(module: nn.Module, *, weight_decay: float, lr: float, bias_lr: float = 1.0) -> list[dict[str, Any]]:
+    """Return groups: kernels, which decay; biases and batch normalisation, which don't; its biases apart where their rate is another.
+
+    bias_lr: the rate of batch normalisation's biases, in multiples of `lr`.
+    """
+    from torch import nn
+
+    biases = [m.bias for m in module.modules() if isinstance(m, nn.BatchNorm2d) and m.bias is not None] if bias_lr != 1 else []
+    apart = {id(bias) for bias in biases}
     kernels = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    others = [p for p in module.parameters() if p.ndim <= 1 and id(p) not in apart]
+    groups = [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return [*groups, {"params": biases, "weight_decay": 0.0, "lr": bias_lr * lr}] if biases else groups
 
 
 def _check_decay(name: str, value: float) -> None:

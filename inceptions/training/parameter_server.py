@@ -30,8 +30,9 @@ from inceptions.training.checkpoint import DAMAGE, read_state, write_state
 from inceptions.training.recipe import Average
 
 Arrays = dict[str, np.ndarray]
+BatchScore = tuple[int, int, float]
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Ticket(NamedTuple):
@@ -51,12 +52,14 @@ class Weights(NamedTuple):
 class Ledger(NamedTuple):
     """What a shard has had: gradients in all, and of this epoch the staleness by batch, in the order in which they came.
 
+    scores: by batch, how many images it had, how many were right, and the mean loss.
     restarts: how often it has come back from its checkpoint in this run.
     """
 
     epoch: int
     version: int
     applied: dict[int, int]
+    scores: dict[int, BatchScore]
     restarts: int
 
 
@@ -105,7 +108,9 @@ class ServerShard:
         self.averages: dict[str, Tensor] = {}
         if rule.average is not None:
             self.averages = state["averages"] or {name: tensor.clone() for name, tensor in self._values().items()}
-        self.epoch, self.version, self.applied = state["epoch"], state["version"], state["applied"]
+        self.epoch, self.version = state["epoch"], state["version"]
+        self.applied: dict[int, int] = state["applied"]
+        self.scores: dict[int, BatchScore] = state["scores"]
         self.restarts = state["restarts"] + 1 if state["run"] == run else 0
         self.save()
 
@@ -113,8 +118,8 @@ class ServerShard:
         """Return the weights as they are now: views, which Ray copies into its store as it sends them."""
         return Weights(self.version, {name: value.detach().numpy() for name, value in self.parameters.items()})
 
-    def push(self, ticket: Ticket, *, version: int, gradients: Mapping[str, np.ndarray], statistics: Mapping[str, np.ndarray]) -> int:
-        """Apply the gradients of a batch, worked out on weights of `version`; return their staleness.
+    def push(self, ticket: Ticket, *, version: int, gradients: Arrays, statistics: Arrays, score: BatchScore) -> int:
+        """Apply the gradients of a batch, worked out on weights of `version`, and note its score; return their staleness.
 
         One that was applied before is not applied again. Names of other shards are passed over. A batch with nothing in it (no picture
         could be read) is entered in the ledger with staleness 0, and the weights stay as they are.
@@ -125,7 +130,7 @@ class ServerShard:
         staleness = abs(self.version - version) if gradients else 0
         if gradients:
             self._apply(gradients, statistics)
-        self.applied[ticket.batch] = staleness
+        self.applied[ticket.batch], self.scores[ticket.batch] = staleness, score
         if gradients and self.version % self.rule.checkpoint_every == 0:
             self.save()
         return staleness
@@ -133,12 +138,12 @@ class ServerShard:
     def begin_epoch(self, epoch: int) -> None:
         """Clear the ledger for `epoch`, once every shard has all of the one before, and write a checkpoint."""
         if epoch > self.epoch:
-            self.epoch, self.applied = epoch, {}
+            self.epoch, self.applied, self.scores = epoch, {}, {}
             self.save()
 
     def ledger(self) -> Ledger:
         """Return what has been applied."""
-        return Ledger(self.epoch, self.version, dict(self.applied), self.restarts)
+        return Ledger(self.epoch, self.version, dict(self.applied), dict(self.scores), self.restarts)
 
     def read_out(self) -> Arrays:
         """Return the tensors to evaluate with, parameters and statistics by name: the averages where the rule asks for them."""
@@ -203,7 +208,7 @@ def begin_checkpoint(path: Path, held: Held) -> None:
     Raises UserError when it is damaged or of other tensors than `held`, or can't be written.
     """
     if not path.exists():
-        write_checkpoint(path, _state(held, Ledger(1, 0, {}, 0), run="", optimizer=None, averages={}))
+        write_checkpoint(path, _state(held, Ledger(1, 0, {}, {}, 0), run="", optimizer=None, averages={}))
         return
     state = read_checkpoint(path)
     for part, mine in (("parameters", held.parameters), ("statistics", held.statistics)):

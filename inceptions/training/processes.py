@@ -5,6 +5,7 @@ With one process everything here does nothing, so that the loop reads the same.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,12 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from inceptions.errors import UserError
 from inceptions.evaluation.score import Score
+
+log = logging.getLogger("inceptions")
+
+SHARES_BATCH_NORM = ("cuda", "xpu", "hpu")  # devices that torch.nn.SyncBatchNorm knows
 
 
 class Processes:
@@ -42,6 +48,20 @@ class Processes:
         """Return the module so that its gradients are averaged over all processes."""
         return DistributedDataParallel(module) if self.world > 1 else module
 
+    def share_batch_norm(self, module: nn.Module, device: torch.device) -> None:
+        """Have the batch normalisation of `module` take its statistics over all processes; its tensors and their names stay.
+
+        Raises UserError on a device on which torch can't.
+        """
+        if self.world == 1:
+            log.warning("sync_bn changes nothing, for there is one process")
+        elif device.type not in SHARES_BATCH_NORM:
+            raise UserError(
+                f"sync_bn can't be had on {device.type}, only on {', '.join(SHARES_BATCH_NORM)}; train with --set sync_bn=false"
+            )
+        else:
+            nn.SyncBatchNorm.convert_sync_batchnorm(module)
+
     def sum(self, values: Sequence[float]) -> list[float]:
         """Return each value added up over all processes."""
         if self.world == 1:
@@ -63,14 +83,10 @@ class Processes:
         parts = self.gather(replace(score, indices=score.indices * self.world + self.rank))
         if self.world == 1:
             return score
-        indices, labels, predicted, confidence = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("indices", "labels", "predicted", "confidence")
-        )
-        order = np.argsort(indices)
-        losses = [(part.loss, part.count) for part in parts if part.count]
-        loss = sum(loss * count for loss, count in losses) / max(1, len(labels)) if losses else float("nan")
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Score.COLUMNS}
+        order = np.argsort(columns["indices"])
         unreadable = tuple(item for part in parts for item in part.unreadable)
-        return Score(indices[order], labels[order], predicted[order], confidence[order], loss, unreadable)
+        return Score(**{name: values[order] for name, values in columns.items()}, unreadable=unreadable)
 
     def leave(self) -> None:
         """Part from the others at the end."""

@@ -64,8 +64,38 @@ class Reporter:
     def started(self, start: Start) -> None:
         """Training begins."""
 
-    def stepped(self, epoch: int, step: int, loss: float, images_per_second: float) -> None:
-        """A step is done; `step` counts from 1 within the epoch, `loss` is its own."""
+    def stepped(self, epoch: int, step: int, loss: float, images_per_second: float, lr: float) -> None:
+        """A step is done; `step` counts from 1 within the epoch, `loss` and learning rate are its own."""
 
     def finished_epoch(self, row: EpochRow, *, best: bool) -> None:
         """An epoch is trained, validated and saved."""
+
+    def ended(self, result: Result | None) -> None:
+        """The run is over: what came out, or None where it was stopped or failed."""
+
+
+class Reporters(Reporter):
+    """Several reporters, told one after another."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self.reporters = reporters
+
+    def started(self, start: Start) -> None:
+        """Tell all."""
+        for reporter in self.reporters:
+            reporter.started(start)
+
+    def stepped(self, epoch: int, step: int, loss: float, images_per_second: float, lr: float) -> None:
+        """Tell all."""
+        for reporter in self.reporters:
+            reporter.stepped(epoch, step, loss, images_per_second, lr)
+
+    def finished_epoch(self, row: EpochRow, *, best: bool) -> None:
+        """Tell all."""
+        for reporter in self.reporters:
+            reporter.finished_epoch(row, best=best)
+
+    def ended(self, result: Result | None) -> None:
+        """Tell all."""
+        for reporter in self.reporters:
+            reporter.ended(result)

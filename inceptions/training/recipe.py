@@ -15,9 +15,9 @@ import yaml
 
 from inceptions.data.augment import Augment
 from inceptions.errors import UserError
-from inceptions.training.finetune import Finetune
 from inceptions.training.optimizers import Adam, Optimizer, RMSProp, Sgd
 from inceptions.training.schedules import Constant, Exponential, OneCycle, Schedule, Steps
+from inceptions.training.thawing import Finetune
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,10 @@ class Recipe:
     label_smoothing: spread over all classes, the true one too (1512.00567, section 7).
     class_weights: "balanced" weighs each class by the inverse of its share of the training images.
     mixup, cutmix: alpha of the Beta distribution that mixes pairs of images, 0 for none; with both, each batch takes one of them.
+    bias_lr: the learning rate of batch normalisation's biases, in multiples of the others' (2404.00498, section 3.4).
+    whiten: begin with a first convolution that whitens the patches of the images, and stays so, and hands on what it gets (`head_start`).
+    lookahead: go back to a slow copy of the weights every five steps (`averaging.Lookahead`).
+    sync_bn: with several processes, batch normalisation over all of a step's images, and not over each process's share of them.
     average: what is kept is a running average; None keeps the weights themselves.
     progressive: pairs (share of the epochs, share of the side): until then, training images are that much smaller.
     train_on_val: learn from the validation images too, where there are test images; the last epoch then counts as the best.
@@ -76,6 +80,10 @@ class Recipe:
     aux_weight: float | None = None
     drop_rate: float | None = None
     bn_momentum: float | None = None
+    bias_lr: float = 1.0
+    whiten: bool = False
+    lookahead: bool = False
+    sync_bn: bool = False
     mixup: float = 0.0
     cutmix: float = 0.0
     average: Average | None = None
@@ -91,7 +99,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _check_whole(self, epochs=1, batch_size=2, accumulate=1, early_stop=0, asynchronous=0, seed=0)
-        _check_range(self, weight_decay=(0, 10), label_smoothing=(0, 0.999), mixup=(0, 100), cutmix=(0, 100))
+        _check_range(self, weight_decay=(0, 10), label_smoothing=(0, 0.999), mixup=(0, 100), cutmix=(0, 100), bias_lr=(0, 1000))
         if self.lr is not None and not 0 < self.lr < float("inf"):
             raise UserError(f"lr is {self.lr}; it must be above 0")
         if self.clip_norm is not None and not self.clip_norm > 0:

@@ -88,6 +88,14 @@ def read_resume(path: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
+def is_left_over(path: Path, values: dict[str, Any]) -> bool:
+    """Return whether `path` is what a run of just these settings left behind when a process died; torchrun then begins anew."""
+    file = path / RESUME_NAME
+    if file.is_file():
+        return json.loads(file.read_text(encoding="utf-8")) == json.loads(json.dumps(values))
+    return path.is_dir() and not any(path.iterdir())
+
+
 def new_run_path(parent: Path, name: str) -> Path:
     """Return `parent/name`, or `parent/name-2` and so on: the first that is not there."""
     path, number = parent / name, 1

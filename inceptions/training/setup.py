@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from inceptions.data.folders import Splits, load_splits
+from inceptions.data.folders import Splits, load_splits, locate_source
 from inceptions.data.preprocess import Preprocess, for_training
+from inceptions.data.stored import Stored
 from inceptions.errors import UserError
 from inceptions.networks import reshape
 from inceptions.networks.codec import decode_network, encode
@@ -20,13 +23,18 @@ from inceptions.networks.spec import Network
 from inceptions.training.device import pick_device, pick_precision
 from inceptions.training.finetune import start_from
 from inceptions.training.recipe import Recipe, recipe_from_dict
+from inceptions.training.trackers import check_trackers
 
 log = logging.getLogger("inceptions")
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a run is made of, worked out before the first step. start: a module with trained weights, to begin with."""
+    """What a run is made of, worked out before the first step.
+
+    source: the data as it was given; place: the same from every working directory. start: a module with trained weights, to begin with.
+    log_with: names of the experiment trackers that follow it.
+    """
 
     network: Network
     preprocess: Preprocess
@@ -39,15 +47,19 @@ class Setup:
     start: Classifier | None = None
     notes: tuple[str, ...] = ()
     licence: str | None = None
+    place: str = ""
+    log_with: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs, in JSON's types; the images as a fingerprint."""
         return {
             "data": self.source,
+            "place": self.place,
             "images": fingerprint(self.splits),
             "device": str(self.device),
             "weights": self.weights,
             "licence": self.licence,
+            "log_with": list(self.log_with),
             "recipe": self.recipe.to_dict(),
             "preprocess": self.preprocess.to_dict(),
             "network": encode(self.network),
@@ -64,13 +76,16 @@ def prepare(
     channels: int | None = None,
     device: str | None = None,
     weights: str | Path | None = None,
+    log_with: Sequence[str] = (),
 ) -> Setup:
     """Return everything that a run needs, checked: the network fitted to classes, channels and image size, the device, the arithmetic.
 
     weights: a tag or model folder to begin with, whose network and preprocessing then take the place of `network`.
+    log_with: experiment trackers, by accelerate's names, that are told of the run.
     Auxiliary heads that do not fit the image size are left out, with a warning. Raises NetworkError, UserError.
     """
     _check_asynchronous(recipe)
+    place, trackers = locate_source(source), check_trackers(log_with)
     found = pick_device(device)
     autocast = pick_precision(recipe.precision, found)
     splits = _merge_val(splits) if recipe.train_on_val else splits
@@ -80,15 +95,16 @@ def prepare(
     if frozen >= recipe.epochs:
         log.warning("only the head trains: finetune.freeze_epochs is %d and there are %d epochs", frozen, recipe.epochs)
     if weights is not None:
+        if recipe.whiten:
+            raise UserError(f"recipe {recipe.name} whitens the first filters, which --weights {weights} holds; say --set whiten=false")
         begin = start_from(
             weights, class_names=splits.classes, image_size=image_size, channels=channels, aux=_wants_aux(recipe), seed=recipe.seed
         )
         network = _apply(recipe, begin.network)
         begun = _new_module(network)
         begun.load_state_dict({key: value for key, value in begin.module.state_dict().items() if network.aux or not key.startswith("aux.")})
-        return Setup(
-            network, begin.preprocess, splits, recipe, found, autocast, source, str(weights), begun, begin.notes, begin.card.licence
-        )
+        made = Setup(network, begin.preprocess, splits, recipe, found, autocast, source, str(weights), begun, begin.notes)
+        return replace(made, licence=begin.card.licence, place=place, log_with=trackers)
     if recipe.finetune is not None:
         raise UserError(f"recipe {recipe.name} trains weights further; give --weights TAG or FOLDER, or another recipe")
     network = reshape.with_classes(network, len(splits.classes))
@@ -100,7 +116,7 @@ def prepare(
     if fitting != network:
         log.warning("training without auxiliary heads: they don't fit images of %d pixels", network.image_size)
     preprocess = for_training(network.image_size, channels=network.in_channels)
-    return Setup(_apply(recipe, fitting), preprocess, splits, recipe, found, autocast, source)
+    return Setup(_apply(recipe, fitting), preprocess, splits, recipe, found, autocast, source, place=place, log_with=trackers)
 
 
 def _wants_aux(recipe: Recipe) -> bool:
@@ -108,8 +124,8 @@ def _wants_aux(recipe: Recipe) -> bool:
 
 
 def _check_asynchronous(recipe: Recipe) -> None:
-    absent = ("progressive", "mixup", "cutmix", "finetune", "early_stop")
-    given = [name for name in absent if getattr(recipe, name)]
+    absent = ("progressive", "mixup", "cutmix", "finetune", "early_stop", "whiten", "lookahead", "sync_bn")
+    given = [name for name in absent if getattr(recipe, name)] + (["bias_lr"] if recipe.bias_lr != 1 else [])
     if recipe.asynchronous and given:
         raise UserError(f"asynchronous training knows no {' and no '.join(given)}; leave it out, or train in step: --set asynchronous=0")
 
@@ -117,15 +133,16 @@ def _check_asynchronous(recipe: Recipe) -> None:
 def restore(values: dict[str, Any]) -> Setup:
     """Return the setup of `to_dict`; UserError where the images are no longer those of the run."""
     recipe = recipe_from_dict(values["recipe"])
-    splits = load_splits(values["data"], seed=recipe.seed)
+    splits = load_splits(values["place"], seed=recipe.seed)
     splits = _merge_val(splits) if recipe.train_on_val else splits
     if fingerprint(splits) != values["images"]:
-        raise UserError(f"the images in {values['data']} are no longer those that the run began with; start a new run")
+        where = values["place"]
+        raise UserError(f"the images in {where} are no longer those that the run began with; say where they are now, or start a new run")
     device = pick_device(values["device"])
     network, preprocess = decode_network(values["network"]), Preprocess.from_dict(values["preprocess"])
     autocast = pick_precision(recipe.precision, device)
     setup = Setup(network, preprocess, splits, recipe, device, autocast, values["data"], values["weights"])
-    return replace(setup, licence=values["licence"])
+    return replace(setup, licence=values["licence"], place=values["place"], log_with=check_trackers(values["log_with"]))
 
 
 def make_module(setup: Setup) -> Classifier:
@@ -139,19 +156,28 @@ def _new_module(network: Network) -> Classifier:
 
 
 def fingerprint(splits: Splits) -> str:
-    """Return a hash of the names and labels of all images."""
+    """Return a hash of the labels and names of all images, which begin in the folder that all of them are in: it may be moved."""
+    here, parts = Path.cwd(), (splits.train, splits.val, splits.test)
+    names = [[_absolute(sample.path, here) for sample in part] for part in parts]
+    everything = [name for part in names for name in part]
+    folder = os.path.commonpath([min(everything), max(everything)])
     digest = hashlib.sha256("\n".join(splits.classes).encode())
-    for part in (splits.train, splits.val, splits.test):
+    for part, named in zip(parts, names, strict=True):
         digest.update(b"|")
-        for sample in part:
-            digest.update(f"{sample.path}\t{sample.label}\n".encode(errors="surrogateescape"))
+        for sample, name in zip(part, named, strict=True):
+            digest.update(f"{name[len(folder) :]}\t{sample.label}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def _absolute(path: Path | Stored, here: Path) -> str:
+    return os.path.join(here, path) if isinstance(path, Path) else str(path)  # noqa: PTH118 - ten times as fast as Path
 
 
 def _merge_val(splits: Splits) -> Splits:
     if not splits.test or not splits.val:
         return splits
-    return replace(splits, train=tuple(sorted((*splits.train, *splits.val), key=lambda sample: str(sample.path))), val=())
+    train = tuple(sorted((*splits.train, *splits.val), key=lambda sample: str(sample.path)))
+    return replace(splits, train=train, val=(), notes=(*splits.notes, f"the {len(splits.val)} val images train too (train_on_val)"))
 
 
 def _apply(recipe: Recipe, network: Network) -> Network:

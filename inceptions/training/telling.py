@@ -1,7 +1,9 @@
-"""What a run says of itself: enters a `Setup`, leaves the settings of recipe.yaml and the `Start` that a reporter shows."""
+"""What a run says of itself: enters a `Setup`, leaves settings, hyperparameters, and the `Start` that a reporter shows."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,20 @@ def settings_of(setup: Setup) -> dict[str, Any]:
         "auxiliary_heads": {side.after: side.weight for side in setup.network.aux},
         "recipe": setup.recipe.to_dict(),
     }
+
+
+def hyperparameters_of(setup: Setup) -> dict[str, Any]:
+    """Return the recipe, with the network that it trains and at what rate, as plain values by dotted names such as optimizer.momentum."""
+    peak = peak_lr(setup.recipe, setup.network)
+    return {**dict(_flat(setup.recipe.to_dict())), "model": setup.network.name, "image_size": setup.network.image_size, "peak_lr": peak}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, json.dumps(value) if isinstance(value, list) else value
 
 
 def start_of(setup: Setup, folder: Path, steps: int, *, epoch: int, step: int) -> Start:

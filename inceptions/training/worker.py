@@ -26,7 +26,7 @@ from inceptions.data.preprocess import Preprocess
 from inceptions.errors import UserError
 from inceptions.networks.models import Classifier, ClassifierWithAux, Outputs
 from inceptions.networks.spec import Network
-from inceptions.training.parameter_server import Arrays, Rule, Ticket
+from inceptions.training.parameter_server import Arrays, BatchScore, Rule, Ticket
 
 SHARD_BYTES = 64 * 2**20  # of parameters; GoogLeNet, 28 MB, has one shard
 
@@ -111,7 +111,7 @@ class Worker:
             loss, right = self._compute(batch, ticket)
             gradients = {name: _array(value.grad) for name, value in self.parameters.items() if value.grad is not None}
             statistics = {name: _array(value) for name, value in self.statistics.items()}
-        staleness = self._push(ticket, versions, gradients, statistics)
+        staleness = self._push(ticket, versions, gradients, statistics, (count, right, loss))
         return StepDone(ticket.batch, count, right, loss, staleness, os.getpid(), batch.unreadable)
 
     def pid(self) -> int:
@@ -150,13 +150,13 @@ class Worker:
         logits = out if isinstance(out, Tensor) else out.logits
         return value, int((logits.argmax(1) == labels).sum())
 
-    def _push(self, ticket: Ticket, versions: Sequence[int], gradients: Arrays, statistics: Arrays) -> int:
+    def _push(self, ticket: Ticket, versions: Sequence[int], gradients: Arrays, statistics: Arrays, score: BatchScore) -> int:
         import ray
 
         calls = []
         for shard, names, version in zip(self.shards, self.names, versions, strict=True):
             parts = [{name: given[name] for name in names if name in given} for given in (gradients, statistics)]
-            calls.append(shard.push.remote(ticket, version=version, gradients=parts[0], statistics=parts[1]))
+            calls.append(shard.push.remote(ticket, version=version, gradients=parts[0], statistics=parts[1], score=score))
         return max(ray.get(calls))
 
 

@@ -40,16 +40,18 @@ def save_model(
     licence: str | None = None,
     provenance: dict[str, Any] | None = None,
     metrics: dict[str, float] | None = None,
+    kernels: torch.dtype = torch.float32,
 ) -> ModelCard:
     """Write `module` with everything that travels with it as a model folder; an older one there is replaced, whole, at the end.
 
-    classes: names in the order of the outputs. Raises ModelFolderError: as many classes as outputs are needed; a folder that is no model's.
+    classes: names in the order of the outputs. kernels: how those of convolutions and classifier are stored; bfloat16 is half as large.
+    Raises ModelFolderError: as many classes as outputs are needed; a folder that is no model's.
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / CARD_NAME).is_file():
         raise ModelFolderError(f"{folder} exists and is not a model folder; give another, or delete it")
     card = ModelCard(module.network, preprocess, classes, "classification", licence, provenance or {}, metrics or {})
-    tensors = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    tensors = {key: _stored(value.detach().cpu(), kernels) for key, value in module.state_dict().items()}
 
     def write(target: Path) -> ModelCard:
         weights = target / WEIGHTS_NAME
@@ -60,6 +62,10 @@ def save_model(
         return written
 
     return replace_folder(folder, write)
+
+
+def _stored(tensor: torch.Tensor, kernels: torch.dtype) -> torch.Tensor:
+    return (tensor.to(kernels) if tensor.ndim > 1 else tensor).contiguous()
 
 
 def replace_folder(folder: Path, write: Callable[[Path], Result]) -> Result:
@@ -87,7 +93,7 @@ def update_metrics(folder: Path, metrics: dict[str, float]) -> None:
 
 
 def load_model(folder: str | Path, *, aux: bool = False) -> LoadedModel:
-    """Return the model in `folder`, in evaluation mode on the CPU; with `aux`, its auxiliary heads too.
+    """Return the model in `folder`, in evaluation mode on the CPU and in float32; with `aux`, its auxiliary heads too.
 
     Raises ModelFolderError: not a model folder, a file that is damaged, or tensors that are not the network's.
     """
@@ -117,7 +123,8 @@ def _read_tensors(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str,
             for key in found:
                 if key not in expected and not key.startswith("aux."):
                     raise ModelFolderError(f"{path}: tensor {key!r} is not one of the network's")
-            return {key: file.get_tensor(key) for key in expected}
+            tensors = {key: file.get_tensor(key) for key in expected}
+            return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     except SafetensorError as error:
         raise ModelFolderError(f"{path} is damaged or no safetensors file ({error})") from None
 

@@ -22,20 +22,23 @@ from inceptions.weights.download import Progress, fetch_tag
 from inceptions.weights.folder import LoadedModel, save_model
 from inceptions.weights.importer import import_tensors
 from inceptions.weights.readers import read_tensors
+from inceptions.weights.shipped import shipped_models
 from inceptions.weights.tags import Tag, class_names, get_tag
 
 
 def find_model(source: str | Path, *, progress: Progress | None = None) -> Path:
     """Return the model folder that `source` means: a folder, a tag such as `xception.keras_in1k`, or `hf:organisation/repository`.
 
-    A tag's checkpoint is fetched, converted and kept when it is not there yet. Raises UserError as these do.
+    A few come with the package; another tag's checkpoint is fetched, converted and kept when it is not there yet. Raises UserError as
+    these do.
     """
     path = Path(source)
     if isinstance(source, Path) or path.exists() or "/" in source.removeprefix("hf:"):
         return _from_hub(str(source)) if str(source).startswith("hf:") else path
     if "." not in source:
         raise ModelFolderError(f"{source} is not a model folder: there is no such folder; give one, or a tag (`inceptions list --weights`)")
-    return _kept(get_tag(source), progress)
+    shipped = shipped_models()
+    return shipped[source] if source in shipped else _kept(get_tag(source), progress)
 
 
 def load_model(source: str | Path, *, aux: bool = False, progress: Progress | None = None) -> LoadedModel:

@@ -24,6 +24,7 @@ from typing import Literal
 from inceptions.data.preprocess import CAFFE, IMAGENET_MEAN, IMAGENET_STD, INCEPTION, Preprocess
 from inceptions.errors import UserError
 from inceptions.networks.registry import ALIASES, NETWORKS
+from inceptions.weights.shipped import shipped_models
 
 ClassList = Literal["imagenet_1k", "imagenet_1k_background", "fid_1008", "vggface2", "casia_webface", "none"]
 
@@ -84,12 +85,14 @@ def get_tag(name: str) -> Tag:
     if name in _TAGS:
         return _TAGS[name]
     network = ALIASES.get(name, name)
+    shipped = list(shipped_models())
     tags = [tag.name for tag in _TAGS.values() if network in (_prefix(tag), tag.network)]
+    tags += [model for model in shipped if model.startswith(f"{network}.")]
     if tags:
         raise UserError(f"{name!r} is a network; give a tag of its weights: {', '.join(tags)}")
     if network in NETWORKS:
         raise UserError(f"no published weights of {name!r} are known; networks that have some are {', '.join(_prefixes())}")
-    near = get_close_matches(name.lower(), _TAGS, n=3, cutoff=0.6)
+    near = get_close_matches(name.lower(), [*shipped, *_TAGS], n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"networks that have some are {', '.join(_prefixes())}"
     raise UserError(f"there are no weights called {name!r}; {hint} (`inceptions list --weights` shows all)")
 

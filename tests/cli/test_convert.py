@@ -133,3 +133,21 @@ def test_list_of_weights_has_the_promised_facts(inceptions):
         assert tag in out
     rows = {row["name"]: row for row in json.loads(inceptions("list", "--weights", "--json").out)}
     assert {"url", "sha256", "licence", "classes", "preprocess", "top1"} <= set(rows["inception_v3.tv_in1k"])
+
+
+def test_pixels_other_than_the_frameworks_travel_with_the_weights(inceptions, checkpoint, tmp_path):
+    path, _ = checkpoint
+    result = inceptions("convert", path, "--output", tmp_path / "m", "--mean", "0", "--std", "255,254,253")
+    assert result.code == 0, result.err
+    card = json.loads((tmp_path / "m" / "model.json").read_text())
+    assert card["preprocess"]["mean"] == [0.0, 0.0, 0.0]
+    assert card["preprocess"]["std"] == [255.0, 254.0, 253.0]
+
+
+@pytest.mark.parametrize(("option", "value"), [("--mean", "1,2"), ("--std", "half"), ("--std", "0")])
+def test_pixels_that_cannot_be_are_refused(inceptions, checkpoint, tmp_path, option, value):
+    path, _ = checkpoint
+    result = inceptions("convert", path, "--output", tmp_path / "m", option, value)
+    assert result.code == 2
+    assert option.removeprefix("--") in result.err
+    assert not (tmp_path / "m").exists()

@@ -70,7 +70,8 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(inceptions, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    "arguments", [["list", "--json"], ["describe", "inception_resnet_v2"], ["draw", "inception_v4", "--output", "x.svg"]]
+    "arguments",
+    [["list", "--json"], ["describe", "inception_resnet_v2"], ["draw", "inception_v4", "--output", "x.svg"], ["recipes"]],
 )
 def test_looking_needs_no_torch_and_is_quick(tmp_path, arguments):
     code = (

@@ -35,6 +35,17 @@ def test_misspelt_settings_are_named(inceptions, pictures):
     assert "did you mean optimizer.momentum?" in result.err
 
 
+def test_a_tracker_is_told_of_the_run(inceptions, pictures, tmp_path):
+    pytest.importorskip("tensorboard")
+    result = inceptions("train", pictures, *SMALL, "--epochs", "1", "--output", tmp_path / "run", "--log-with", "tensorboard")
+    assert result.code == 0, result.err
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+    assert f"{tmp_path / 'run' / 'tensorboard'}" in result.out
+    refused = inceptions("train", pictures, "--log-with", "tensorbord")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "did you mean tensorboard?" in refused.err
+
+
 def test_a_stopped_run_says_how_to_go_on_and_does(inceptions, pictures, tmp_path, monkeypatch):
     run = tmp_path / "run"
 

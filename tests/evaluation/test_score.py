@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
+import torch
 
-from inceptions.evaluation.score import Score, wilson
+from inceptions.evaluation.score import Score, score_of, wilson
 
 
 def make(labels, predicted):
     labels, predicted = np.array(labels), np.array(predicted)
-    return Score(np.arange(len(labels)), labels, predicted, np.ones(len(labels)), 0.0, ())
+    ones = np.ones(len(labels))
+    return Score(np.arange(len(labels)), labels, predicted, ones, ones, (labels != predicted).astype(int))
 
 
 def test_accuracy_and_confusion_count_rows_as_truth():
@@ -27,3 +29,13 @@ def test_nothing_scored_is_not_a_number():
 )
 def test_interval_is_wilsons(right, count, low, high):
     assert wilson(right, count) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_score_of_log_probabilities_by_hand():
+    probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.3, 0.6]])
+    score = score_of(probabilities.log(), torch.tensor([0, 2, 0]), np.array([4, 7, 9]))
+    assert score.predicted.tolist() == [0, 1, 2]
+    assert score.ranks.tolist() == [0, 1, 2]
+    assert [score.right_in(k) for k in (1, 2, 3)] == [1, 2, 3]
+    assert score.confidence == pytest.approx([0.7, 0.5, 0.6])
+    assert score.loss == pytest.approx(-np.log([0.7, 0.3, 0.1]).mean())

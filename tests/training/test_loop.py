@@ -135,7 +135,8 @@ def test_reporter_hears_every_step_and_epoch(pictures, tmp_path):
         def started(self, start):
             self.calls.append(("started", start.images))
 
-        def stepped(self, epoch, step, loss, images_per_second):
+        def stepped(self, epoch, step, loss, images_per_second, lr):
+            assert 0 < lr < 1
             assert math.isfinite(loss)
             assert images_per_second > 0
             self.calls.append(("stepped", epoch, step))

@@ -22,6 +22,7 @@ from inceptions.evaluation.score import score
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
 from inceptions.training import asynchronous
+from inceptions.training.async_run import lr_at, shard_optimizer
 from inceptions.training.asynchronous import Training, ray_session, train_asynchronously
 from inceptions.training.loss import Loss
 from inceptions.training.parameter_server import (
@@ -36,6 +37,7 @@ from inceptions.training.parameter_server import (
     write_staleness,
 )
 from inceptions.training.recipe import Average
+from inceptions.training.recipes import RECIPES, peak_lr
 from inceptions.training.worker import Job, module_of
 
 ray = pytest.importorskip("ray")
@@ -94,7 +96,7 @@ def push(shard, batch, *, version=None, epoch=1, gradient=(1.0, -1.0)):
     gradients = {"a": np.array(gradient, np.float32), "b": np.full((2, 2), 0.5, np.float32)}
     statistics = {"bn.running_mean": np.ones(2, np.float32)}
     version = shard.version if version is None else version
-    return shard.push(Ticket(epoch, batch), version=version, gradients=gradients, statistics=statistics)
+    return shard.push(Ticket(epoch, batch), version=version, gradients=gradients, statistics=statistics, score=(8, batch, 0.5))
 
 
 def test_shard_steps_as_torch_does(tmp_path):
@@ -157,12 +159,26 @@ def test_shard_comes_back_from_its_checkpoint(tmp_path):
         if batch == 1:
             kept = shard.read_out(), shard.pull().arrays["a"].copy()
     back = shard_of(tmp_path, rule=rule, values=(7.0, 7.0))
-    assert back.ledger() == (1, 2, {0: 0, 1: 0}, 1)
+    assert back.ledger() == (1, 2, {0: 0, 1: 0}, {0: (8, 0, 0.5), 1: (8, 1, 0.5)}, 1)
     assert np.array_equal(back.pull().arrays["a"], kept[1])
     assert all(np.array_equal(back.read_out()[name], kept[0][name]) for name in kept[0])
     push(back, 2)
     assert np.array_equal(back.pull().arrays["a"], shard.pull().arrays["a"])  # momentum came back too
     assert shard_of(tmp_path, rule=rule, run="another").ledger().restarts == 0
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.asynchronous])
+def test_shard_takes_two_steps_by_every_asynchronous_recipe(name, tmp_path):
+    recipe = RECIPES[name]
+    peak = peak_lr(recipe, get_network(recipe.model))
+    make_optimizer, rate = partial(shard_optimizer, recipe=recipe, lr=peak), partial(lr_at, recipe=recipe, peak=peak, steps_per_epoch=2)
+    shard = shard_of(tmp_path, rule=Rule(make_optimizer, rate, average=recipe.average))
+    seen = [shard.pull().arrays["a"].copy()]
+    for batch in range(2):
+        push(shard, batch)
+        seen.append(shard.pull().arrays["a"].copy())
+    assert np.isfinite(seen).all()
+    assert seen[0][0] > seen[1][0] > seen[2][0]  # the gradient is positive
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:200], lambda data: b"no checkpoint", lambda data: b""])
@@ -337,6 +353,22 @@ def test_interrupt_leaves_a_checkpoint_from_which_the_run_goes_on(session, pictu
     assert heard[-1].step == 7
     assert len(heard) in (3, 4)
     assert len(result.staleness) == 7
+
+
+@pytest.mark.slow
+def test_an_epoch_whose_end_was_missed_still_has_its_loss(session, pictures, tmp_path):
+    job, told = job_of(pictures, tmp_path / "checkpoints", epochs=1), []
+
+    def miss(done):
+        told.append(done)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_asynchronously(job, workers=1, end_of_epoch=miss)
+    train_asynchronously(job, workers=1, end_of_epoch=miss)
+    assert 0 < told[0].loss < 10
+    assert (told[0].loss, told[0].accuracy, told[0].lr) == (told[1].loss, told[1].accuracy, told[1].lr)
 
 
 def test_nothing_is_trained_without_workers_or_images(pictures, tmp_path):

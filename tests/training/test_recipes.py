@@ -1,7 +1,9 @@
 from dataclasses import replace
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from inceptions.data.folders import load_splits
 from inceptions.errors import UserError
@@ -14,6 +16,7 @@ from inceptions.training.processes import Processes
 from inceptions.training.recipe import Average, change, recipe_from_dict
 from inceptions.training.recipes import CIFAR10, INCEPTION_V3_2015, QUICK, RECIPES, get_recipe, training_side
 from inceptions.training.schedules import Constant
+from inceptions.training.thawing import Finetune
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -26,9 +29,10 @@ def test_every_recipe_says_where_it_is_from_and_survives_yaml(name):
     assert recipe_from_dict(yaml.safe_load(yaml.safe_dump(recipe.to_dict()))) == recipe
 
 
-@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if not recipe.asynchronous and not recipe.finetune])
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if not recipe.finetune])
 def test_every_recipe_takes_two_steps(name, pictures, tmp_path):
-    recipe = replace(RECIPES[name], epochs=1, batch_size=30, precision="float32")
+    """The asynchronous ones in step; `test_parameter_server` has the server's steps."""
+    recipe = replace(RECIPES[name], epochs=1, batch_size=30, precision="float32", asynchronous=0)
     side = {"inception_small": 16, "xception65": 64}.get(recipe.model, 80)
     network = reshape.scale_width(get_network(recipe.model), 0.125)
     if network.embedding:
@@ -37,6 +41,15 @@ def test_every_recipe_takes_two_steps(name, pictures, tmp_path):
     result = fit(setup, tmp_path / "run", pace=Pace(workers=0))
     assert len(result.rows) == 1
     assert 0 < result.rows[0].train_loss < 100
+
+
+def test_finetune_takes_two_steps_with_the_head_alone_and_two_with_all(v3_75, pictures, tmp_path):
+    recipe = replace(RECIPES["finetune"], epochs=2, batch_size=30, precision="float32", finetune=Finetune(freeze_epochs=1, layer_decay=0.8))
+    setup = prepare(get_network("inception_v3"), load_splits(pictures), recipe, source="pictures", device="cpu", weights=v3_75)
+    result = fit(setup, tmp_path / "run", pace=Pace(workers=0))
+    assert all(0 < row.train_loss < 100 for row in result.rows)
+    before, after = (load_file(folder / "model.safetensors") for folder in (v3_75, tmp_path / "run" / "last"))
+    assert not torch.equal(before["stages.1a.conv.weight"], after["stages.1a.conv.weight"])
 
 
 def test_set_changes_fields_at_any_depth():
@@ -76,7 +89,7 @@ def test_unknown_recipe_names_the_nearest():
 
 
 def test_progressive_images_grow():
-    assert [training_side(CIFAR10, epoch=e, image_size=28) for e in (1, 3, 4, 7, 8, 13, 14, 20)] == [16, 16, 20, 20, 24, 24, 28, 28]
+    assert [training_side(CIFAR10, epoch=e, image_size=28) for e in (1, 3, 4, 7, 8, 13, 14, 21)] == [16, 16, 20, 20, 24, 24, 28, 28]
     assert training_side(QUICK, epoch=1, image_size=28) == 28
 
 

@@ -2,6 +2,7 @@ import csv
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from inceptions.training.checkpoint import Checkpoints
 from inceptions.training.loop import Pace, fit, prepare, resume
 from inceptions.training.progress import Reporter
 from inceptions.training.recipes import QUICK
+from inceptions.weights.card import read_card
 
 TINY = reshape.scale_width(get_network("inception_small"), 0.25)
 RECIPE = replace(QUICK, epochs=3, batch_size=8, precision="float32")
@@ -81,7 +83,7 @@ class Signals(Reporter):
     def __init__(self, epoch, step, number):
         self.when, self.number = (epoch, step), number
 
-    def stepped(self, epoch, step, loss, images_per_second):
+    def stepped(self, epoch, step, loss, images_per_second, lr):
         if (epoch, step) == self.when:
             os.kill(os.getpid(), self.number)
 
@@ -111,6 +113,51 @@ def test_changed_images_are_noticed(pictures, tmp_path):
         begin(pictures, tmp_path / "run", reporter=Signals(1, 2, signal.SIGINT))
     next((pictures / "train" / "blue").iterdir()).unlink()
     with pytest.raises(UserError, match="no longer those that the run began with"):
+        resume(tmp_path / "run")
+
+
+def test_a_run_goes_on_from_another_working_directory(pictures, tmp_path, monkeypatch):
+    begin(pictures, tmp_path / "whole")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoppedError):
+        begin(pictures.relative_to(tmp_path), Path("run"), reporter=Signals(2, 3, signal.SIGINT))
+    monkeypatch.chdir("/")
+    resume(tmp_path / "run", pace=Pace(workers=0))
+    assert_same_weights(tmp_path / "whole" / "last", tmp_path / "run" / "last")
+    assert read_card(tmp_path / "run" / "last").provenance["data"] == "pictures"
+
+
+def test_a_run_goes_on_with_images_that_have_moved(pictures, tmp_path):
+    begin(pictures, tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        begin(pictures, tmp_path / "run", reporter=Signals(2, 3, signal.SIGINT))
+    (tmp_path / "elsewhere").mkdir()
+    moved = pictures.rename(tmp_path / "elsewhere" / "photos")
+    with pytest.raises(UserError, match="no such folder"):
+        resume(tmp_path / "run")
+    resume(tmp_path / "run", data=str(moved), pace=Pace(workers=0))
+    assert_same_weights(tmp_path / "whole" / "last", tmp_path / "run" / "last")
+
+
+def test_a_crash_leaves_what_can_be_gone_on_with(pictures, tmp_path):
+    class Crash(Reporter):
+        def stepped(self, epoch, step, *_):
+            if step == 3:
+                raise MemoryError
+
+    with pytest.raises(MemoryError):
+        begin(pictures, tmp_path / "early", reporter=Crash())
+    assert not (tmp_path / "early").exists()
+    with pytest.raises(MemoryError):
+        begin(pictures, tmp_path / "late", reporter=Crash(), pace=Pace(workers=0, steps=1))
+    assert [row.epoch for row in resume(tmp_path / "late", pace=Pace(workers=0)).rows] == [1, 2, 3]
+
+
+def test_a_run_without_a_checkpoint_is_not_resumed(pictures, tmp_path):
+    with pytest.raises(StoppedError):
+        begin(pictures, tmp_path / "run", reporter=Signals(1, 2, signal.SIGINT))
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(UserError, match="killed before its first checkpoint"):
         resume(tmp_path / "run")
 
 

@@ -164,3 +164,13 @@ def test_card_reads_without_the_weights(folder):
     pixels = card.preprocess(Image.fromarray(np.full((40, 30, 3), 255, dtype=np.uint8)))
     assert pixels.shape == (3, 28, 28)
     assert replace(card, classes=()).network == SMALL
+
+
+def test_kernels_in_bfloat16_are_half_as_large_and_come_back_rounded_in_float32(tmp_path, module, folder):
+    save_model(module, tmp_path / "half", preprocess=PREPROCESS, classes=CLASSES, kernels=torch.bfloat16)
+    sizes = [(path / WEIGHTS_NAME).stat().st_size for path in (tmp_path / "half", folder)]
+    assert sizes[0] < 0.6 * sizes[1]
+    for key, value in load_model(tmp_path / "half").module.state_dict().items():
+        whole = module.state_dict()[key]
+        assert value.dtype == whole.dtype
+        assert torch.equal(value, whole.bfloat16().float() if whole.ndim > 1 else whole)

@@ -1,0 +1,219 @@
+"""evaluate: from models and labelled images to a table of errors, costs and intervals."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich import box
+from rich.progress import Progress
+from rich.table import Table
+
+from inceptions.cli.terminal import Download, err, out, show_warnings
+from inceptions.data.folders import load_splits
+from inceptions.data.splits import Sample, Splits
+from inceptions.errors import UserError
+
+if TYPE_CHECKING:
+    from inceptions.evaluation.evaluate import Evaluation, Row
+    from inceptions.weights.folder import LoadedModel
+
+log = logging.getLogger("inceptions")
+
+Part = Literal["auto", "test", "val", "train", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says of an evaluation."""
+
+    models: tuple[str, ...]
+    data: str
+    crops: tuple[int, ...]
+    protocol: str
+    part: Part
+    seed: int
+    batch_size: int
+    workers: int | None
+    device: str | None
+    output: Path | None
+
+
+def read_crops(text: str) -> tuple[int, ...]:
+    """Return the numbers in "1,10,144"; UserError when they are none."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or not set(numbers) <= {1, 10, 12, 144}:
+        raise UserError(f"--crops is {text!r}; give 1, 10, 12 or 144, or several with commas between")
+    return numbers
+
+
+def run_evaluation(asked: Asked, *, as_json: bool) -> None:
+    """Evaluate the models, print the table, and write the predictions and the report."""
+    show_warnings()
+    if asked.output is not None and asked.output.exists():
+        raise UserError(f"{asked.output} exists already; give another --output, or delete it")
+    with err.status("reading the list of images…"):
+        splits = load_splits(asked.data, seed=asked.seed)
+    part, samples = choose_part(splits, asked.part)
+    with err.status("loading torch…"):
+        from inceptions.evaluation.evaluate import evaluate
+        from inceptions.training.device import pick_device
+        from inceptions.training.run_folder import new_run_path
+        from inceptions.weights.published import load_model
+
+    models = {}
+    for name in asked.models:
+        with Download(name) as download:
+            models[name] = load_model(name, progress=download.step)
+    total = len(models) * len(samples) * max(asked.crops)
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+        bar = progress.add_task("evaluating", total=total)
+        found = evaluate(
+            models,
+            samples,
+            splits.classes,
+            crops=asked.crops,
+            protocol=asked.protocol,
+            batch_size=asked.batch_size,
+            device=pick_device(asked.device),
+            workers=asked.workers or 0,
+            step=lambda count: progress.advance(bar, count),
+        )
+    folder = asked.output or new_run_path(Path("runs"), f"evaluate-{_base_name(asked.data)}")
+    written = _write(found, asked, part, models, folder)
+    if as_json:
+        print(json.dumps({"data": asked.data, "part": part, **as_plain(found)}, indent=1, ensure_ascii=False))
+    else:
+        _print(found, asked, part)
+        for name in written:
+            out.print(f"  {folder / name}", soft_wrap=True)
+
+
+def _base_name(data: str) -> str:
+    return Path(data).resolve().name if Path(data).exists() else re.sub(r"[^\w.-]+", "-", data)
+
+
+def _write(found: Evaluation, asked: Asked, part: str, models: dict[str, LoadedModel], folder: Path) -> list[str]:
+    """Write predictions.parquet and report.html into `folder`, and return the names of those that could be."""
+    from inceptions.evaluation.protocols import PROTOCOLS
+    from inceptions.evaluation.report import Line, Report, missing_packages, write_report
+    from inceptions.evaluation.saved import write_predictions
+    from inceptions.networks.draw import draw
+    from inceptions.training.run_folder import now, versions
+
+    missing = missing_packages()
+    if missing:
+        err.print(
+            f"warning: no report: {' and '.join(missing)} not installed; pip install 'inceptions[report]'", style="yellow", markup=False
+        )
+        return []
+    shown = found.rows[-1]
+    how = PROTOCOLS[asked.protocol][1] if asked.crops == (1,) else "as in 1409.4842, section 7"
+    facts = (
+        ("command", shlex.join(["inceptions", *sys.argv[1:]])),
+        *(("model", f"{name}, SHA-256 {model.card.sha256[:16]}") for name, model in models.items()),
+        ("crops", f"{', '.join(map(str, asked.crops))}; {how}"),
+        ("cost", f"{shown.multiply_adds / 1e9:,.2f} G multiply-adds an image"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions().items())),
+        ("date", now()),
+    )
+    report = Report(
+        title=f"{_name(shown)} on {asked.data}",
+        on=part,
+        score=shown.score,
+        classes=found.classes,
+        paths=found.paths,
+        drawing=draw(models[shown.models[0]].card.network),
+        facts=facts,
+        lines=tuple(Line(_name(row), row.crops, row.multiply_adds, row.score) for row in found.rows),
+        notes=found.notes,
+    )
+    folder.mkdir(parents=True)
+    write_predictions(found, folder / "predictions.parquet")
+    write_report(report, folder)
+    return ["report.html", "predictions.parquet"]
+
+
+def _name(row: Row) -> str:
+    return row.models[0] if len(row.models) == 1 else f"{len(row.models)} models averaged"
+
+
+def choose_part(splits: Splits, part: Part) -> tuple[str, tuple[Sample, ...]]:
+    """Return the name and the samples of the part that is asked for; "auto" takes test images, for want of them val, then all."""
+    parts = {"test": splits.test, "val": splits.val, "train": splits.train, "all": (*splits.train, *splits.val, *splits.test)}
+    name = next(name for name in ("test", "val", "all") if parts[name]) if part == "auto" else part
+    if not parts[name]:
+        raise UserError(f"there are no {name} images; there are {', '.join(f'{len(s)} {n}' for n, s in parts.items() if s)}")
+    return name, parts[name]
+
+
+def as_plain(found: Evaluation) -> dict[str, Any]:
+    """Return an evaluation in JSON's types; errors and intervals are shares, 0 to 1."""
+    from inceptions.evaluation.metrics import calibration_error, error
+
+    rows = []
+    for row in found.rows:
+        top1, top5 = error(row.score), error(row.score, k=5)
+        rows.append(
+            {
+                "models": list(row.models),
+                "crops": row.crops,
+                "images": row.score.count,
+                "top1_error": top1.value,
+                "top1_interval": [top1.low, top1.high],
+                "top5_error": top5.value,
+                "top5_interval": [top5.low, top5.high],
+                "loss": row.score.loss,
+                "calibration_error": calibration_error(row.score),
+                "multiply_adds": row.multiply_adds,
+            }
+        )
+    return {"classes": len(found.classes), "rows": rows, "views_per_second": found.views_per_second, "notes": list(found.notes)}
+
+
+def _print(found: Evaluation, asked: Asked, part: str) -> None:
+    from inceptions.evaluation.metrics import calibration_error, error
+
+    base = found.rows[0].score
+    several, with_top5 = len(found.rows) > 1, len(found.classes) > 5
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("models", overflow="fold")
+    some = [*(["top-5 error"] if with_top5 else []), *(["against base"] if several else [])]
+    for column in ("crops", "cost", "top-1 error", *some, "loss", "ECE"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in found.rows:
+        errors = [_percent(error(row.score)), *([_percent(error(row.score, k=5))] if with_top5 else [])]
+        against = [_against(base, row)] if several else []
+        rest = (f"{row.score.loss:.3f}", f"{100 * calibration_error(row.score):.1f} %")
+        table.add_row(_name(row), str(row.crops), f"{row.multiply_adds / 1e9:,.2f} G", *errors, *against, *rest)
+    out.print(table)
+    for note in found.notes:
+        out.print(f"note: {note}", markup=False, soft_wrap=True)
+    if base.unreadable:
+        one = base.unreadable[0].path
+        out.print(f"note: {len(base.unreadable)} unreadable files left out, such as {one}", markup=False, soft_wrap=True)
+    speeds = ", ".join(f"{name} {rate:,.0f}" for name, rate in found.views_per_second.items())
+    out.print(f"{base.count} {part} images of {asked.data}; 95 % intervals: Wilson's, and the paired bootstrap's", soft_wrap=True)
+    out.print(f"crops a second, read and computed: {speeds}; cost: multiply-adds of an image", soft_wrap=True)
+
+
+def _percent(share: Any) -> str:
+    return f"{100 * share.value:.2f} ({100 * share.low:.1f} to {100 * share.high:.1f}) %"
+
+
+def _against(base: Any, row: Row) -> str:
+    from inceptions.evaluation.metrics import difference
+
+    if row.score is base:
+        return "base"
+    less = difference(base, row.score)
+    return f"{-100 * less.value:+.2f} ({-100 * less.high:+.1f} to {-100 * less.low:+.1f})"

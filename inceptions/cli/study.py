@@ -1,0 +1,96 @@
+"""study: from images and a comparison's name to a table, a plot and a verdict; and the list of what can be compared."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.progress import track
+from rich.table import Table
+
+from inceptions.cli.terminal import err, out, show_warnings
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says of a study."""
+
+    name: str
+    data: str
+    seeds: int
+    epochs: int | None
+    images: int
+    output: Path | None
+    device: str | None
+    workers: int | None
+
+
+def show_studies() -> None:
+    """Print every study with what it compares and how long it takes on this machine, by two real steps of each arm."""
+    show_warnings()
+    from inceptions.data.folders import load_splits
+    from inceptions.studies.catalog import list_studies
+    from inceptions.studies.run import Budget
+    from inceptions.training.loop import prepare
+    from inceptions.training.plan import measure_plan
+
+    splits, budget = load_splits("digits"), Budget()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("study", no_wrap=True)
+    table.add_column("what is compared")
+    table.add_column("source")
+    table.add_column("here", justify="right", no_wrap=True)
+    for study in track(
+        list_studies(), description="taking two steps of each arm", console=err, transient=True, disable=not err.is_terminal
+    ):
+        seconds = 0.0
+        for arm in study.arms:
+            plan = measure_plan(prepare(arm.network, splits, arm.recipe, source="digits"))
+            seconds += budget.seeds * arm.recipe.epochs * budget.images / plan.images_per_second
+        table.add_row(study.name, f"{study.title}: {', '.join(arm.name for arm in study.arms)}", study.source, f"{seconds / 60:.0f} min")
+    out.print(table)
+    out.print(
+        f"for {budget.seeds} seeds, {budget.images:,} images and the recipes' epochs. Next: inceptions study NAME --data DATA",
+        soft_wrap=True,
+    )
+
+
+def run_study_command(asked: Asked) -> None:
+    """Run a study and print its table and verdicts."""
+    show_warnings()
+    with err.status("loading torch…"):
+        from inceptions.data.folders import load_splits
+        from inceptions.studies.catalog import get_study
+        from inceptions.studies.pages import as_markdown, write_pages
+        from inceptions.studies.run import Budget, run_study
+
+    study = get_study(asked.name)
+    splits = load_splits(asked.data)
+    folder = asked.output or Path("runs") / f"study-{study.name}"
+    total, done = asked.seeds * len(study.arms), 0
+    err.print(f"[bold]{study.title}[/bold]\n{study.hypothesis} ({study.source})", soft_wrap=True)
+
+    def told(run) -> None:
+        nonlocal done
+        done += 1
+        accuracy = f"{100 * run.accuracy:.2f} %"
+        err.print(f"{done}/{total}  {run.arm}, seed {run.seed}: {accuracy} after {run.seconds:.0f} s", markup=False, soft_wrap=True)
+
+    result = run_study(
+        study,
+        splits,
+        asked.data,
+        folder,
+        budget=Budget(asked.seeds, asked.epochs, asked.images),
+        device=asked.device,
+        workers=asked.workers,
+        told=told,
+    )
+    command = shlex.join(["inceptions", *sys.argv[1:]])
+    data = Path(asked.data).name or asked.data
+    write_pages(result, folder, command=command, data=data)
+    out.print(as_markdown(result, command=command, data=data), markup=False, soft_wrap=True)
+    out.print(f"  {folder / 'study.svg'}", soft_wrap=True)

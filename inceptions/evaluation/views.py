@@ -1,0 +1,100 @@
+"""One or many views of each image, as batches: enters samples and a `Preprocess`, leaves batches of views, each with the image it is of.
+
+An image is decoded once, in a worker process where that is worth it, and each scale of it is resized once. Batches are full whatever the
+number of views of an image, so that many crops run at the rate of as many images; no more than a few images' views are held at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from inceptions.data.dataset import Unreadable
+from inceptions.data.decode import read_image
+from inceptions.data.preprocess import Preprocess
+from inceptions.data.splits import Sample
+from inceptions.errors import ImageError
+from inceptions.evaluation.crops import multi_crop
+
+
+class Views(NamedTuple):
+    """The views of one image, uint8 (V, C, S, S), and its place in the data set; or why it can't be read."""
+
+    pixels: Tensor | Unreadable
+    place: int
+
+
+class ViewBatch(NamedTuple):
+    """Views of several images as a network reads them: float32 (B, C, S, S); the image that each is of, and its place among the views."""
+
+    images: Tensor
+    owners: Tensor
+    places: Tensor
+
+
+@dataclass
+class ViewSet(Dataset[Views]):
+    """The images of `samples` with the views that a protocol takes of each: one, as `preprocess` crops it, or so many `crops`."""
+
+    samples: Sequence[Sample]
+    preprocess: Preprocess
+    crops: int | None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Views:
+        path, prep = self.samples[index].path, self.preprocess
+        try:
+            image = read_image(path, channels=prep.channels)
+        except ImageError as error:
+            return Views(Unreadable(path, str(error).removeprefix(f"{path}: ")), index)
+        if self.crops is None:
+            pixels = np.asarray(prep.crop(image)).reshape(1, prep.image_size, prep.image_size, prep.channels)
+            return Views(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()), index)
+        return Views(multi_crop(image, crops=self.crops, image_size=prep.image_size, interpolation=prep.interpolation), index)
+
+
+def iterate_views(views: ViewSet, *, batch_size: int, workers: int) -> Iterator[ViewBatch | Views]:
+    """Yield batches of `batch_size` views, the last one smaller, and, as they come, the `Views` of images that can't be read."""
+    loader = DataLoader(views, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None, generator=torch.Generator())
+    waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+    held = 0
+    for pixels, place in loader:
+        if isinstance(pixels, Unreadable):
+            yield Views(pixels, place)
+            continue
+        count = len(pixels)
+        waiting.append((pixels, torch.full((count,), place), torch.arange(count)))
+        held += count
+        while held >= batch_size:
+            batch, waiting = _take(waiting, batch_size)
+            held -= batch_size
+            yield _ready(batch, views.preprocess)
+    if held:
+        yield _ready(_take(waiting, held)[0], views.preprocess)
+
+
+def _take(waiting: list[tuple[Tensor, Tensor, Tensor]], count: int) -> tuple[list[tuple[Tensor, ...]], list[tuple[Tensor, Tensor, Tensor]]]:
+    """Return the first `count` views of what waits, and what is left."""
+    taken: list[tuple[Tensor, ...]] = []
+    left = list(waiting)
+    while count:
+        first = left.pop(0)
+        part = min(count, len(first[0]))
+        taken.append(tuple(column[:part] for column in first))
+        if part < len(first[0]):
+            left.insert(0, (first[0][part:], first[1][part:], first[2][part:]))
+        count -= part
+    return taken, left
+
+
+def _ready(parts: list[tuple[Tensor, ...]], preprocess: Preprocess) -> ViewBatch:
+    pixels, owners, places = (torch.cat(column) for column in zip(*parts, strict=True))
+    return ViewBatch(torch.from_numpy(preprocess.normalize_pixels(pixels.numpy())), owners, places)

@@ -1,0 +1,84 @@
+"""A study's result for people and programs: enters a `StudyResult`, leaves study.md, study.json and study.svg."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inceptions.files import write_whole
+from inceptions.studies.run import StudyResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+
+
+def write_pages(result: StudyResult, folder: Path, *, command: str, data: str) -> None:
+    """Write the table, the numbers and the plot of a study into `folder`."""
+    write_whole(folder / "study.md", as_markdown(result, command=command, data=data))
+    plain = {
+        "study": result.study.name,
+        "data": data,
+        "command": command,
+        "arms": [asdict(arm) for arm in result.arms],
+        "runs": [asdict(run) for run in result.runs],
+        "verdicts": [asdict(verdict) for verdict in result.verdicts],
+    }
+    write_whole(folder / "study.json", json.dumps(plain, indent=1, ensure_ascii=False))
+    _plot(result).savefig(folder / "study.svg", metadata={"Date": None})
+
+
+def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
+    """Return the study as Markdown: the hypothesis, the table, the verdicts, and the command that makes them."""
+    study, seeds = result.study, len({run.seed for run in result.runs})
+    lines = [
+        f"# {study.title}",
+        "",
+        f"Hypothesis: {study.hypothesis} ({study.source}).",
+        "",
+        "| Arm | Parameters | Multiply-adds, M | Accuracy, % | 95 % interval | Seconds a run |",
+        "|---|---:|---:|---:|---|---:|",
+    ]
+    for arm in result.arms:
+        spread = "one seed" if math.isinf(arm.accuracy.low) else f"{100 * arm.accuracy.low:.1f} to {100 * arm.accuracy.high:.1f}"
+        cells = (f"{arm.parameters:,}", f"{arm.multiply_adds / 1e6:.1f}", f"{100 * arm.accuracy.mean:.2f}", spread, f"{arm.seconds:.0f}")
+        lines.append(f"| {arm.name} | {' | '.join(cells)} |")
+    lines += ["", *(f"- **{verdict.word[0].upper()}{verdict.word[1:]}**: {verdict.said}." for verdict in result.verdicts), ""]
+    lines += [
+        f"{seeds} seeds on {data}; intervals are Student's t over seeds, differences taken seed by seed.",
+        "",
+        f"    {command}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _plot(result: StudyResult) -> Figure:
+    """Return validation accuracy over steps, the mean of the seeds with the least and the greatest, and the accuracy in the end."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    course, end = figure.subplots(1, 2, width_ratios=(3, 2))
+    for place, arm in enumerate(result.arms):
+        colour = COLOURS[place % len(COLOURS)]
+        mine = [run for run in result.runs if run.arm == arm.name]
+        steps = [(epoch + 1) * mine[0].steps_per_epoch for epoch in range(min(len(run.curve) for run in mine))]
+        columns = [[100 * run.curve[epoch] for run in mine] for epoch in range(len(steps))]
+        course.plot(steps, [sum(column) / len(column) for column in columns], color=colour, marker=".", label=arm.name)
+        course.fill_between(steps, [min(column) for column in columns], [max(column) for column in columns], color=colour, alpha=0.15)
+        half = 0.0 if math.isinf(arm.accuracy.low) else 100 * (arm.accuracy.high - arm.accuracy.mean)
+        end.errorbar([100 * arm.accuracy.mean], [place], xerr=[half], color=colour, marker="o", capsize=3)
+        end.plot([100 * run.accuracy for run in mine], [place] * len(mine), color=colour, marker="|", linestyle="none", alpha=0.6)
+    course.set(xlabel="steps", ylabel="validation accuracy (%)")
+    course.legend(frameon=False)
+    end.set(xlabel="accuracy in the end (%)")
+    end.set_yticks(range(len(result.arms)), [arm.name for arm in result.arms])
+    end.invert_yaxis()
+    for axis in (course, end):
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,50 @@
+"""What a study is: a frozen value with a question, what a paper says, and the arms that are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from inceptions.networks.spec import Network
+from inceptions.training.recipe import Recipe
+
+Measure = Literal["accuracy", "cost", "steps"]
+"""accuracy: on the held-out images. cost: multiply-adds, where the accuracy is no lower. steps: to reach the accuracy of the first arm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One side of a comparison."""
+
+    name: str
+    network: Network
+    recipe: Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That `better` beats `worse`, both names of arms, in what the study measures."""
+
+    better: str
+    worse: str
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A comparison of arms that differ in one thing, with equal images, epochs and seeds.
+
+    hypothesis: in words, as its source has it; claims: the same in arms; measure: what is compared.
+    """
+
+    name: str
+    title: str
+    hypothesis: str
+    source: str
+    arms: tuple[Arm, ...]
+    claims: tuple[Claim, ...]
+    measure: Measure = "accuracy"
+
+    def __post_init__(self) -> None:
+        names = {arm.name for arm in self.arms}
+        if len(names) != len(self.arms) or any({claim.better, claim.worse} - names for claim in self.claims):
+            raise ValueError(f"study {self.name}: arms are {sorted(names)}; each once, and claims of no others")

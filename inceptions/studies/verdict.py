@@ -1,0 +1,125 @@
+"""What a study showed: enters what each run of each arm came to, leaves means with intervals and a plain word for each claim.
+
+With a few seeds the spread between them is what matters: intervals are Student's t over seeds, differences are taken seed by seed, for both
+arms of a seed see the same images in the same order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from inceptions.studies.study import Claim, Study
+
+Word = Literal["shown", "not shown at this size", "contradicted"]
+EQUAL = 0.01  # accuracies that are no more than this apart count as equal, where it is cost that is compared
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One run: arm and seed, the accuracy in the end (0 to 1), and after each epoch on validation; the steps of an epoch; seconds."""
+
+    arm: str
+    seed: int
+    accuracy: float
+    curve: tuple[float, ...]
+    steps_per_epoch: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean over seeds and its 95 % interval; infinitely wide with one seed."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A claim, what was found of it (in accuracy, or in powers of e of steps), and the word for it."""
+
+    claim: Claim
+    difference: Interval
+    word: Word
+    said: str
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Return the mean and its 95 % interval by Student's t."""
+    from scipy.stats import t
+
+    mean, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return Interval(mean, -math.inf, math.inf)
+    half = float(t.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
+    return Interval(mean, mean - half, mean + half)
+
+
+def judge(study: Study, runs: Sequence[Finished], costs: dict[str, int]) -> list[Verdict]:
+    """Return a verdict on each claim; costs are multiply-adds of an image by arm. Arms need a run of every seed."""
+    by = {(run.arm, run.seed): run for run in runs}
+    seeds = sorted({run.seed for run in runs})
+    verdicts = []
+    for claim in study.claims:
+        pairs = [(by[claim.better, seed], by[claim.worse, seed]) for seed in seeds]
+        match study.measure:
+            case "accuracy":
+                verdicts.append(_by_accuracy(claim, pairs))
+            case "cost":
+                verdicts.append(_by_cost(claim, pairs, costs))
+            case "steps":
+                verdicts.append(_by_steps(claim, pairs))
+    return verdicts
+
+
+def steps_to(run: Finished, accuracy: float) -> float:
+    """Return after how many steps the validation accuracy is first so high, on straight lines between epochs; infinity if never."""
+    before = 0.0
+    for epoch, now in enumerate(run.curve):
+        if now >= accuracy:
+            part = (accuracy - before) / (now - before) if now > before else 0.0
+            return (epoch + part) * run.steps_per_epoch
+        before = now
+    return math.inf
+
+
+def _by_accuracy(claim: Claim, pairs: Sequence[tuple[Finished, Finished]]) -> Verdict:
+    found = interval([better.accuracy - worse.accuracy for better, worse in pairs])
+    said = f"{claim.better} is {_points(found)} more accurate than {claim.worse}"
+    return Verdict(claim, found, _word(found.low > 0, found.high < 0), said)
+
+
+def _by_cost(claim: Claim, pairs: Sequence[tuple[Finished, Finished]], costs: dict[str, int]) -> Verdict:
+    found = interval([better.accuracy - worse.accuracy for better, worse in pairs])
+    share = costs[claim.better] / costs[claim.worse]
+    said = f"{claim.better} takes {100 * share:.0f} % of the multiply-adds of {claim.worse} and is {_points(found)} more accurate"
+    return Verdict(claim, found, _word(share < 1 and found.low > -EQUAL, share >= 1 or found.high < -EQUAL), said)
+
+
+def _by_steps(claim: Claim, pairs: Sequence[tuple[Finished, Finished]]) -> Verdict:
+    logs = []
+    for better, worse in pairs:
+        target = max(worse.curve)
+        logs.append(math.log(steps_to(better, target) / steps_to(worse, target)))
+    if math.inf in logs:
+        missed = sum(value == math.inf for value in logs)
+        said = f"{claim.better} does not reach the accuracy of {claim.worse} with {missed} of {len(logs)} seeds"
+        return Verdict(claim, Interval(math.inf, math.inf, math.inf), _word(False, missed == len(logs)), said)
+    found = interval(logs)
+    low, mean, high = (100 * math.exp(min(value, 50)) for value in (found.low, found.mean, found.high))
+    said = f"{claim.better} reaches the accuracy of {claim.worse} in {mean:.0f} % ({low:.0f} to {high:.0f}) of its steps"
+    return Verdict(claim, found, _word(found.high < 0, found.low > 0), said)
+
+
+def _word(shown: bool, contradicted: bool) -> Word:
+    return "shown" if shown else "contradicted" if contradicted else "not shown at this size"
+
+
+def _points(found: Interval) -> str:
+    return f"{100 * found.mean:+.1f} points ({100 * found.low:+.1f} to {100 * found.high:+.1f})"

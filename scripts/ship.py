@@ -1,0 +1,44 @@
+"""Put a trained model into the package: python scripts/ship.py RUN/best NAME DATA LICENCE "COMMAND".
+
+Kernels are stored in bfloat16; the accuracy in the card is that of the stored file, measured on the test images of DATA.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from inceptions.data.dataset import ImageDataset, image_loader
+from inceptions.data.folders import load_splits
+from inceptions.evaluation.score import score
+from inceptions.files import write_whole
+from inceptions.weights.card import CARD_NAME, read_card
+from inceptions.weights.folder import load_model, save_model, update_metrics
+
+
+def ship(source: Path, name: str, data: str, licence: str, command: str) -> None:
+    """Write the model folder in the package, then measure it."""
+    model = load_model(source)
+    folder = Path(__file__).parent.parent / "inceptions" / "weights" / "shipped" / name
+    provenance = {**model.card.provenance, "data": Path(data).name, "command": command}
+    save_model(
+        model.module,
+        folder,
+        preprocess=model.card.preprocess,
+        classes=model.card.classes,
+        licence=licence,
+        provenance=provenance,
+        kernels=torch.bfloat16,
+    )
+    shipped = load_model(folder)
+    loader = image_loader(ImageDataset(load_splits(data).test, shipped.card.preprocess), batch_size=256, shuffle=False)
+    tested = score(shipped.module.to(memory_format=torch.channels_last), loader, device=torch.device("cpu"))
+    update_metrics(folder, {"test_accuracy": tested.accuracy, "test_loss": tested.loss, "test_images": tested.count})
+    card = read_card(folder)
+    write_whole(folder / CARD_NAME, replace(card, metrics={**model.card.metrics, **card.metrics}).to_json())
+    print(f"{name}: {100 * tested.accuracy:.2f} % of {tested.count} test images; {100 * model.card.metrics['test_accuracy']:.2f} % in float32")
+
+
+if __name__ == "__main__":
+    ship(Path(sys.argv[1]), *sys.argv[2:6])

@@ -1,0 +1,82 @@
+"""Studies on pictures that a network learns in seconds: run, killed, gone on with, told."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from inceptions.data.folders import load_splits
+from inceptions.errors import UserError
+from inceptions.networks import reshape
+from inceptions.networks.models import Classifier
+from inceptions.networks.registry import get_network
+from inceptions.networks.trace import trace
+from inceptions.studies.catalog import get_study, list_studies
+from inceptions.studies.pages import as_markdown, write_pages
+from inceptions.studies.run import Budget, fewer, run_study
+from inceptions.studies.study import Arm, Claim, Study
+from inceptions.training.recipe import Recipe
+
+TINY = reshape.scale_width(get_network("inception_small"), 0.125)
+RECIPE = Recipe(batch_size=16, precision="float32")
+STUDY = Study(
+    "smoothing",
+    "Label smoothing",
+    "it helps",
+    "1512.00567",
+    (Arm("none", TINY, replace(RECIPE, label_smoothing=0.0)), Arm("a tenth", TINY, RECIPE)),
+    (Claim("a tenth", "none"),),
+)
+
+
+@pytest.mark.parametrize("study", list_studies(), ids=lambda study: study.name)
+def test_every_study_says_what_it_is_and_every_arm_can_be_built(study):
+    assert study.hypothesis
+    assert study.source
+    assert study.claims
+    for arm in study.arms:
+        assert arm.network.image_size == 32
+        assert trace(arm.network).total.multiply_adds < 300e6
+        Classifier(reshape.with_classes(arm.network, 10))
+    assert len({(arm.network, arm.recipe) for arm in study.arms}) == len(study.arms)
+
+
+def test_arms_differ_in_what_is_compared_alone():
+    for study in list_studies():
+        recipes = {arm.recipe for arm in study.arms}
+        networks = {arm.network for arm in study.arms}
+        assert len(recipes) == 1 or len(networks) == 1 or study.name == "batch-norm"
+
+
+def test_a_misspelt_name_gets_the_nearest():
+    with pytest.raises(UserError, match="did you mean dropout"):
+        get_study("dropuot")
+
+
+def test_a_study_leaves_table_plot_and_verdict_and_goes_on_where_it_was(pictures, tmp_path):
+    splits, told = load_splits(pictures), []
+    budget = Budget(seeds=2, epochs=1, images=30)
+    result = run_study(STUDY, splits, "pictures", tmp_path / "s", budget=budget, device="cpu", workers=0, told=told.append)
+    assert [(run.arm, run.seed) for run in told] == [("none", 0), ("a tenth", 0), ("none", 1), ("a tenth", 1)]
+    assert len(result.verdicts) == 1
+    write_pages(result, tmp_path / "s", command="inceptions study smoothing", data="pictures")
+    text = (tmp_path / "s" / "study.md").read_text()
+    assert text == as_markdown(result, command="inceptions study smoothing", data="pictures")
+    assert "| none |" in text
+    assert (tmp_path / "s" / "study.svg").stat().st_size > 1000
+    assert json.loads((tmp_path / "s" / "study.json").read_text())["verdicts"][0]["word"] == result.verdicts[0].word
+
+    (tmp_path / "s" / "a-tenth" / "seed-1" / "finished.json").unlink()  # as if it had been killed in the last run
+    before = (tmp_path / "s" / "none" / "seed-0" / "metrics.csv").stat().st_mtime_ns
+    again = run_study(STUDY, splits, "pictures", tmp_path / "s", budget=budget, device="cpu", workers=0)
+    assert (tmp_path / "s" / "none" / "seed-0" / "metrics.csv").stat().st_mtime_ns == before
+    assert [run.accuracy for run in again.runs] == [run.accuracy for run in result.runs]
+
+
+def test_fewer_images_are_the_same_share_of_each_class(pictures):
+    train = load_splits(pictures).train
+    kept = fewer(train, 30)
+    assert len(kept) == 30
+    assert {label: sum(s.label == label for s in kept) for label in range(3)} == {0: 10, 1: 10, 2: 10}
+    assert fewer(train, 30) == kept
+    assert fewer(train, 1000) == train

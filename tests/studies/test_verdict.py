@@ -1,0 +1,77 @@
+"""Intervals and words against numbers worked out by hand."""
+
+import math
+
+import pytest
+
+from inceptions.networks.registry import get_network
+from inceptions.studies.study import Arm, Claim, Study
+from inceptions.studies.verdict import Finished, interval, judge, steps_to
+from inceptions.training.recipe import Recipe
+
+NETWORK = get_network("inception_small")
+
+
+def study(measure):
+    arms = (Arm("old", NETWORK, Recipe()), Arm("new", NETWORK, Recipe()))
+    return Study("s", "t", "h", "source", arms, (Claim("new", "old"),), measure)
+
+
+def runs(old, new, *, curves=None):
+    curves = curves or {"old": (0.5, 0.6), "new": (0.5, 0.6)}
+    found = []
+    for arm, accuracies in (("old", old), ("new", new)):
+        found += [Finished(arm, seed, value, curves[arm], 10, 1.0) for seed, value in enumerate(accuracies)]
+    return found
+
+
+def test_interval_is_students():
+    found = interval([0.80, 0.82, 0.84])
+    assert found.mean == pytest.approx(0.82)
+    assert found.high - found.mean == pytest.approx(4.303 * 0.02 / math.sqrt(3), rel=1e-3)  # t of 2 degrees of freedom
+    assert interval([0.5]).low == -math.inf
+
+
+@pytest.mark.parametrize(
+    ("new", "word"),
+    [((0.83, 0.84, 0.85), "shown"), ((0.80, 0.86, 0.79), "not shown at this size"), ((0.70, 0.71, 0.72), "contradicted")],
+)
+def test_accuracy_is_compared_seed_by_seed(new, word):
+    (verdict,) = judge(study("accuracy"), runs((0.80, 0.81, 0.82), new), {"old": 2, "new": 2})
+    assert verdict.word == word
+    assert verdict.difference.mean == pytest.approx(sum(new) / 3 - 0.81)
+
+
+@pytest.mark.parametrize(
+    ("new", "costs", "word"),
+    [
+        ((0.801, 0.811, 0.821), {"old": 10, "new": 2}, "shown"),
+        ((0.70, 0.71, 0.72), {"old": 10, "new": 2}, "contradicted"),
+        ((0.80, 0.81, 0.82), {"old": 10, "new": 10}, "contradicted"),
+        ((0.75, 0.84, 0.83), {"old": 10, "new": 2}, "not shown at this size"),
+    ],
+)
+def test_cost_counts_where_accuracy_is_no_lower(new, costs, word):
+    (verdict,) = judge(study("cost"), runs((0.80, 0.81, 0.82), new), costs)
+    assert verdict.word == word
+
+
+def test_steps_are_those_to_the_accuracy_of_the_worse():
+    curves = {"old": (0.2, 0.4, 0.6), "new": (0.5, 0.7, 0.9)}
+    (verdict,) = judge(study("steps"), runs((0.6, 0.6), (0.9, 0.9), curves=curves), {})
+    assert steps_to(runs((0.6,), (0.9,), curves=curves)[1], 0.6) == pytest.approx(15)
+    assert verdict.word == "shown"
+    assert "in 50 % (50 to 50) of its steps" in verdict.said
+    never = {"old": (0.2, 0.9), "new": (0.5, 0.6)}
+    (verdict,) = judge(study("steps"), runs((0.9, 0.9), (0.6, 0.6), curves=never), {})
+    assert verdict.word == "contradicted"
+
+
+def test_one_seed_shows_nothing():
+    (verdict,) = judge(study("accuracy"), runs((0.1,), (0.9,)), {})
+    assert verdict.word == "not shown at this size"
+
+
+def test_claims_of_arms_that_are_not_there_are_refused():
+    with pytest.raises(ValueError, match="claims of no others"):
+        Study("s", "t", "h", "source", (Arm("a", NETWORK, Recipe()),), (Claim("a", "b"),))
