@@ -15,6 +15,7 @@ export INCEPTIONS_CACHE="$PWD/runs/data" # where the built-in digits are unpacke
 run inceptions train digits --model inception_small --epochs 8 --output runs/demo
 run inceptions draw inception_small --stage 3a --output runs/demo/module.svg
 run inceptions predict runs/data/digits/test --model runs/demo/best --output runs/demo/predictions.csv
+run inceptions predict docs/chelsea.jpg --model inception_small.cifar10 # comes with the package, and knows ten kinds of things
 
 cat <<END
 

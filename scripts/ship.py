@@ -1,4 +1,4 @@
-"""Put a trained model into the package: python scripts/ship.py RUN/best NAME DATA LICENCE "COMMAND".
+"""Put a trained model into the package: python scripts/ship.py RUN/best NAME DATA "WHAT DATA IS" LICENCE "COMMAND".
 
 Kernels are stored in bfloat16; the accuracy in the card is that of the stored file, measured on the test images of DATA.
 """
@@ -17,11 +17,11 @@ from inceptions.weights.card import CARD_NAME, read_card
 from inceptions.weights.folder import load_model, save_model, update_metrics
 
 
-def ship(source: Path, name: str, data: str, licence: str, command: str) -> None:
+def ship(source: Path, name: str, data: str, said: str, licence: str, command: str) -> None:
     """Write the model folder in the package, then measure it."""
     model = load_model(source)
     folder = Path(__file__).parent.parent / "inceptions" / "weights" / "shipped" / name
-    provenance = {**model.card.provenance, "data": Path(data).name, "command": command}
+    provenance = {**model.card.provenance, "data": said, "command": command}
     save_model(
         model.module,
         folder,
@@ -41,4 +41,4 @@ def ship(source: Path, name: str, data: str, licence: str, command: str) -> None
 
 
 if __name__ == "__main__":
-    ship(Path(sys.argv[1]), *sys.argv[2:6])
+    ship(Path(sys.argv[1]), *sys.argv[2:7])

@@ -112,6 +112,17 @@ def train(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders that `train` wrote.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Draw their curves over each other: .png, .svg or .pdf.")] = None,
+) -> None:
+    """Put runs side by side: accuracies with intervals, whether the difference is chance, and what differs in their settings."""
+    from inceptions.cli.compare import run_comparison
+
+    run_comparison(runs, output)
+
+
+@app.command()
 def study(
     name: Annotated[str, typer.Argument(metavar="NAME|list", help="A comparison of the papers; `list` shows all and what each takes.")],
     data: Annotated[str | None, typer.Option("--data", "-d", help="Labelled images, as `train` takes them.")] = None,

@@ -138,7 +138,8 @@ def _write(found: Evaluation, asked: Asked, part: str, models: dict[str, LoadedM
         notes=found.notes,
     )
     folder.mkdir(parents=True)
-    write_predictions(found, folder / "predictions.parquet")
+    scores = {(" + ".join(row.models), row.crops): row.score for row in found.rows}
+    write_predictions(scores, found.classes, found.paths, folder / "predictions.parquet")
     write_report(report, folder)
     return ["report.html", "predictions.parquet"]
 

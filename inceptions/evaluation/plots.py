@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from inceptions.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +41,29 @@ def curves(rows: Sequence[Any], *, best_epoch: int) -> Figure:
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     loss.legend(frameon=False)
+    return figure
+
+
+def curves_over_each_other(runs: Mapping[str, Sequence[Any]]) -> Figure:
+    """Return training loss and validation accuracy of several runs over their epochs, by name; `rows` as in `curves`."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    for place, (name, rows) in enumerate(runs.items()):
+        colour, epochs = colormaps["tab10"](place % 10), [row.epoch for row in rows]
+        loss.plot(epochs, [row.train_loss for row in rows], color=colour, marker=".", label=name)
+        validated = [100 * row.val_accuracy for row in rows]
+        shown = [100 * row.train_accuracy for row in rows] if np.isnan(validated).all() else validated
+        accuracy.plot(epochs, shown, color=colour, marker=".", linestyle=":" if np.isnan(validated).all() else "-")
+    loss.set(xlabel="epoch", ylabel="training loss (nats)")
+    accuracy.set(xlabel="epoch", ylabel="validation accuracy (%); dotted: training")
+    for axis in (loss, accuracy):
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    loss.legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -108,8 +133,10 @@ def reliability(score: Score, *, bins: int = 10) -> Figure:
     return figure
 
 
-def save_png(figure: Figure, path: Path) -> None:
-    """Write `figure` as a PNG of 150 dots an inch."""
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write `figure` as the kind of picture that the name ends in, PNG with 150 dots an inch. Raises UserError for another ending."""
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UserError(f"{path}: plots are written as .png, .svg or .pdf; give a name that ends so")
     figure.savefig(path, dpi=150)
 
 

@@ -92,7 +92,7 @@ def write_report(report: Report, folder: Path) -> None:
     if report.rows:
         figures["curves"] = plots.curves(report.rows, best_epoch=report.best_epoch)
     for name, figure in figures.items():
-        plots.save_png(figure, folder / f"{name}.png")
+        plots.save_figure(figure, folder / f"{name}.png")
     drawn = {name: plots.as_svg(figure) for name, figure in figures.items()}
     (folder / "report.html").write_text(_page(report, counts, drawn), encoding="utf-8")
 

@@ -1,38 +1,50 @@
-"""What was predicted of each image, as a table: enters an `Evaluation`, leaves `predictions.parquet`, and back.
+"""What was predicted of each image, as a table: enters scores, leaves `predictions.parquet`, and back.
 
-Every number of a report can be worked out from it. Needs pyarrow (`inceptions[report]`).
+Every number of a report can be worked out from it. Needs pyarrow (`inceptions[report]`). Columns:
 
-    models       the model's name, or several with " + " between
-    crops        of each image
-    index        place of the image in the set that was scored; image: its file
-    true, predicted   names of classes; confidence: softmax of the predicted one, 0 to 1
-    loss         cross-entropy in nats; rank: how many classes were likelier than the true one
+- models, crops: what was scored; the names of models that were averaged have " + " between them
+- index, image: the place in the set, and the file
+- true, predicted: names of classes; confidence: softmax of the predicted one, 0 to 1
+- loss: cross-entropy in nats; rank: how many classes were likelier than the true one
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from inceptions.evaluation.evaluate import Evaluation
+from inceptions.data.stored import Stored
 from inceptions.evaluation.score import Score
 
+Key = tuple[str, int]
+"""Names of models, and the number of crops."""
 
-def write_predictions(found: Evaluation, file: Path) -> None:
-    """Write the predictions of every row of `found` as one Parquet file."""
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a file holds: class names, names of the images by their place, and a score of each of what was compared, in order."""
+
+    classes: tuple[str, ...]
+    images: dict[int, str]
+    scores: dict[Key, Score]
+
+
+def write_predictions(scores: dict[Key, Score], classes: tuple[str, ...], paths: Sequence[Path | Stored], file: Path) -> None:
+    """Write the predictions of every score as one Parquet file; `paths` are those that the scores' indices mean."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = np.array(found.classes, dtype=object)
+    names = np.array(classes, dtype=object)
     tables = []
-    for row in found.rows:
-        score = row.score
+    for (models, crops), score in scores.items():
         columns = {
-            "models": pa.array([" + ".join(row.models)] * score.count).dictionary_encode(),
-            "crops": np.full(score.count, row.crops),
+            "models": pa.array([models] * score.count, pa.string()).dictionary_encode(),
+            "crops": np.full(score.count, crops),
             "index": score.indices,
-            "image": [str(found.paths[index]) for index in score.indices],
+            "image": [str(paths[index]) for index in score.indices],
             "true": pa.array(names[score.labels], pa.string()).dictionary_encode(),
             "predicted": pa.array(names[score.predicted], pa.string()).dictionary_encode(),
             "confidence": score.confidence,
@@ -41,11 +53,11 @@ def write_predictions(found: Evaluation, file: Path) -> None:
         }
         tables.append(pa.table(columns))
     whole = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
-    parquet.write_table(whole.replace_schema_metadata({"classes": "\n".join(found.classes)}), file)
+    parquet.write_table(whole.replace_schema_metadata({"classes": "\n".join(classes)}), file)
 
 
-def read_predictions(file: Path) -> tuple[tuple[str, ...], dict[tuple[str, int], Score]]:
-    """Return the classes, and the score of each (models, crops) in a file that `write_predictions` wrote."""
+def read_predictions(file: Path) -> Saved:
+    """Return what `write_predictions` wrote."""
     from pyarrow import parquet
 
     table = parquet.read_table(file)
@@ -58,4 +70,4 @@ def read_predictions(file: Path) -> tuple[tuple[str, ...], dict[tuple[str, int],
         labels, predicted = (np.array([number[name] for name in frame[column][mine]]) for column in ("true", "predicted"))
         indices, confidence, losses, ranks = (frame[name][mine] for name in ("index", "confidence", "loss", "rank"))
         scores[models, int(crops)] = Score(indices, labels, predicted, confidence, losses, ranks)
-    return classes, scores
+    return Saved(classes, dict(zip(frame["index"].tolist(), frame["image"].tolist(), strict=True)), scores)

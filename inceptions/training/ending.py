@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
@@ -73,17 +74,20 @@ def _provenance(setup: Setup) -> dict[str, Any]:
 
 def _report(setup: Setup, folder: RunFolder, on: str, tested: Score, samples: tuple, rows: Sequence[EpochRow], best_epoch: int) -> None:
     from inceptions.evaluation.report import Report, missing_packages, write_report
+    from inceptions.evaluation.saved import write_predictions
 
     missing = missing_packages()
     if missing:
         log.warning("no plots and no report.html: %s not installed; pip install 'inceptions[report]'", " and ".join(missing))
         return
+    paths = tuple(sample.path for sample in samples)
+    write_predictions({(setup.network.name, 1): tested}, setup.splits.classes, paths, folder.path / "predictions.parquet")
     report = Report(
-        title=f"{setup.network.name} on {setup.source}",
+        title=f"{setup.network.name} on {Path(setup.source).name or setup.source}",
         on=on,
         score=tested,
         classes=setup.splits.classes,
-        paths=tuple(sample.path for sample in samples),
+        paths=paths,
         drawing=draw(setup.network),
         settings=settings_of(setup),
         facts=_facts(setup, folder),

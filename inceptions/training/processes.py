@@ -32,7 +32,21 @@ class Processes:
         self.rank = int(os.environ.get("RANK", "0"))
         self.restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
         if self.world > 1 and not distributed.is_initialized():
-            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            if torch.cuda.is_available():  # each process has a GPU of its own
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+            self._meet("nccl" if torch.cuda.is_available() else "gloo")
+
+    def _meet(self, backend: str) -> None:
+        """Meet the other processes: after a restart under a name of its own, for torchrun keeps the store where the dead left addresses.
+
+        That is github.com/pytorch/pytorch/issues/135712. On several machines counts of restarts may differ, and the name would too.
+        """
+        if self.restarts and os.environ.get("LOCAL_WORLD_SIZE") == str(self.world):
+            store, _, _ = next(distributed.rendezvous("env://"))
+            fresh = distributed.PrefixStore(f"restart-{self.restarts}", store)
+            distributed.init_process_group(backend, store=fresh, rank=self.rank, world_size=self.world)
+        else:
+            distributed.init_process_group(backend)
 
     @property
     def is_first(self) -> bool:

@@ -47,3 +47,16 @@ def test_what_cannot_be_is_refused_in_a_line(inceptions, models, pictures, argum
     result = inceptions("evaluate", models[0], "--data", pictures, *arguments)
     assert result.code == 2
     assert said in result.err
+
+
+def test_compare_prints_runs_side_by_side_and_draws_their_curves(inceptions, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, rate in (("a", "0.1"), ("b", "0.01")):
+        done = inceptions("train", pictures, "--epochs", "1", "--lr", rate, "--image-size", "16", "--output", name, "--workers", "0")
+        assert done.code == 0, done.err
+    result = inceptions("compare", "a", "b", "--output", "curves.png")
+    assert result.code == 0, result.err
+    assert "recipe.lr" in result.out
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert inceptions("compare", "a").code == 2
+    assert inceptions("compare", "a", "b", "--output", "curves.txt").code == 2

@@ -39,6 +39,11 @@ def evaluation(folder: Path, *, classes=10, images=200):
     return Evaluation(names_of(classes), tuple(rows), {"m": 1.0}, (folder / "a.png",) * images, ("a note",))
 
 
+def save(found: Evaluation, file: Path) -> None:
+    scores = {(" + ".join(row.models), row.crops): row.score for row in found.rows}
+    write_predictions(scores, found.classes, found.paths, file)
+
+
 def page_of(folder: Path, found: Evaluation) -> str:
     rows = [SimpleNamespace(epoch=e, train_loss=1 / e, train_accuracy=0.5, val_loss=1 / e, val_accuracy=0.4) for e in (1, 2, 3)]
     report = Report(
@@ -62,8 +67,9 @@ def page_of(folder: Path, found: Evaluation) -> str:
 def test_every_number_of_the_report_comes_again_from_the_saved_predictions(tmp_path):
     found = evaluation(tmp_path)
     page = page_of(tmp_path, found)
-    write_predictions(found, tmp_path / "predictions.parquet")
-    classes, scores = read_predictions(tmp_path / "predictions.parquet")
+    save(found, tmp_path / "predictions.parquet")
+    saved = read_predictions(tmp_path / "predictions.parquet")
+    classes, scores = saved.classes, saved.scores
     assert classes == found.classes
     base, last = scores["m", 1], scores["m + n", 144]
     words = " ".join(re.sub(r"<[^>]+>", " ", page.partition("<body>")[2]).split())
@@ -86,10 +92,11 @@ def test_every_number_of_the_report_comes_again_from_the_saved_predictions(tmp_p
 
 def test_predictions_come_back_as_they_were(tmp_path):
     found = evaluation(tmp_path)
-    write_predictions(found, tmp_path / "p.parquet")
-    _, scores = read_predictions(tmp_path / "p.parquet")
+    save(found, tmp_path / "p.parquet")
+    saved = read_predictions(tmp_path / "p.parquet")
+    assert saved.images == {place: str(tmp_path / "a.png") for place in range(200)}
     for row in found.rows:
-        read = scores[" + ".join(row.models), row.crops]
+        read = saved.scores[" + ".join(row.models), row.crops]
         for name in ("indices", "labels", "predicted", "confidence", "losses", "ranks"):
             assert np.array_equal(getattr(read, name), getattr(row.score, name)), name
 

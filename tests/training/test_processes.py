@@ -32,7 +32,7 @@ def finish(process):
     """Return what was printed on standard output and standard error."""
     with process:
         try:
-            printed = process.communicate(timeout=300)
+            printed = process.communicate(timeout=600)
         finally:
             process.kill()
     assert process.returncode == 0, printed[1]
@@ -84,7 +84,7 @@ def test_torchrun_goes_on_where_it_was_when_a_process_is_killed(pictures, tmp_pa
 
 def test_several_processes_are_told_to_name_one_folder(pictures):
     refused = start("inceptions", "train", pictures, *SMALL, processes=2)
-    _, told = refused.communicate(timeout=300)
+    _, told = refused.communicate(timeout=600)
     assert refused.returncode == 1
     assert "give --output FOLDER" in told
 
