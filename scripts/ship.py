@@ -37,7 +37,8 @@ def ship(source: Path, name: str, data: str, said: str, licence: str, command: s
     update_metrics(folder, {"test_accuracy": tested.accuracy, "test_loss": tested.loss, "test_images": tested.count})
     card = read_card(folder)
     write_whole(folder / CARD_NAME, replace(card, metrics={**model.card.metrics, **card.metrics}).to_json())
-    print(f"{name}: {100 * tested.accuracy:.2f} % of {tested.count} test images; {100 * model.card.metrics['test_accuracy']:.2f} % in float32")
+    whole = model.card.metrics["test_accuracy"]
+    print(f"{name}: {100 * tested.accuracy:.2f} % of {tested.count} test images, and {100 * whole:.2f} % before it was rounded")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from inceptions.errors import UserError
-from inceptions.evaluation.plots import BLUE, ORANGE, save_png
+from inceptions.evaluation.plots import BLUE, ORANGE, save_figure
 from inceptions.training.checkpoint import DAMAGE, read_state, write_state
 from inceptions.training.recipe import Average
 
@@ -278,4 +278,4 @@ def plot_staleness(staleness: Sequence[int], path: Path) -> None:
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-    save_png(figure, path)
+    save_figure(figure, path)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from inceptions.errors import UserError
@@ -42,8 +44,8 @@ class Processes:
         That is github.com/pytorch/pytorch/issues/135712. On several machines counts of restarts may differ, and the name would too.
         """
         if self.restarts and os.environ.get("LOCAL_WORLD_SIZE") == str(self.world):
-            store, _, _ = next(distributed.rendezvous("env://"))
-            fresh = distributed.PrefixStore(f"restart-{self.restarts}", store)
+            store, _, _ = next(rendezvous("env://"))
+            fresh = PrefixStore(f"restart-{self.restarts}", store)
             distributed.init_process_group(backend, store=fresh, rank=self.rank, world_size=self.world)
         else:
             distributed.init_process_group(backend)
