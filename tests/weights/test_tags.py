@@ -168,7 +168,8 @@ def test_a_tag_is_found_by_its_name():
         ("inception_v1", r"^'inception_v1' is a network; give a tag of its weights: googlenet.bvlc_in1k"),
         ("inception_v3.tf_in1", r"^there are no weights called 'inception_v3.tf_in1'; did you mean inception_v3.tf_in1k or "),
         ("legacy_xception.tf_in1k", r"did you mean xception.tf_in1k or "),
-        ("inception_small", r"^no published weights of 'inception_small' are known; networks that have some are googlenet, "),
+        ("inception_small", r"^'inception_small' is a network; give a tag of its weights: inception_small.cifar10$"),
+        ("inception_v2", r"^no published weights of 'inception_v2' are known; networks that have some are googlenet, "),
         ("resnet50.a1_in1k", r"^there are no weights called 'resnet50.a1_in1k'; .*`inceptions list --weights` shows all"),
     ],
 )
