@@ -31,13 +31,13 @@ class Learner:
         self.module = make_module(setup)
         if recipe.whiten:
             start_ahead(self.module, _some_images(setup))
-        if recipe.sync_bn:
-            processes.share_batch_norm(self.module, setup.device)
         self.model: nn.Module = self.module
         self.optimizer = make_optimizer(recipe.optimizer, self._groups(), lr=peak_lr(recipe, setup.network))
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.average = make_average(self.module, recipe.average) if recipe.average else None
         self.lookahead = Lookahead(self.module.parameters(), steps=steps_per_epoch * recipe.epochs) if recipe.lookahead else None
+        if recipe.sync_bn:  # after the optimizer, whose groups go by the kind of layer
+            processes.share_batch_norm(self.module, setup.device)
         self.loss = make_loss(setup)
         self.mixing = _mixing(setup)
         if processes.world > 1:  # the same weights everywhere, but not the same dropout
@@ -102,8 +102,8 @@ class Learner:
 
     @property
     def lr(self) -> float:
-        """The highest learning rate of the last step."""
-        return max(group["lr"] for group in self.optimizer.param_groups)
+        """The learning rate of the last step: of the first group, whose rate no `bias_lr` or `layer_decay` changes."""
+        return self.optimizer.param_groups[0]["lr"]
 
     @property
     def kept(self) -> nn.Module:

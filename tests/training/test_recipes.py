@@ -29,18 +29,30 @@ def test_every_recipe_says_where_it_is_from_and_survives_yaml(name):
     assert recipe_from_dict(yaml.safe_load(yaml.safe_dump(recipe.to_dict()))) == recipe
 
 
-@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if not recipe.finetune])
-def test_every_recipe_takes_two_steps(name, pictures, tmp_path):
-    """The asynchronous ones in step; `test_parameter_server` has the server's steps."""
-    recipe = replace(RECIPES[name], epochs=1, batch_size=30, precision="float32", asynchronous=0)
+def take_two_steps(name, pictures, folder, *, asynchronous=0):
+    recipe = replace(RECIPES[name], epochs=1, batch_size=30, precision="float32", asynchronous=asynchronous)
     side = {"inception_small": 16, "xception65": 64}.get(recipe.model, 80)
     network = reshape.scale_width(get_network(recipe.model), 0.125)
     if network.embedding:
         network = replace(network, embedding=())
     setup = prepare(network, load_splits(pictures), recipe, source="pictures", image_size=side, device="cpu")
-    result = fit(setup, tmp_path / "run", pace=Pace(workers=0))
+    result = fit(setup, folder, pace=Pace(workers=0))
     assert len(result.rows) == 1
     assert 0 < result.rows[0].train_loss < 100
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if not recipe.finetune])
+def test_every_recipe_takes_two_steps(name, pictures, tmp_path):
+    take_two_steps(name, pictures, tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own, of files that it leaves open
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.asynchronous])
+def test_every_asynchronous_recipe_takes_two_steps_with_a_server(name, pictures, tmp_path):
+    pytest.importorskip("ray")
+    take_two_steps(name, pictures, tmp_path / "run", asynchronous=2)
+    assert len((tmp_path / "run" / "staleness.csv").read_text().splitlines()) == 3
 
 
 def test_finetune_takes_two_steps_with_the_head_alone_and_two_with_all(v3_75, pictures, tmp_path):
