@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import re
 import shlex
 import sys
 from dataclasses import dataclass
@@ -16,15 +14,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from inceptions.cli.terminal import Download, err, out, show_warnings
-from inceptions.data.folders import load_splits
+from inceptions.data.folders import load_splits, name_source
 from inceptions.data.splits import Sample, Splits
 from inceptions.errors import UserError
 
 if TYPE_CHECKING:
     from inceptions.evaluation.evaluate import Evaluation, Row
     from inceptions.weights.folder import LoadedModel
-
-log = logging.getLogger("inceptions")
 
 Part = Literal["auto", "test", "val", "train", "all"]
 
@@ -64,12 +60,17 @@ def run_evaluation(asked: Asked, *, as_json: bool) -> None:
     with err.status("reading the list of images…"):
         splits = load_splits(asked.data, seed=asked.seed)
     part, samples = choose_part(splits, asked.part)
+    for note in splits.notes:
+        err.print(f"note: {note}", markup=False, soft_wrap=True)
     with err.status("loading torch…"):
         from inceptions.evaluation.evaluate import evaluate
+        from inceptions.evaluation.report import missing_packages
         from inceptions.training.device import pick_device
         from inceptions.training.run_folder import new_run_path
         from inceptions.weights.published import load_model
 
+    if missing := missing_packages():
+        raise UserError(f"evaluate needs {' and '.join(missing)}; pip install 'inceptions[report]'")
     models = {}
     for name in asked.models:
         with Download(name) as download:
@@ -88,34 +89,24 @@ def run_evaluation(asked: Asked, *, as_json: bool) -> None:
             workers=asked.workers or 0,
             step=lambda count: progress.advance(bar, count),
         )
-    folder = asked.output or new_run_path(Path("runs"), f"evaluate-{_base_name(asked.data)}")
-    written = _write(found, asked, part, models, folder)
+    folder = asked.output or new_run_path(Path("runs"), f"evaluate-{name_source(asked.data)}")
+    _write(found, asked, part, models, folder)
     if as_json:
         print(json.dumps({"data": asked.data, "part": part, **as_plain(found)}, indent=1, ensure_ascii=False))
     else:
         _print(found, asked, part)
-        for name in written:
+        for name in ("report.html", "predictions.parquet"):
             out.print(f"  {folder / name}", soft_wrap=True)
 
 
-def _base_name(data: str) -> str:
-    return Path(data).resolve().name if Path(data).exists() else re.sub(r"[^\w.-]+", "-", data)
-
-
-def _write(found: Evaluation, asked: Asked, part: str, models: dict[str, LoadedModel], folder: Path) -> list[str]:
-    """Write predictions.parquet and report.html into `folder`, and return the names of those that could be."""
+def _write(found: Evaluation, asked: Asked, part: str, models: dict[str, LoadedModel], folder: Path) -> None:
+    """Write predictions.parquet and report.html into `folder`."""
     from inceptions.evaluation.protocols import PROTOCOLS
-    from inceptions.evaluation.report import Line, Report, missing_packages, write_report
+    from inceptions.evaluation.report import Report, write_report
     from inceptions.evaluation.saved import write_predictions
     from inceptions.networks.draw import draw
     from inceptions.training.run_folder import now, versions
 
-    missing = missing_packages()
-    if missing:
-        err.print(
-            f"warning: no report: {' and '.join(missing)} not installed; pip install 'inceptions[report]'", style="yellow", markup=False
-        )
-        return []
     shown = found.rows[-1]
     how = PROTOCOLS[asked.protocol][1] if asked.crops == (1,) else "as in 1409.4842, section 7"
     facts = (
@@ -127,25 +118,20 @@ def _write(found: Evaluation, asked: Asked, part: str, models: dict[str, LoadedM
         ("date", now()),
     )
     report = Report(
-        title=f"{_name(shown)} on {asked.data}",
+        title=f"{shown.name} on {asked.data}",
         on=part,
         score=shown.score,
         classes=found.classes,
         paths=found.paths,
         drawing=draw(models[shown.models[0]].card.network),
         facts=facts,
-        lines=tuple(Line(_name(row), row.crops, row.multiply_adds, row.score) for row in found.rows),
+        lines=found.rows,
         notes=found.notes,
     )
     folder.mkdir(parents=True)
     scores = {(" + ".join(row.models), row.crops): row.score for row in found.rows}
     write_predictions(scores, found.classes, found.paths, folder / "predictions.parquet")
     write_report(report, folder)
-    return ["report.html", "predictions.parquet"]
-
-
-def _name(row: Row) -> str:
-    return row.models[0] if len(row.models) == 1 else f"{len(row.models)} models averaged"
 
 
 def choose_part(splits: Splits, part: Part) -> tuple[str, tuple[Sample, ...]]:
@@ -195,7 +181,7 @@ def _print(found: Evaluation, asked: Asked, part: str) -> None:
         errors = [_percent(error(row.score)), *([_percent(error(row.score, k=5))] if with_top5 else [])]
         against = [_against(base, row)] if several else []
         rest = (f"{row.score.loss:.3f}", f"{100 * calibration_error(row.score):.1f} %")
-        table.add_row(_name(row), str(row.crops), f"{row.multiply_adds / 1e9:,.2f} G", *errors, *against, *rest)
+        table.add_row(row.name, str(row.crops), f"{row.multiply_adds / 1e9:,.2f} G", *errors, *against, *rest)
     out.print(table)
     for note in found.notes:
         out.print(f"note: {note}", markup=False, soft_wrap=True)

@@ -62,7 +62,7 @@ def run_study_command(asked: Asked) -> None:
     """Run a study and print its table and verdicts."""
     show_warnings()
     with err.status("loading torch…"):
-        from inceptions.data.folders import load_splits
+        from inceptions.data.folders import load_splits, name_source
         from inceptions.studies.catalog import get_study
         from inceptions.studies.pages import as_markdown, write_pages
         from inceptions.studies.run import Budget, run_study
@@ -90,7 +90,7 @@ def run_study_command(asked: Asked) -> None:
         told=told,
     )
     command = shlex.join(["inceptions", *sys.argv[1:]])
-    data = Path(asked.data).name or asked.data
+    data = name_source(asked.data)
     write_pages(result, folder, command=command, data=data)
     out.print(as_markdown(result, command=command, data=data), markup=False, soft_wrap=True)
     out.print(f"  {folder / 'study.svg'}", soft_wrap=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from inceptions.cli.terminal import err, out, show_warnings
-from inceptions.data.folders import load_splits
+from inceptions.data.folders import load_splits, name_source
 from inceptions.errors import UserError
 from inceptions.networks.registry import get_network
 from inceptions.training.progress import EpochRow, Reporter, Result, Start
@@ -56,8 +55,7 @@ def run_training(asked: Asked, *, dry_run: bool = False) -> None:
     if dry_run:
         show_plan(setup)
         return
-    name = Path(asked.data).resolve().name if Path(asked.data).exists() else re.sub(r"[^\w.-]+", "-", asked.data)
-    folder = asked.output or new_run_path(Path("runs"), f"{setup.network.name}-{name}")
+    folder = asked.output or new_run_path(Path("runs"), f"{setup.network.name}-{name_source(asked.data)}")
     readers = None if setup.recipe.asynchronous else asked.workers
     pace = Pace(minutes=asked.minutes, workers=readers, address=asked.address)
     with Terminal() as terminal:

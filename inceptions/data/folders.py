@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -87,6 +88,12 @@ def locate_source(source: str) -> str:
     if source in BUILT_IN or "://" in source or not (path.exists() or source.endswith(".tar")):
         return source
     return str(path.absolute())
+
+
+def name_source(source: str) -> str:
+    """Return a short name of the source of `load_splits`, fit for a folder: a path's last part, or the words of anything else."""
+    path = Path(source).expanduser()
+    return path.resolve().name if path.exists() else re.sub(r"[^\w.-]+", "-", source).strip("-")
 
 
 def _load_built_in(name: str, seed: int) -> Splits:

@@ -39,6 +39,11 @@ class Row:
     multiply_adds: int
     score: Score
 
+    @property
+    def name(self) -> str:
+        """The model's name, or how many were averaged."""
+        return self.models[0] if len(self.models) == 1 else f"{len(self.models)} models averaged"
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:

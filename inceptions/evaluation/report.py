@@ -24,6 +24,7 @@ from inceptions.data.decode import read_image
 from inceptions.data.stored import Stored
 from inceptions.errors import ImageError
 from inceptions.evaluation import plots
+from inceptions.evaluation.evaluate import Row
 from inceptions.evaluation.metrics import calibration_error, class_rows, difference, error
 from inceptions.evaluation.score import Score
 
@@ -46,16 +47,6 @@ class Mistake:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One row of the table of what was compared: name, crops, multiply-adds of an image, and the score."""
-
-    name: str
-    crops: int
-    multiply_adds: int
-    score: Score
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """What the page shows.
 
@@ -73,7 +64,7 @@ class Report:
     facts: tuple[tuple[str, str], ...] = ()
     rows: Sequence[Any] = ()
     best_epoch: int = 0
-    lines: tuple[Line, ...] = ()
+    lines: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -123,7 +114,7 @@ def _percent(share: float, digits: int = 1) -> str:
     return "n/a" if math.isnan(share) else f"{100 * share:.{digits}f} %"
 
 
-def _compared(lines: Sequence[Line]) -> list[dict[str, Any]]:
+def _compared(lines: Sequence[Row]) -> list[dict[str, Any]]:
     """Return the cells of the table of what was compared: errors with intervals, and how much less error than the first."""
     return [
         {

@@ -6,12 +6,12 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
 
+from inceptions.data.folders import name_source
 from inceptions.evaluation.score import Score
 from inceptions.networks.draw import draw
 from inceptions.networks.models import Classifier
@@ -83,7 +83,7 @@ def _report(setup: Setup, folder: RunFolder, on: str, tested: Score, samples: tu
     paths = tuple(sample.path for sample in samples)
     write_predictions({(setup.network.name, 1): tested}, setup.splits.classes, paths, folder.path / "predictions.parquet")
     report = Report(
-        title=f"{setup.network.name} on {Path(setup.source).name or setup.source}",
+        title=f"{setup.network.name} on {name_source(setup.source)}",
         on=on,
         score=tested,
         classes=setup.splits.classes,

@@ -81,4 +81,4 @@ def test_144_crops_of_a_photo_take_less_than_80_ms():
         began = time.perf_counter()
         multi_crop(image, crops=144, image_size=224)
         times.append(time.perf_counter() - began)
-    assert sorted(times)[3] < 0.08 * 3  # a shared machine; the measured median is in the docs
+    assert sorted(times)[3] < 3 * 0.08  # three times what docs/results.md says, for tests run side by side on shared machines

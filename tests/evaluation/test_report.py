@@ -14,7 +14,7 @@ from PIL import Image
 
 from inceptions.evaluation.evaluate import Evaluation, Row
 from inceptions.evaluation.metrics import calibration_error, class_rows, difference, error
-from inceptions.evaluation.report import Line, Report, write_report
+from inceptions.evaluation.report import Report, write_report
 from inceptions.evaluation.saved import read_predictions, write_predictions
 from inceptions.evaluation.score import score_of
 from inceptions.networks.draw import draw
@@ -57,7 +57,7 @@ def page_of(folder: Path, found: Evaluation) -> str:
         facts=(("command", "inceptions evaluate m n"),),
         rows=rows,
         best_epoch=2,
-        lines=tuple(Line(" + ".join(row.models), row.crops, row.multiply_adds, row.score) for row in found.rows),
+        lines=found.rows,
         notes=found.notes,
     )
     write_report(report, folder)
