@@ -60,8 +60,9 @@ def run_evaluation(asked: Asked, *, as_json: bool) -> None:
     with err.status("reading the list of images…"):
         splits = load_splits(asked.data, seed=asked.seed)
     part, samples = choose_part(splits, asked.part)
-    for note in splits.notes:
-        err.print(f"note: {note}", markup=False, soft_wrap=True)
+    if part in splits.set_aside:
+        aside = f"the {part} images are those that training sets aside of each class, by seed {asked.seed}"
+        err.print(f"note: {aside}; --part all takes all {len(choose_part(splits, 'all')[1])}", soft_wrap=True)
     with err.status("loading torch…"):
         from inceptions.evaluation.evaluate import evaluate
         from inceptions.evaluation.report import missing_packages
@@ -173,15 +174,16 @@ def _print(found: Evaluation, asked: Asked, part: str) -> None:
     base = found.rows[0].score
     several, with_top5 = len(found.rows) > 1, len(found.classes) > 5
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("models", overflow="fold")
+    table.add_column("models", overflow="fold", min_width=16)
     some = [*(["top-5 error"] if with_top5 else []), *(["against base"] if several else [])]
-    for column in ("crops", "cost", "top-1 error", *some, "loss", "ECE"):
+    for column in ("crops\n[dim]cost[/dim]", "top-1 error", *some, "loss\n[dim]ECE[/dim]"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in found.rows:
         errors = [_percent(error(row.score)), *([_percent(error(row.score, k=5))] if with_top5 else [])]
         against = [_against(base, row)] if several else []
-        rest = (f"{row.score.loss:.3f}", f"{100 * calibration_error(row.score):.1f} %")
-        table.add_row(row.name, str(row.crops), f"{row.multiply_adds / 1e9:,.2f} G", *errors, *against, *rest)
+        cost = f"{row.crops}\n[dim]{row.multiply_adds / 1e9:,.2f} G[/dim]"
+        loss = f"{row.score.loss:.3f}\n[dim]{100 * calibration_error(row.score):.1f} %[/dim]"
+        table.add_row(row.name, cost, *errors, *against, loss)
     out.print(table)
     for note in found.notes:
         out.print(f"note: {note}", markup=False, soft_wrap=True)
@@ -194,7 +196,7 @@ def _print(found: Evaluation, asked: Asked, part: str) -> None:
 
 
 def _percent(share: Any) -> str:
-    return f"{100 * share.value:.2f} ({100 * share.low:.1f} to {100 * share.high:.1f}) %"
+    return f"{100 * share.value:.2f} %\n[dim]{100 * share.low:.1f} to {100 * share.high:.1f}[/dim]"
 
 
 def _against(base: Any, row: Row) -> str:
@@ -203,4 +205,4 @@ def _against(base: Any, row: Row) -> str:
     if row.score is base:
         return "base"
     less = difference(base, row.score)
-    return f"{-100 * less.value:+.2f} ({-100 * less.high:+.1f} to {-100 * less.low:+.1f})"
+    return f"{0 - 100 * less.value:+.2f}\n[dim]{0 - 100 * less.high:+.1f} to {0 - 100 * less.low:+.1f}[/dim]"

@@ -50,7 +50,7 @@ def show_studies() -> None:
         for arm in study.arms:
             plan = measure_plan(prepare(arm.network, splits, arm.recipe, source="digits"))
             seconds += budget.seeds * arm.recipe.epochs * budget.images / plan.images_per_second
-        table.add_row(study.name, f"{study.title}: {', '.join(arm.name for arm in study.arms)}", study.source, f"{seconds / 60:.0f} min")
+        table.add_row(study.name, f"{study.title}: {' | '.join(arm.name for arm in study.arms)}", study.source, f"{seconds / 60:.0f} min")
     out.print(table)
     out.print(
         f"for {budget.seeds} seeds, {budget.images:,} images and the recipes' epochs. Next: inceptions study NAME --data DATA",

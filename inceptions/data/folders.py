@@ -198,7 +198,8 @@ def _split(train: _Part, given: dict[str, _Part], notes: list[str], seed: int) -
         parts[part] = _label(found, classes)
         notes += _note_missing(found, classes)
     notes += note_empty(parts)
-    return Splits(classes, tuple(parts["train"]), tuple(parts["val"]), tuple(parts["test"]), tuple(notes))
+    made = (tuple(parts[name]) for name in ("train", "val", "test"))
+    return Splits(classes, *made, notes=tuple(notes), set_aside=tuple(shares))
 
 
 def _label(part: _Part, classes: tuple[str, ...]) -> list[Sample]:

@@ -46,6 +46,7 @@ class Splits:
     test, val: may be empty; `notes` then says so.
     notes: one-line remarks for the person, on what was left out or decided.
     mirror: whether a mirror image is of the same class.
+    set_aside: the parts that were not given but taken from train.
     """
 
     classes: tuple[str, ...]
@@ -54,6 +55,7 @@ class Splits:
     test: tuple[Sample, ...]
     notes: tuple[str, ...] = ()
     mirror: bool = True
+    set_aside: tuple[str, ...] = ()
 
 
 def split_labelled(parts: Mapping[str, Sequence[Labelled]], *, source: str, seed: int, classes: Sequence[str] | None = None) -> Splits:
@@ -80,7 +82,7 @@ def split_labelled(parts: Mapping[str, Sequence[Labelled]], *, source: str, seed
         made[part] = _number(items, names, f"{source}: {part}")
     notes = [*note_shares({name: len(items) for name, items in by_class.items()}, shares, seed=seed, kind="part"), *note_empty(made)]
     notes += _note_missing(names, by_class, f"{source}: train")
-    return Splits(names, tuple(made["train"]), tuple(made["val"]), tuple(made["test"]), tuple(notes))
+    return Splits(names, tuple(made["train"]), tuple(made["val"]), tuple(made["test"]), tuple(notes), set_aside=tuple(shares))
 
 
 def find_shares(given: Iterable[str]) -> dict[str, float]:

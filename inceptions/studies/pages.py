@@ -77,6 +77,7 @@ def _plot(result: StudyResult) -> Figure:
     course.legend(frameon=False)
     end.set(xlabel="accuracy in the end (%)")
     end.set_yticks(range(len(result.arms)), [arm.name for arm in result.arms])
+    end.margins(y=0.25)
     end.invert_yaxis()
     for axis in (course, end):
         axis.grid(alpha=0.3)

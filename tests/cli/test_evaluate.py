@@ -60,3 +60,15 @@ def test_compare_prints_runs_side_by_side_and_draws_their_curves(inceptions, pic
     assert (tmp_path / "curves.png").stat().st_size > 1000
     assert inceptions("compare", "a").code == 2
     assert inceptions("compare", "a", "b", "--output", "curves.txt").code == 2
+
+
+def test_images_that_were_set_aside_here_are_said_to_be(inceptions, models, pictures):
+    assert "sets aside" in inceptions("evaluate", models[0], "--data", pictures / "train").err
+    assert "sets aside" not in inceptions("evaluate", models[0], "--data", pictures).err
+
+
+def test_the_table_fits_eighty_columns(inceptions, models, pictures, monkeypatch):
+    monkeypatch.setattr("inceptions.cli.terminal.out._width", 80)
+    printed = inceptions("evaluate", *models, "--data", pictures, "--crops", "1,10").out
+    assert "ECE" in printed
+    assert "averaged" in printed
