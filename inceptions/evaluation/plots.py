@@ -125,7 +125,7 @@ def reliability(score: Score, *, bins: int = 10) -> Figure:
     top.bar(left, 100 * shares, width=width, align="edge", color=BLUE, edgecolor="white", label="images right")
     top.plot([0, 100], [0, 100], color=ORANGE, linestyle="--", label="as sure as it should be")
     top.set(ylabel="right (%)", ylim=(0, 100), xlim=(0, 100))
-    top.legend(frameon=False, loc="upper left")
+    top.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)  # above, where no bar is
     bottom.bar(left, 100 * counts / max(1, score.count), width=width, align="edge", color=GREY, edgecolor="white")
     bottom.set(xlabel="confidence (%)", ylabel="of the images (%)")
     for axis in (top, bottom):
