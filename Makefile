@@ -3,7 +3,7 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 TORCH_INDEX ?=
 PIP_INSTALL_ARGS ?=
 
-.PHONY: help demo test lint format install lock clean
+.PHONY: help demo test lint format docs serve install lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 18
@@ -24,13 +24,19 @@ format: install ## format the code and mend what ruff can mend
 	@.venv/bin/ruff check --fix --quiet
 	@.venv/bin/ruff format
 
+docs: install ## build the documentation into site/, with every link checked
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+
+serve: install ## show the documentation on this machine while it is written
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs serve --strict
+
 install: .venv/installed ## make .venv with everything in it; does nothing when nothing has changed
 
 lock: install ## resolve the newest versions into requirements.lock
 	@.venv/bin/python scripts/lock.py
 
 clean: ## remove .venv, caches and builds; runs/ stays
-	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache dist
+	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml requirements.lock | .venv/bin/python

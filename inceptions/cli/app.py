@@ -126,7 +126,7 @@ def compare(
 def study(
     name: Annotated[str, typer.Argument(metavar="NAME|list", help="A comparison of the papers; `list` shows all and what each takes.")],
     data: Annotated[str | None, typer.Option("--data", "-d", help="Labelled images, as `train` takes them.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each arm.")] = 3,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each arm. [the study's, mostly 3]")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of each run. [the study's]")] = None,
     images: Annotated[int, typer.Option(min=10, help="Training images at most, evenly of each class.")] = 10_000,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Its folder; one that is there goes on. [runs/study-NAME]")] = None,
@@ -155,18 +155,22 @@ def recipes(json: Json = False) -> None:
 @app.command()
 def evaluate(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Model folders or tags; several are averaged too.")],
-    data: Annotated[str, typer.Option("--data", "-d", help="Labelled images, as `train` takes them.")],
+    data: Annotated[str, typer.Option("--data", "-d", help="Labelled images, as `train` takes them; of unlabelled, predictions alone.")],
     crops: Annotated[str, typer.Option(help="1, 10, 12 or 144 of each image, as the papers; 1,10,144 makes GoogLeNet's table.")] = "1",
     protocol: Annotated[str, typer.Option(help="How one crop is taken: model, tensorflow, torchvision, timm, caffe.")] = "model",
     part: Annotated[Literal["auto", "test", "val", "train", "all"], typer.Option(help="Which images; auto: test, else val.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of the split, where the images are not split already.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Crops at a time.")] = 64,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images. [0]")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images. [by the machine]")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, xpu. [an accelerator if there is one]")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for report and predictions. [runs/evaluate-DATA]")] = None,
     json: Json = False,
 ) -> None:
-    """Measure models as the papers do: errors with intervals, calibration and cost, one by one and averaged."""
+    """Measure models as the papers do: errors with intervals, calibration and cost, one by one and averaged.
+
+    Folders that are named by WordNet ids, as ImageNet's are, are matched with ImageNet's classes by id. Several processes share the images:
+    `torchrun --nproc-per-node 2 -m inceptions evaluate MODEL --data DATA`.
+    """
     from inceptions.cli.evaluate import Asked, read_crops, run_evaluation
 
     asked = Asked(tuple(models), data, read_crops(crops), protocol, part, seed, batch_size, workers, device, output)

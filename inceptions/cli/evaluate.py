@@ -1,11 +1,11 @@
-"""evaluate: from models and labelled images to a table of errors, costs and intervals."""
+"""evaluate: from models and labelled images to a table of errors, costs and intervals; without labels, to predictions alone."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,12 +14,15 @@ from rich.progress import Progress
 from rich.table import Table
 
 from inceptions.cli.terminal import Download, err, out, show_warnings
+from inceptions.cli.together import Together
 from inceptions.data.folders import load_splits, name_source
 from inceptions.data.splits import Sample, Splits
-from inceptions.errors import UserError
+from inceptions.data.unlabelled import find_unlabelled
+from inceptions.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from inceptions.evaluation.evaluate import Evaluation, Row
+    from inceptions.evaluation.score import Predictions, Score
     from inceptions.weights.folder import LoadedModel
 
 Part = Literal["auto", "test", "val", "train", "all"]
@@ -41,6 +44,15 @@ class Asked:
     output: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What is asked about: the name of the part, its samples, and the names that their labels are places in; none without labels."""
+
+    part: str
+    samples: tuple[Sample, ...]
+    names: tuple[str, ...]
+
+
 def read_crops(text: str) -> tuple[int, ...]:
     """Return the numbers in "1,10,144"; UserError when they are none."""
     try:
@@ -53,21 +65,27 @@ def read_crops(text: str) -> tuple[int, ...]:
 
 
 def run_evaluation(asked: Asked, *, as_json: bool) -> None:
-    """Evaluate the models, print the table, and write the predictions and the report."""
+    """Evaluate the models, print the table, and write the predictions and the report; of several processes, only the first does."""
     show_warnings()
+    with Together() as together:
+        images, models = together.do(lambda: _prepare(asked))
+        if images.names:
+            found = _whole(together, together.do(lambda: _evaluate(asked, images, models, together.part)))
+            if together.is_first:
+                _conclude(found, asked, images.part, models, as_json=as_json)
+        else:
+            predicted = _whole(together, together.do(lambda: _predict(asked, images, models, together.part)))
+            if together.is_first:
+                _conclude_unlabelled(predicted, asked, as_json=as_json)
+
+
+def _prepare(asked: Asked) -> tuple[Images, dict[str, LoadedModel]]:
+    """Return the images and the models, by name. Raises UserError for whatever would stop the evaluation later."""
     if asked.output is not None and asked.output.exists():
         raise UserError(f"{asked.output} exists already; give another --output, or delete it")
-    with err.status("reading the list of images…"):
-        splits = load_splits(asked.data, seed=asked.seed)
-    part, samples = choose_part(splits, asked.part)
-    if part in splits.set_aside:
-        aside = f"the {part} images are those that training sets aside of each class, by seed {asked.seed}"
-        err.print(f"note: {aside}; --part all takes all {len(choose_part(splits, 'all')[1])}", soft_wrap=True)
+    images = choose_images(asked)
     with err.status("loading torch…"):
-        from inceptions.evaluation.evaluate import evaluate
         from inceptions.evaluation.report import missing_packages
-        from inceptions.training.device import pick_device
-        from inceptions.training.run_folder import new_run_path
         from inceptions.weights.published import load_model
 
     if missing := missing_packages():
@@ -76,35 +94,119 @@ def run_evaluation(asked: Asked, *, as_json: bool) -> None:
     for name in asked.models:
         with Download(name) as download:
             models[name] = load_model(name, progress=download.step)
-    total = len(models) * len(samples) * max(asked.crops)
+    return images, models
+
+
+def choose_images(asked: Asked) -> Images:
+    """Return the images that are asked about, and say what there is to know of them: set aside here, or without labels."""
+    try:
+        with err.status("reading the list of images…"):
+            splits = load_splits(asked.data, seed=asked.seed)
+    except DataError:
+        samples = find_unlabelled(asked.data)
+        if not samples:
+            raise
+        return _without_labels(asked, samples)
+    part, samples = choose_part(splits, asked.part)
+    if part in splits.set_aside:
+        aside = f"the {part} images are those that training sets aside of each class, by seed {asked.seed}"
+        err.print(f"note: {aside}; --part all takes all {len(choose_part(splits, 'all')[1])}", soft_wrap=True)
+    return Images(part, samples, splits.classes)
+
+
+def _without_labels(asked: Asked, samples: tuple[Sample, ...]) -> Images:
+    folders = f"{asked.data} has {len(samples)} pictures and no folder of pictures for each class"
+    if asked.part not in ("auto", "all"):
+        raise UserError(f"--part {asked.part}: {folders}, so there are no parts of it; leave out --part, and all are predicted")
+    nothing = "so nothing can be measured; only predictions are written, and no report.html"
+    err.print(f"note: {folders}, {nothing}", markup=False, soft_wrap=True)
+    return Images("all", samples, ())
+
+
+def _evaluate(asked: Asked, images: Images, models: dict[str, LoadedModel], part: tuple[int, int]) -> Evaluation[Score]:
+    from inceptions.evaluation.evaluate import evaluate
+
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-        bar = progress.add_task("evaluating", total=total)
-        found = evaluate(
-            models,
-            samples,
-            splits.classes,
-            crops=asked.crops,
-            protocol=asked.protocol,
-            batch_size=asked.batch_size,
-            device=pick_device(asked.device),
-            workers=asked.workers or 0,
-            step=lambda count: progress.advance(bar, count),
-        )
-    folder = asked.output or new_run_path(Path("runs"), f"evaluate-{name_source(asked.data)}")
+        settings = _settings(asked, images, part, progress)
+        return evaluate(models, images.samples, images.names, **settings)
+
+
+def _predict(asked: Asked, images: Images, models: dict[str, LoadedModel], part: tuple[int, int]) -> Evaluation[Predictions]:
+    from inceptions.evaluation.evaluate import predict_unlabelled
+
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+        settings = _settings(asked, images, part, progress)
+        return predict_unlabelled(models, images.samples, **settings)
+
+
+def _settings(asked: Asked, images: Images, part: tuple[int, int], progress: Progress) -> dict[str, Any]:
+    """Return how to go through this process's share of the images, with a bar that moves as it is done."""
+    from inceptions.training.device import pick_device
+
+    rank, world = part
+    total = len(asked.models) * len(images.samples[rank::world]) * max(asked.crops)
+    bar = progress.add_task("evaluating", total=total)
+    return {
+        "crops": asked.crops,
+        "protocol": asked.protocol,
+        "batch_size": asked.batch_size,
+        "device": pick_device(asked.device),
+        "workers": asked.workers,
+        "part": part,
+        "step": lambda count: progress.advance(bar, count),
+    }
+
+
+def _whole(together: Together, share: Any) -> Any:
+    """Return the evaluation of all images from this process's and the others'."""
+    from inceptions.evaluation.evaluate import merge
+
+    return replace(merge(together.gather(replace(share, paths=()))), paths=share.paths)
+
+
+def _conclude(found: Evaluation[Score], asked: Asked, part: str, models: dict[str, LoadedModel], *, as_json: bool) -> None:
+    """Write and print what was measured."""
+    folder = _new_folder(asked)
     _write(found, asked, part, models, folder)
     if as_json:
         print(json.dumps({"data": asked.data, "part": part, **as_plain(found)}, indent=1, ensure_ascii=False))
-    else:
-        _print(found, asked, part)
-        for name in ("report.html", "predictions.parquet"):
-            out.print(f"  {folder / name}", soft_wrap=True)
+        return
+    _print(found, asked, part)
+    for name in ("report.html", "predictions.parquet"):
+        out.print(f"  {folder / name}", soft_wrap=True)
 
 
-def _write(found: Evaluation, asked: Asked, part: str, models: dict[str, LoadedModel], folder: Path) -> None:
+def _conclude_unlabelled(found: Evaluation[Predictions], asked: Asked, *, as_json: bool) -> None:
+    """Write and print what was predicted."""
+    from inceptions.cli.unlabelled import predictions_as_plain, print_predictions
+
+    folder = _new_folder(asked)
+    _write_predictions(found, folder)
+    if as_json:
+        print(json.dumps({"data": asked.data, "part": "all", **predictions_as_plain(found)}, indent=1, ensure_ascii=False))
+        return
+    print_predictions(found, asked.data)
+    out.print(f"  {folder / 'predictions.parquet'}", soft_wrap=True)
+
+
+def _new_folder(asked: Asked) -> Path:
+    from inceptions.training.run_folder import new_run_path
+
+    folder = asked.output or new_run_path(Path("runs"), f"evaluate-{name_source(asked.data)}")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _write_predictions(found: Evaluation[Any], folder: Path) -> None:
+    from inceptions.evaluation.saved import write_predictions
+
+    write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
+
+
+def _write(found: Evaluation[Score], asked: Asked, part: str, models: dict[str, LoadedModel], folder: Path) -> None:
     """Write predictions.parquet and report.html into `folder`."""
     from inceptions.evaluation.protocols import PROTOCOLS
     from inceptions.evaluation.report import Report, write_report
-    from inceptions.evaluation.saved import write_predictions
     from inceptions.networks.draw import draw
     from inceptions.training.run_folder import now, versions
 
@@ -129,9 +231,7 @@ def _write(found: Evaluation, asked: Asked, part: str, models: dict[str, LoadedM
         lines=found.rows,
         notes=found.notes,
     )
-    folder.mkdir(parents=True)
-    scores = {(" + ".join(row.models), row.crops): row.score for row in found.rows}
-    write_predictions(scores, found.classes, found.paths, folder / "predictions.parquet")
+    _write_predictions(found, folder)
     write_report(report, folder)
 
 
@@ -144,7 +244,7 @@ def choose_part(splits: Splits, part: Part) -> tuple[str, tuple[Sample, ...]]:
     return name, parts[name]
 
 
-def as_plain(found: Evaluation) -> dict[str, Any]:
+def as_plain(found: Evaluation[Score]) -> dict[str, Any]:
     """Return an evaluation in JSON's types; errors and intervals are shares, 0 to 1."""
     from inceptions.evaluation.metrics import calibration_error, error
 
@@ -168,7 +268,7 @@ def as_plain(found: Evaluation) -> dict[str, Any]:
     return {"classes": len(found.classes), "rows": rows, "views_per_second": found.views_per_second, "notes": list(found.notes)}
 
 
-def _print(found: Evaluation, asked: Asked, part: str) -> None:
+def _print(found: Evaluation[Score], asked: Asked, part: str) -> None:
     from inceptions.evaluation.metrics import calibration_error, error
 
     base = found.rows[0].score
@@ -199,7 +299,7 @@ def _percent(share: Any) -> str:
     return f"{100 * share.value:.2f} %\n[dim]{100 * share.low:.1f} to {100 * share.high:.1f}[/dim]"
 
 
-def _against(base: Any, row: Row) -> str:
+def _against(base: Score, row: Row[Score]) -> str:
     from inceptions.evaluation.metrics import difference
 
     if row.score is base:

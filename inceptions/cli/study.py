@@ -20,7 +20,7 @@ class Asked:
 
     name: str
     data: str
-    seeds: int
+    seeds: int | None
     epochs: int | None
     images: int
     output: Path | None
@@ -49,11 +49,11 @@ def show_studies() -> None:
         seconds = 0.0
         for arm in study.arms:
             plan = measure_plan(prepare(arm.network, splits, arm.recipe, source="digits"))
-            seconds += budget.seeds * arm.recipe.epochs * budget.images / plan.images_per_second
+            seconds += study.seeds * arm.recipe.epochs * budget.images / plan.images_per_second
         table.add_row(study.name, f"{study.title}: {' | '.join(arm.name for arm in study.arms)}", study.source, f"{seconds / 60:.0f} min")
     out.print(table)
     out.print(
-        f"for {budget.seeds} seeds, {budget.images:,} images and the recipes' epochs. Next: inceptions study NAME --data DATA",
+        f"for the studies' seeds and epochs, and {budget.images:,} images, validation not counted. Next: inceptions study NAME --data DATA",
         soft_wrap=True,
     )
 
@@ -70,7 +70,7 @@ def run_study_command(asked: Asked) -> None:
     study = get_study(asked.name)
     splits = load_splits(asked.data)
     folder = asked.output or Path("runs") / f"study-{study.name}"
-    total, done = asked.seeds * len(study.arms), 0
+    total, done = (asked.seeds or study.seeds) * len(study.arms), 0
     err.print(f"[bold]{study.title}[/bold]\n{study.hypothesis} ({study.source})", soft_wrap=True)
 
     def told(run) -> None:
@@ -78,6 +78,8 @@ def run_study_command(asked: Asked) -> None:
         done += 1
         accuracy = f"{100 * run.accuracy:.2f} %"
         err.print(f"{done}/{total}  {run.arm}, seed {run.seed}: {accuracy} after {run.seconds:.0f} s", markup=False, soft_wrap=True)
+        if done == total and study.measure == "averages":
+            err.print("averaging, which takes many crops of each test image…")
 
     result = run_study(
         study,

@@ -6,6 +6,8 @@
     shards         WebDataset's tar files, of which `remote` keeps those behind a URL
     hugging_face   data sets of its Hub
     splits         what all of these give: samples, and how they are divided
+    unlabelled     pictures without class folders, which can be predicted but not scored
+    imagenet       the WordNet ids that ImageNet's folders are named by
     stored         a picture that is no file of its own
     packed         many samples in little memory
     decode         a file as an upright 8-bit picture, or an error that says what is wrong with it; `bands`: of more than four channels

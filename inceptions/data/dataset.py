@@ -204,7 +204,7 @@ def image_loader(
 ) -> ImageLoader:
     """Return the loader of `Batch`es; each pass over it is the epoch that `dataset.epoch` says.
 
-    workers: processes that read; 0 reads in this one; None means 0 for few pictures, else the cores less one, 8 at most.
+    workers: processes that read; 0 reads in this one; None means what `choose_workers` says.
     start: number of batches to leave out at the beginning of each pass: those that a resumed epoch has had already.
     part: (rank, number of processes): this process's share of each batch, where several train together.
 
@@ -217,10 +217,10 @@ def image_loader(
     return ImageLoader(
         dataset,
         batch_sampler=EpochOrder(dataset, batch_size=batch_size, shuffle=shuffle, start=start, drop_last=drop_last, part=part),
-        num_workers=_choose_workers(len(dataset)) if workers is None else workers,
+        num_workers=choose_workers(len(dataset)) if workers is None else workers,
         collate_fn=partial(collate, shape=(dataset.preprocess.channels, side, side)),
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_freeze_garbage,
+        worker_init_fn=freeze_garbage,
         generator=torch.Generator(),  # torch draws worker seeds, which nothing here uses, from the global generator otherwise
     )
 
@@ -237,11 +237,12 @@ def collate(items: Sequence[Example | Unreadable], *, shape: tuple[int, int, int
     )
 
 
-def _freeze_garbage(_worker: int) -> None:
+def freeze_garbage(_worker: int) -> None:
     """Leave what the worker process inherited out of its garbage collection, which would write to, and so copy, every page of it."""
     gc.freeze()
 
 
-def _choose_workers(count: int) -> int:
+def choose_workers(count: int) -> int:
+    """Return how many processes should read `count` pictures here: 0 for few, else the cores less one, 8 at most."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if count < FEW_SAMPLES else min(cores - 1, MOST_WORKERS)

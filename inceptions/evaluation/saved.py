@@ -6,18 +6,21 @@ Every number of a report can be worked out from it. Needs pyarrow (`inceptions[r
 - index, image: the place in the set, and the file
 - true, predicted: names of classes; confidence: softmax of the predicted one, 0 to 1
 - loss: cross-entropy in nats; rank: how many classes were likelier than the true one
+
+Of images without labels, true, loss and rank are null.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from inceptions.data.stored import Stored
-from inceptions.evaluation.score import Score
+from inceptions.errors import UserError
+from inceptions.evaluation.score import Predictions, Score
 
 Key = tuple[str, int]
 """Names of models, and the number of crops."""
@@ -32,7 +35,9 @@ class Saved:
     scores: dict[Key, Score]
 
 
-def write_predictions(scores: dict[Key, Score], classes: tuple[str, ...], paths: Sequence[Path | Stored], file: Path) -> None:
+def write_predictions(
+    scores: Mapping[Key, Score] | Mapping[Key, Predictions], classes: tuple[str, ...], paths: Sequence[Path | Stored], file: Path
+) -> None:
     """Write the predictions of every score as one Parquet file; `paths` are those that the scores' indices mean."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -45,11 +50,11 @@ def write_predictions(scores: dict[Key, Score], classes: tuple[str, ...], paths:
             "crops": np.full(score.count, crops),
             "index": score.indices,
             "image": [str(paths[index]) for index in score.indices],
-            "true": pa.array(names[score.labels], pa.string()).dictionary_encode(),
+            "true": pa.array(names[score.labels] if isinstance(score, Score) else [None] * score.count, pa.string()).dictionary_encode(),
             "predicted": pa.array(names[score.predicted], pa.string()).dictionary_encode(),
             "confidence": score.confidence,
-            "loss": score.losses,
-            "rank": score.ranks,
+            "loss": score.losses if isinstance(score, Score) else pa.nulls(score.count, pa.float32()),
+            "rank": score.ranks if isinstance(score, Score) else pa.nulls(score.count, pa.int64()),
         }
         tables.append(pa.table(columns))
     whole = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
@@ -57,10 +62,12 @@ def write_predictions(scores: dict[Key, Score], classes: tuple[str, ...], paths:
 
 
 def read_predictions(file: Path) -> Saved:
-    """Return what `write_predictions` wrote."""
+    """Return what `write_predictions` wrote. Raises UserError where the images have no labels."""
     from pyarrow import parquet
 
     table = parquet.read_table(file)
+    if table["true"].null_count:
+        raise UserError(f"{file}: predictions of images without labels, which no score can be made of; give some of labelled images")
     classes = tuple(table.schema.metadata[b"classes"].decode().split("\n"))
     number = {name: place for place, name in enumerate(classes)}
     frame = {name: np.array(table[name].to_pylist()) for name in table.column_names}

@@ -1,10 +1,11 @@
-"""Predictions on labelled images and what they add up to: enters a module and a loader, leaves a `Score`."""
+"""Predictions on images and what they add up to: enters a module and a loader, leaves a `Score`; without labels, `Predictions`."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ class Score:
     """What a model does on a labelled set of N images and K classes.
 
     indices: (N,) places in the set. labels, predicted: (N,) class numbers. confidence: (N,) softmax of the predicted class, 0 to 1.
-    losses: (N,) cross-entropy in nats. ranks: (N,) how many classes were likelier than the true one. unreadable: files that were left out.
+    losses: (N,) cross-entropy in nats. ranks: (N,) how many classes come before the true one. unreadable: files that were left out.
     """
 
     indices: np.ndarray
@@ -62,6 +63,31 @@ class Score:
         return counts.reshape(classes, classes)
 
 
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a model says of N images that have no labels: indices, predicted, confidence (N,) and unreadable as in `Score`."""
+
+    indices: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+    unreadable: tuple[Unreadable, ...] = ()
+
+    COLUMNS: ClassVar = ("indices", "predicted", "confidence")
+
+    @property
+    def count(self) -> int:
+        """How many images there are predictions of."""
+        return len(self.predicted)
+
+    @property
+    def mean_confidence(self) -> float:
+        """The mean softmax of the predicted class, 0 to 1; nan without images."""
+        return float(np.mean(self.confidence, dtype=np.float64)) if self.count else float("nan")
+
+
+Found = TypeVar("Found", Score, Predictions)
+
+
 def wilson(right: int, count: int, *, z: float = 1.959964) -> tuple[float, float]:
     """Return Wilson's interval of the share right / count at z standard deviations; (0, 1) when nothing was counted."""
     if not count:
@@ -100,6 +126,22 @@ def score(module: nn.Module, loader: DataLoader[Batch], *, device: torch.device,
 def score_of(log_probabilities: Tensor, labels: Tensor, indices: np.ndarray, unreadable: tuple[Unreadable, ...] = ()) -> Score:
     """Return the score of log probabilities (N, K) on labels (N,) of the images at `indices` (N,) of their set."""
     of_truth = log_probabilities.gather(1, labels[:, None])
-    ranks = (log_probabilities > of_truth).sum(1)
+    earlier = torch.arange(log_probabilities.shape[1]) < labels[:, None]  # of equals the first is predicted; nan is right nowhere
+    ranks = (~(log_probabilities <= of_truth) | (earlier & (log_probabilities == of_truth))).sum(1)
     confidence, predicted = log_probabilities.max(1) if len(labels) else (log_probabilities.sum(1), labels)
     return Score(indices, labels.numpy(), predicted.numpy(), confidence.exp().numpy(), -of_truth[:, 0].numpy(), ranks.numpy(), unreadable)
+
+
+def predictions_of(probabilities: Tensor, indices: np.ndarray, unreadable: tuple[Unreadable, ...] = ()) -> Predictions:
+    """Return the likeliest class by probabilities (N, K) of each of the images at `indices` (N,) of their set."""
+    confidence, predicted = probabilities.max(1) if len(indices) else (probabilities.sum(1), torch.zeros(0, dtype=torch.int64))
+    return Predictions(indices, predicted.numpy(), confidence.numpy(), unreadable)
+
+
+def join(shares: Sequence[Found]) -> Found:
+    """Return what was found on all images, from what was found on shares of them, in the order of the images."""
+    kind = type(shares[0])
+    columns = {name: np.concatenate([getattr(share, name) for share in shares]) for name in kind.COLUMNS}
+    order = np.argsort(columns["indices"], kind="stable")
+    unreadable = tuple(item for share in shares for item in share.unreadable)
+    return kind(**{name: values[order] for name, values in columns.items()}, unreadable=unreadable)

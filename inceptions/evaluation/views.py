@@ -6,16 +6,16 @@ number of views of an image, so that many crops run at the rate of as many image
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from inceptions.data.dataset import Unreadable
+from inceptions.data.dataset import ImageLoader, Unreadable, choose_workers, freeze_garbage
 from inceptions.data.decode import read_image
 from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import Sample
@@ -61,12 +61,16 @@ class ViewSet(Dataset[Views]):
         return Views(multi_crop(image, crops=self.crops, image_size=prep.image_size, interpolation=prep.interpolation), index)
 
 
-def iterate_views(views: ViewSet, *, batch_size: int, workers: int) -> Iterator[ViewBatch | Views]:
-    """Yield batches of `batch_size` views, the last one smaller, and, as they come, the `Views` of images that can't be read."""
-    loader = DataLoader(views, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None, generator=torch.Generator())
+def iterate_views(views: ViewSet, *, batch_size: int, workers: int | None = None) -> Iterator[ViewBatch | Views]:
+    """Yield batches of `batch_size` views, the last one smaller, and, as they come, the `Views` of images that can't be read.
+
+    workers: processes that read; 0 reads in this one; None lets the machine decide, by the number of views.
+    """
+    readers = choose_workers(len(views) * (views.crops or 1)) if workers is None else workers
+    loader = ImageLoader(views, batch_size=None, num_workers=readers, worker_init_fn=freeze_garbage, generator=torch.Generator())
     waiting: list[tuple[Tensor, Tensor, Tensor]] = []
     held = 0
-    for pixels, place in loader:
+    for pixels, place in cast("Iterable[Views]", loader):
         if isinstance(pixels, Unreadable):
             yield Views(pixels, place)
             continue

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from inceptions.errors import UserError
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
-from inceptions.networks.spec import AdaptiveAvgPool, AuxHead, Conv, MaxPool, Network, Node, Parallel, Stage
+from inceptions.networks.spec import AdaptiveAvgPool, AuxHead, Conv, MaxPool, Network, Node, Parallel, Residual, Stage
 from inceptions.studies.study import Arm, Claim, Study
 from inceptions.training.optimizers import RMSProp
 from inceptions.training.recipe import Recipe
@@ -178,6 +178,26 @@ def _optimizer() -> Study:
     return _recipes("optimizer", "SGD with momentum against RMSProp", said, "1512.00567, section 8", arms, Claim("RMSProp", "SGD"))
 
 
+def _asynchronous() -> Study:
+    said = "in step, training reaches a better accuracy than with gradients that are computed on weights of some updates ago"
+    arms = {"in step": BASE, **{f"{count} workers": replace(BASE, asynchronous=count) for count in (2, 4)}}
+    study = _recipes("asynchronous", "SGD in step against asynchronous", said, "1604.00981", arms, Claim("in step", "2 workers"))
+    return replace(study, claims=(*study.claims, Claim("in step", "4 workers")))
+
+
+def _averages() -> Study:
+    return Study(
+        "averages",
+        "More crops and more models averaged",
+        "averaging softmax over more crops of an image, and over more models that differ in their seed alone, makes errors fewer",
+        "1409.4842, section 7, Tables 2 and 3",
+        (Arm("model", reshape.with_batch_norm(small("googlenet")), BASE),),
+        (),
+        "averages",
+        seeds=7,
+    )
+
+
 def _residual() -> Study:
     scaled = small("inception_resnet_v1")
     return Study(
@@ -191,6 +211,36 @@ def _residual() -> Study:
             Arm("scaled", scaled, BASE),
         ),
         (Claim("residual", "plain"), Claim("scaled", "residual")),
+    )
+
+
+def _wide(scale: float) -> Network:
+    """Return a network of ten residual modules on 1,152 filters, above the 1,000 of the paper's warning."""
+    branches = Parallel(conv1x1=Conv(32, 1), conv3x3=(Conv(32, 1), Conv(32, 3)))
+    module = Residual((branches, Conv(1152, 1, norm=False, activation=None)), scale=scale, activation="relu")
+    return Network(
+        name="wide",
+        title="Ten residual modules on 1,152 filters",
+        source="ours, after 1602.07261, section 3.3",
+        image_size=32,
+        stages=(
+            Stage("conv1", Conv(64, 3), 32, 64),
+            Stage("reduction", (Conv(128, 3, stride=2), Conv(128, 3, stride=2), Conv(1152, 1)), 8, 1152),
+            Stage("residuals", (module,) * 10, 8, 1152),
+        ),
+        head=(AdaptiveAvgPool(),),
+        classes=10,
+    )
+
+
+def _wide_residual() -> Study:
+    return Study(
+        "wide-residual",
+        "Residual modules above 1,000 filters, with and without scaling",
+        "above 1,000 filters training dies without scaling of the residuals, and is steady with scales of 0.1 to 0.3",
+        "1602.07261, section 3.3",
+        tuple(Arm(name, _wide(scale), BASE) for name, scale in {"unscaled": 1.0, "scaled by 0.3": 0.3, "scaled by 0.1": 0.1}.items()),
+        (Claim("scaled by 0.3", "unscaled"), Claim("scaled by 0.1", "unscaled")),
     )
 
 
@@ -232,9 +282,12 @@ _MAKERS: dict[str, Callable[[], Study]] = {
     "label-smoothing": _label_smoothing,
     "dropout": _dropout,
     "optimizer": _optimizer,
+    "asynchronous": _asynchronous,
     "residual": _residual,
+    "wide-residual": _wide_residual,
     "depthwise-activation": _depthwise_activation,
     "xception-residual": _xception_residual,
+    "averages": _averages,
 }
 
 

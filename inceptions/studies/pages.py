@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inceptions.files import write_whole
+from inceptions.studies.averages import table
 from inceptions.studies.run import StudyResult
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -26,6 +28,7 @@ def write_pages(result: StudyResult, folder: Path, *, command: str, data: str) -
         "command": command,
         "arms": [asdict(arm) for arm in result.arms],
         "runs": [asdict(run) for run in result.runs],
+        "averages": [asdict(row) for row in table(result.rows)] if result.rows else [],
         "verdicts": [asdict(verdict) for verdict in result.verdicts],
     }
     write_whole(folder / "study.json", json.dumps(plain, indent=1, ensure_ascii=False))
@@ -35,21 +38,18 @@ def write_pages(result: StudyResult, folder: Path, *, command: str, data: str) -
 def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
     """Return the study as Markdown: the hypothesis, the table, the verdicts, and the command that makes them."""
     study, seeds = result.study, len({run.seed for run in result.runs})
+    differences = "those of errors Wilson's and the paired bootstrap's over images" if result.rows else "differences are taken seed by seed"
     lines = [
         f"# {study.title}",
         "",
         f"Hypothesis: {study.hypothesis} ({study.source}).",
         "",
-        "| Arm | Parameters | Multiply-adds, M | Accuracy, % | 95 % interval | Seconds a run |",
-        "|---|---:|---:|---:|---|---:|",
-    ]
-    for arm in result.arms:
-        spread = "one seed" if math.isinf(arm.accuracy.low) else f"{100 * arm.accuracy.low:.1f} to {100 * arm.accuracy.high:.1f}"
-        cells = (f"{arm.parameters:,}", f"{arm.multiply_adds / 1e6:.1f}", f"{100 * arm.accuracy.mean:.2f}", spread, f"{arm.seconds:.0f}")
-        lines.append(f"| {arm.name} | {' | '.join(cells)} |")
-    lines += ["", *(f"- **{verdict.word[0].upper()}{verdict.word[1:]}**: {verdict.said}." for verdict in result.verdicts), ""]
-    lines += [
-        f"{seeds} seeds on {data}; intervals are Student's t over seeds, differences taken seed by seed.",
+        *_arm_lines(result),
+        "",
+        *(_average_lines(result) if result.rows else ()),
+        *(f"- **{verdict.word[0].upper()}{verdict.word[1:]}**: {verdict.said}." for verdict in result.verdicts),
+        "",
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'} on {data}; intervals of accuracy are Student's t over seeds; {differences}.",
         "",
         f"    {command}",
         "",
@@ -57,7 +57,56 @@ def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
     return "\n".join(lines)
 
 
+def _arm_lines(result: StudyResult) -> list[str]:
+    lines = ["| Arm | Parameters | Multiply-adds, M | Accuracy, % | 95 % interval | Seconds a run |", "|---|---:|---:|---:|---|---:|"]
+    for arm in result.arms:
+        spread = "one seed" if math.isinf(arm.accuracy.low) else f"{100 * arm.accuracy.low:.1f} to {100 * arm.accuracy.high:.1f}"
+        cells = (f"{arm.parameters:,}", f"{arm.multiply_adds / 1e6:.1f}", f"{100 * arm.accuracy.mean:.2f}", spread, f"{arm.seconds:.0f}")
+        lines.append(f"| {arm.name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _average_lines(result: StudyResult) -> list[str]:
+    """Return the paper's table of models, crops, cost and error, and how many images it is of."""
+    lines = ["| Models | Crops | Multiply-adds, M | Top-1 error, % | 95 % interval | Against the first |", "|---:|---:|---:|---:|---|---|"]
+    for row in table(result.rows):
+        against = f"{0 - 100 * row.less.value:+.2f} ({0 - 100 * row.less.high:+.1f} to {0 - 100 * row.less.low:+.1f})"
+        spread = f"{100 * row.error.low:.1f} to {100 * row.error.high:.1f}"
+        cells = (str(row.models), str(row.crops), f"{row.multiply_adds / 1e6:,.0f}", f"{100 * row.error.value:.2f}", spread, against)
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, "", f"Averages are of {result.rows[0].score.count:,} test images.", ""]
+
+
 def _plot(result: StudyResult) -> Figure:
+    return _plot_averages(result) if result.rows else _plot_arms(result)
+
+
+def _plot_averages(result: StudyResult) -> Figure:
+    """Return top-1 error with its interval over the number of models, a line for each number of crops."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axis, rows = figure.subplots(), table(result.rows)
+    for place, crops in enumerate(sorted({row.crops for row in rows})):
+        mine = [row for row in rows if row.crops == crops]
+        values = [100 * row.error.value for row in mine]
+        bounds = [[100 * (row.error.value - row.error.low) for row in mine], [100 * (row.error.high - row.error.value) for row in mine]]
+        label = f"{crops} {'crop' if crops == 1 else 'crops'}"
+        positions = [row.models + 0.08 * (place - 1) for row in mine]
+        axis.errorbar(positions, values, yerr=bounds, color=COLOURS[place], marker="o", capsize=3, label=label)
+    axis.set(xlabel="models averaged", ylabel="top-1 error (%)")
+    axis.set_xticks(sorted({row.models for row in rows}))
+    axis.legend(frameon=False)
+    _tidy(axis)
+    return figure
+
+
+def _tidy(axis: Axes) -> None:
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _plot_arms(result: StudyResult) -> Figure:
     """Return validation accuracy over steps, the mean of the seeds with the least and the greatest, and the accuracy in the end."""
     from matplotlib.figure import Figure
 
@@ -80,6 +129,5 @@ def _plot(result: StudyResult) -> Figure:
     end.margins(y=0.25)
     end.invert_yaxis()
     for axis in (course, end):
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
+        _tidy(axis)
     return figure

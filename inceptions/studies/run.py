@@ -1,7 +1,7 @@
-"""Running a study: enters a `Study` and images, leaves a folder with every run, a table, a plot and a verdict. Killed, it goes on.
+"""Running a study: enters a `Study` and images, leaves a folder with every run, and what they came to. Killed, it goes on.
 
 OUTPUT/ARM/seed-N/     a run folder, and finished.json once it is through
-OUTPUT/study.md        the table and the verdicts; study.json the same for programs; study.svg the plot
+OUTPUT/predictions.parquet     where models are averaged: what each average predicted of each image
 """
 
 from __future__ import annotations
@@ -14,21 +14,28 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from inceptions.data.splits import Sample, Splits, divide
+from inceptions.evaluation.evaluate import Row
+from inceptions.evaluation.saved import write_predictions
+from inceptions.evaluation.score import Score
 from inceptions.files import write_whole
 from inceptions.networks.trace import trace
+from inceptions.studies.averages import average, judge_averages
 from inceptions.studies.study import Arm, Study
 from inceptions.studies.verdict import Finished, Interval, Verdict, interval, judge
+from inceptions.training.device import pick_device
 from inceptions.training.loop import Pace, Setup, fit, prepare
 from inceptions.training.progress import Reporter
+from inceptions.weights.folder import load_model
 
 Told = Callable[[Finished], None]
+TEST_SHARE = 10  # images that are cropped 144 times are so many times fewer than those of training
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What every run gets alike: seeds 0 to `seeds` - 1, epochs (None: the recipe's), and training images (evenly of each class)."""
+    """What every run gets alike: seeds 0 to `seeds` - 1 and epochs (None: the study's), and training images (evenly of each class)."""
 
-    seeds: int = 3
+    seeds: int | None = None
     epochs: int | None = None
     images: int = 10_000
 
@@ -46,12 +53,13 @@ class ArmResult:
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
-    """What a study came to."""
+    """What a study came to; rows: of averaged models, where they are what it is about."""
 
     study: Study
     arms: tuple[ArmResult, ...]
     runs: tuple[Finished, ...]
     verdicts: tuple[Verdict, ...]
+    rows: tuple[Row[Score], ...] = ()
 
 
 def run_study(
@@ -72,7 +80,7 @@ def run_study(
     """
     splits = replace(splits, train=fewer(splits.train, budget.images))
     runs = []
-    for seed in range(budget.seeds):
+    for seed in range(budget.seeds or study.seeds):
         for arm in study.arms:
             recipe = replace(arm.recipe, seed=seed, epochs=budget.epochs or arm.recipe.epochs)
             setup = prepare(arm.network, splits, recipe, source=source, device=device)
@@ -82,6 +90,12 @@ def run_study(
                 told(finished)
     costs = {arm.name: trace(replace(arm.network, aux=())).total for arm in study.arms}
     arms = tuple(_summary(arm.name, costs[arm.name].parameters, costs[arm.name].multiply_adds, runs) for arm in study.arms)
+    if study.measure == "averages":
+        models = [load_model(folder / slug(run.arm) / f"seed-{run.seed}" / "best") for run in runs]
+        samples = fewer(splits.test or splits.val, budget.images // TEST_SHARE)
+        found = average(models, samples, splits.classes, device=pick_device(device), workers=workers)
+        write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
+        return StudyResult(study, arms, tuple(runs), judge_averages(found.rows), found.rows)
     verdicts = judge(study, runs, {name: cost.multiply_adds for name, cost in costs.items()})
     return StudyResult(study, arms, tuple(runs), tuple(verdicts))
 

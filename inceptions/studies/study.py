@@ -8,8 +8,9 @@ from typing import Literal
 from inceptions.networks.spec import Network
 from inceptions.training.recipe import Recipe
 
-Measure = Literal["accuracy", "cost", "steps"]
-"""accuracy: on the held-out images. cost: multiply-adds, where the accuracy is no lower. steps: to reach the accuracy of the first arm."""
+Measure = Literal["accuracy", "cost", "steps", "averages"]
+"""accuracy: on the held-out images. cost: multiply-adds, where the accuracy is no lower. steps: to reach the accuracy of the first arm.
+averages: top-1 error of the one arm's models of all seeds, averaged over more and more crops and models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Study:
     """A comparison of arms that differ in one thing, with equal images, epochs and seeds.
 
     hypothesis: in words, as its source has it; claims: the same in arms; measure: what is compared.
+    seeds: how many runs of each arm there are if nobody says otherwise.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Study:
     arms: tuple[Arm, ...]
     claims: tuple[Claim, ...]
     measure: Measure = "accuracy"
+    seeds: int = 3
 
     def __post_init__(self) -> None:
         names = {arm.name for arm in self.arms}

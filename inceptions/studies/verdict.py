@@ -92,14 +92,14 @@ def steps_to(run: Finished, accuracy: float) -> float:
 def _by_accuracy(claim: Claim, pairs: Sequence[tuple[Finished, Finished]]) -> Verdict:
     found = interval([better.accuracy - worse.accuracy for better, worse in pairs])
     said = f"{claim.better} is {_points(found)} more accurate than {claim.worse}"
-    return Verdict(claim, found, _word(found.low > 0, found.high < 0), said)
+    return Verdict(claim, found, word_for(shown=found.low > 0, contradicted=found.high < 0), said)
 
 
 def _by_cost(claim: Claim, pairs: Sequence[tuple[Finished, Finished]], costs: dict[str, int]) -> Verdict:
     found = interval([better.accuracy - worse.accuracy for better, worse in pairs])
     share = costs[claim.better] / costs[claim.worse]
     said = f"{claim.better} takes {100 * share:.0f} % of the multiply-adds of {claim.worse} and is {_points(found)} more accurate"
-    return Verdict(claim, found, _word(share < 1 and found.low > -EQUAL, share >= 1 or found.high < -EQUAL), said)
+    return Verdict(claim, found, word_for(shown=share < 1 and found.low > -EQUAL, contradicted=share >= 1 or found.high < -EQUAL), said)
 
 
 def _by_steps(claim: Claim, pairs: Sequence[tuple[Finished, Finished]]) -> Verdict:
@@ -110,16 +110,19 @@ def _by_steps(claim: Claim, pairs: Sequence[tuple[Finished, Finished]]) -> Verdi
     if math.inf in logs:
         missed = sum(value == math.inf for value in logs)
         said = f"{claim.better} does not reach the accuracy of {claim.worse} with {missed} of {len(logs)} seeds"
-        return Verdict(claim, Interval(math.inf, math.inf, math.inf), _word(False, missed == len(logs)), said)
+        return Verdict(claim, Interval(math.inf, math.inf, math.inf), word_for(shown=False, contradicted=missed == len(logs)), said)
     found = interval(logs)
     low, mean, high = (100 * math.exp(min(value, 50)) for value in (found.low, found.mean, found.high))
-    said = f"{claim.better} reaches the accuracy of {claim.worse} in {mean:.0f} % ({low:.0f} to {high:.0f}) of its steps"
-    return Verdict(claim, found, _word(found.high < 0, found.low > 0), said)
+    spread = "one seed, no interval" if len(logs) == 1 else f"{low:.0f} to {high:.0f}"
+    said = f"{claim.better} reaches the accuracy of {claim.worse} in {mean:.0f} % ({spread}) of its steps"
+    return Verdict(claim, found, word_for(shown=found.high < 0, contradicted=found.low > 0), said)
 
 
-def _word(shown: bool, contradicted: bool) -> Word:
+def word_for(*, shown: bool, contradicted: bool) -> Word:
+    """Return the word for what was shown, contradicted, or neither."""
     return "shown" if shown else "contradicted" if contradicted else "not shown at this size"
 
 
 def _points(found: Interval) -> str:
-    return f"{100 * found.mean:+.1f} points ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    spread = "one seed, no interval" if math.isinf(found.low) else f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
+    return f"{100 * found.mean:+.1f} points ({spread})"

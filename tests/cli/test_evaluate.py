@@ -1,20 +1,24 @@
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from inceptions.data.preprocess import for_training
-from inceptions.networks import reshape
-from inceptions.networks.models import Classifier
-from inceptions.networks.registry import get_network
+from inceptions.evaluation.saved import read_predictions
 from inceptions.weights.folder import save_model
+from tests.evaluation.models import make_model
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where runs/evaluate-... goes
-    network = reshape.with_classes(reshape.scale_width(get_network("inception_small"), 0.125), 3)
-    for name in ("first", "second"):
-        save_model(Classifier(network).eval(), tmp_path / name, preprocess=for_training(28), classes=CLASSES)
+    for seed, name in enumerate(("first", "second")):
+        model = make_model(CLASSES, seed=seed)
+        save_model(model.module, tmp_path / name, preprocess=model.card.preprocess, classes=CLASSES)
     return tmp_path / "first", tmp_path / "second"
 
 
@@ -72,3 +76,88 @@ def test_the_table_fits_eighty_columns(inceptions, models, pictures, monkeypatch
     printed = inceptions("evaluate", *models, "--data", pictures, "--crops", "1,10").out
     assert "ECE" in printed
     assert "averaged" in printed
+
+
+@pytest.fixture
+def loose(pictures, tmp_path):
+    """A folder of twelve pictures without class folders."""
+    folder = tmp_path / "loose"
+    folder.mkdir()
+    for path in (pictures / "test").glob("*/*.png"):
+        path.rename(folder / f"{path.parent.name}-{path.name}")
+    return folder
+
+
+def test_of_images_without_labels_only_predictions_are_written(inceptions, models, loose, tmp_path):
+    result = inceptions("evaluate", models[0], "--data", loose)
+    assert result.code == 0, result.err
+    assert "12 pictures and no folder of pictures for each class, so nothing can be measured" in result.err
+    assert "12 images of" in result.out
+    assert "error" not in result.out
+    assert [path.name for path in (tmp_path / "runs" / "evaluate-loose").iterdir()] == ["predictions.parquet"]
+
+
+def test_json_counts_what_images_without_labels_are_taken_for(inceptions, models, loose):
+    found = json.loads(inceptions("evaluate", *models, "--data", loose, "--crops", "1,10", "--json", "--part", "all").out)
+    assert [len(row["models"]) for row in found["rows"]] == [1, 1, 2, 1, 1, 2]
+    for row in found["rows"]:
+        assert row["images"] == sum(row["predicted"].values()) == 12
+        assert set(row["predicted"]) <= set(CLASSES)
+        assert 1 / 3 < row["mean_confidence"] <= 1
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_images_without_labels_have_no_parts(inceptions, models, loose, part):
+    result = inceptions("evaluate", models[0], "--data", loose, "--part", part)
+    assert result.code == 2
+    assert f"--part {part}:" in result.err
+    assert "leave out --part" in result.err
+
+
+def test_a_folder_without_any_picture_is_refused_as_before(inceptions, models, tmp_path):
+    (tmp_path / "nothing" / "inside").mkdir(parents=True)
+    assert "no pictures in its folders" in inceptions("evaluate", models[0], "--data", tmp_path / "nothing").err
+    assert "an empty folder" in inceptions("evaluate", models[0], "--data", tmp_path / "nothing" / "inside").err
+
+
+def torchrun(*arguments, module="inceptions"):
+    """Run two processes of a module; what they print, and how they ended."""
+    command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", module, *arguments)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, timeout=600)
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_does_and_one_of_them_writes(inceptions, models, pictures, tmp_path):
+    """Losses within float32's rounding, as batches differ."""
+    (pictures / "test" / "blue" / "000.png").write_bytes(b"no picture")
+    arguments = ("evaluate", *models, "--data", pictures, "--crops", "1,10", "--device", "cpu", "--json", "--output")
+    one, done = json.loads(inceptions(*arguments, tmp_path / "one").out), torchrun(*arguments, tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    two = json.loads(done.stdout)
+    for row, other in zip(one["rows"], two["rows"], strict=True):
+        assert row["images"] == 11
+        assert all(row[name] == other[name] for name in ("models", "crops", "images", "top1_error", "top5_error", "multiply_adds"))
+        assert row["loss"] == pytest.approx(other["loss"], abs=1e-5)
+    saved, read = (read_predictions(tmp_path / name / "predictions.parquet") for name in ("one", "two"))
+    assert read.images == saved.images
+    for key, score in saved.scores.items():
+        assert read.scores[key].predicted.tolist() == score.predicted.tolist()
+        assert read.scores[key].losses == pytest.approx(score.losses, abs=1e-5)
+    assert (tmp_path / "two" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_what_two_processes_can_not_do_is_said_once(models, pictures):
+    refused = torchrun("evaluate", "nowhere", "--data", pictures, "--device", "cpu")
+    assert refused.returncode == 1
+    assert refused.stderr.count("inceptions: nowhere is not a model folder") == 1
+    assert refused.stdout == ""
+
+
+@pytest.mark.slow
+def test_where_one_process_fails_both_end_and_the_first_says_why():
+    refused = torchrun(module="tests.cli.second_fails")
+    assert refused.returncode == 1
+    assert refused.stderr.count("inceptions: the second has no disk") == 1
+    assert "done" not in refused.stdout

@@ -1,36 +1,24 @@
 """One model or several, one crop or many, on small images, against softmaxes averaged by hand."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from inceptions.data.decode import read_image
-from inceptions.data.preprocess import CAFFE, INCEPTION, for_training
+from inceptions.data.preprocess import CAFFE, INCEPTION
 from inceptions.data.splits import Sample
 from inceptions.errors import UserError
 from inceptions.evaluation.crops import multi_crop, places_among
-from inceptions.evaluation.evaluate import evaluate
+from inceptions.evaluation.evaluate import evaluate, merge, predict_unlabelled
 from inceptions.evaluation.protocols import with_protocol
-from inceptions.networks import reshape
-from inceptions.networks.models import Classifier
-from inceptions.networks.registry import get_network
-from inceptions.weights.card import ModelCard
-from inceptions.weights.folder import LoadedModel
+from inceptions.evaluation.score import Score
+from inceptions.weights.tags import class_names, get_tag
+from tests.evaluation.models import make_model
 
 NAMES = ("ant", "bee", "cat")
-
-
-def make_model(classes=NAMES, *, seed=0, size=28, **pixels):
-    torch.manual_seed(seed)
-    network = reshape.with_classes(reshape.scale_width(get_network("inception_small"), 0.125), len(classes))
-    module = Classifier(network).eval()
-    for buffer in module.buffers():
-        if buffer.is_floating_point():
-            buffer.copy_(torch.rand_like(buffer) + 0.5)
-    return LoadedModel(module, ModelCard(network, replace(for_training(size), **pixels), classes))
+TORCHVISION, SLIM = (class_names(get_tag(tag)) for tag in ("inception_v3.torchvision_in1k", "inception_v3.slim_in1k"))
+TENCH, CRANE_BIRD, TABBY = "n01440764", "n02012849", "n02123045"
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +117,79 @@ def test_an_unreadable_image_is_left_out_of_every_row(samples, tmp_path):
     for row in found.rows:
         assert row.score.count == 7
         assert [item.path for item in row.score.unreadable] == [tmp_path / "bad.png"]
+
+
+@pytest.mark.parametrize("world", [2, 9])
+def test_shares_add_up_to_the_whole(samples, tmp_path, world):
+    """Nine processes are more than there are images; batches differ, so that losses are the same within float32's rounding."""
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    models, images = {"a": make_model(), "b": make_model(seed=1)}, [Sample(tmp_path / "bad.png", 0), *samples]
+    whole = evaluate(models, images, NAMES, crops=(1, 10))
+    found = merge([evaluate(models, images, NAMES, crops=(1, 10), part=(rank, world)) for rank in range(world)])
+    assert (found.classes, found.paths, found.notes) == (whole.classes, whole.paths, whole.notes)
+    for one, other in zip(found.rows, whole.rows, strict=True):
+        assert (one.models, one.crops, one.multiply_adds) == (other.models, other.crops, other.multiply_adds)
+        assert one.score.unreadable == other.score.unreadable
+        for column in ("indices", "labels", "predicted", "ranks"):
+            assert np.array_equal(getattr(one.score, column), getattr(other.score, column)), column
+        assert one.score.losses == pytest.approx(other.score.losses, abs=1e-5)
+        assert len(set(other.score.losses.tolist())) == 7
+
+
+def test_worker_processes_read_the_same(samples):
+    models = {"m": make_model()}
+    here, elsewhere = (evaluate(models, samples, NAMES, crops=(10,), workers=workers).rows[0].score for workers in (0, 1))
+    assert np.array_equal(here.losses, elsewhere.losses)
+
+
+def test_models_are_averaged_in_the_groups_that_are_asked_for(samples):
+    models = {name: make_model(seed=seed) for seed, name in enumerate("abc")}
+    found = evaluate(models, samples, NAMES, groups=[("a",), ("a", "c")])
+    assert [row.models for row in found.rows] == [("a",), ("a", "c")]
+    pair = evaluate({name: models[name] for name in "ac"}, samples, NAMES)
+    assert np.array_equal(found.rows[1].score.losses, pair.rows[2].score.losses)
+
+
+def test_without_labels_the_predictions_are_those_with_labels(samples):
+    models = {"a": make_model(), "b": make_model(seed=1)}
+    labelled = evaluate(models, samples, NAMES, crops=(1, 10))
+    shares = [predict_unlabelled(models, samples, crops=(1, 10), part=(rank, 2)) for rank in range(2)]
+    for one, other in zip(merge(shares).rows, labelled.rows, strict=True):
+        assert (one.models, one.crops) == (other.models, other.crops)
+        assert not isinstance(one.score, Score)
+        assert np.array_equal(one.score.predicted, other.score.predicted)
+        assert one.score.confidence == pytest.approx(other.score.confidence, abs=1e-5)
+        assert one.score.mean_confidence == pytest.approx(one.score.confidence.mean())
+
+
+@pytest.mark.parametrize("classes", [TORCHVISION, SLIM], ids=["torchvision", "slim"])
+def test_folders_named_by_wordnet_ids_are_matched_with_imagenets_classes(samples, classes):
+    found = evaluate({"m": make_model(classes)}, samples, (TENCH, CRANE_BIRD, TABBY))
+    assert [found.classes[label] for label in found.rows[0].score.labels[:3]] == ["tench", "crane bird", "tabby"]
+    assert found.rows[0].score.count == 7
+    assert "classes are matched by WordNet id: n01440764 is tench" in found.notes
+    assert any(note.startswith("no images of 997 of") for note in found.notes)
+
+
+def test_ids_that_are_not_among_the_thousand_are_left_out_and_said_to_be(samples):
+    found = evaluate({"m": make_model(TORCHVISION)}, samples, (TENCH, "n00000001", TABBY))
+    assert found.rows[0].score.count == 5
+    assert any("2 images of n00000001" in note for note in found.notes)
+    with pytest.raises(UserError, match="no class of the images"):
+        evaluate({"m": make_model(TORCHVISION)}, samples, ("n00000001", "n00000002", "n00000003"))
+
+
+def test_wordnet_ids_mean_nothing_to_models_of_other_classes(samples):
+    ids = (TENCH, CRANE_BIRD, TABBY)
+    with pytest.raises(UserError, match="no class of the images"):
+        evaluate({"m": make_model()}, samples, ids)
+    with pytest.raises(UserError, match="no class of the images"):
+        evaluate({"m": make_model(TORCHVISION[::-1])}, samples, ids)
+    with pytest.raises(UserError, match="no class of the images"):
+        evaluate({"m": make_model(TORCHVISION)}, samples, (TENCH, CRANE_BIRD, "tabby cat"))
+
+
+def test_a_model_whose_classes_are_wordnet_ids_is_matched_by_name(samples):
+    found = evaluate({"m": make_model((TABBY, TENCH, CRANE_BIRD))}, samples, (TENCH, CRANE_BIRD, TABBY))
+    assert found.rows[0].score.labels[:3].tolist() == [1, 2, 0]
+    assert found.notes == ()

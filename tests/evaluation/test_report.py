@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from inceptions.errors import UserError
 from inceptions.evaluation.evaluate import Evaluation, Row
 from inceptions.evaluation.metrics import calibration_error, class_rows, difference, error
 from inceptions.evaluation.report import Report, write_report
 from inceptions.evaluation.saved import read_predictions, write_predictions
-from inceptions.evaluation.score import score_of
+from inceptions.evaluation.score import predictions_of, score_of
 from inceptions.networks.draw import draw
 from inceptions.networks.registry import get_network
 
@@ -99,6 +100,19 @@ def test_predictions_come_back_as_they_were(tmp_path):
         read = saved.scores[" + ".join(row.models), row.crops]
         for name in ("indices", "labels", "predicted", "confidence", "losses", "ranks"):
             assert np.array_equal(getattr(read, name), getattr(row.score, name)), name
+
+
+def test_predictions_without_labels_have_no_score_to_read(tmp_path):
+    from pyarrow import parquet
+
+    file, score = tmp_path / "p.parquet", predictions_of(torch.eye(3), np.arange(3))
+    write_predictions({("m", 1): score, ("m + n", 10): score}, ("a", "b", "c"), (tmp_path / "a.png",) * 3, file)
+    table = parquet.read_table(file)
+    assert table["predicted"].to_pylist() == list("abcabc")
+    assert {value for name in ("true", "loss", "rank") for value in table[name].to_pylist()} == {None}
+    assert str(table.schema.field("rank").type) == "int64"
+    with pytest.raises(UserError, match=r"p\.parquet: predictions of images without labels"):
+        read_predictions(file)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 1000])

@@ -39,3 +39,16 @@ def test_score_of_log_probabilities_by_hand():
     assert [score.right_in(k) for k in (1, 2, 3)] == [1, 2, 3]
     assert score.confidence == pytest.approx([0.7, 0.5, 0.6])
     assert score.loss == pytest.approx(-np.log([0.7, 0.3, 0.1]).mean())
+
+
+def test_of_equal_classes_the_first_is_predicted_and_the_others_are_wrong():
+    """A network that says the same of all classes was right in each image by its rank."""
+    found = score_of(torch.full((4, 4), 0.25).log(), torch.arange(4), np.arange(4))
+    assert found.predicted.tolist() == [0, 0, 0, 0]
+    assert found.ranks.tolist() == [0, 1, 2, 3]
+    assert found.right_in(1) == round(4 * found.accuracy) == 1
+
+
+def test_what_is_not_a_number_is_right_nowhere():
+    found = score_of(torch.full((2, 8), float("nan")), torch.arange(2), np.arange(2))
+    assert found.right_in(5) == 0

@@ -7,10 +7,12 @@ import pytest
 
 from inceptions.data.folders import load_splits
 from inceptions.errors import UserError
+from inceptions.evaluation.saved import read_predictions
 from inceptions.networks import reshape
 from inceptions.networks.models import Classifier
 from inceptions.networks.registry import get_network
 from inceptions.networks.trace import trace
+from inceptions.studies.averages import table
 from inceptions.studies.catalog import get_study, list_studies
 from inceptions.studies.pages import as_markdown, write_pages
 from inceptions.studies.run import Budget, fewer, run_study
@@ -33,7 +35,7 @@ STUDY = Study(
 def test_every_study_says_what_it_is_and_every_arm_can_be_built(study):
     assert study.hypothesis
     assert study.source
-    assert study.claims
+    assert study.claims or study.measure == "averages"
     for arm in study.arms:
         assert arm.network.image_size == 32
         assert trace(arm.network).total.multiply_adds < 300e6
@@ -71,6 +73,25 @@ def test_a_study_leaves_table_plot_and_verdict_and_goes_on_where_it_was(pictures
     again = run_study(STUDY, splits, "pictures", tmp_path / "s", budget=budget, device="cpu", workers=0)
     assert (tmp_path / "s" / "none" / "seed-0" / "metrics.csv").stat().st_mtime_ns == before
     assert [run.accuracy for run in again.runs] == [run.accuracy for run in result.runs]
+
+
+def test_models_of_more_seeds_and_more_crops_are_averaged(pictures, tmp_path):
+    study = Study("averages", "t", "h", "1409.4842", (Arm("model", TINY, RECIPE),), (), "averages", seeds=2)
+    splits = load_splits(pictures)
+    result = run_study(study, splits, "pictures", tmp_path, budget=Budget(epochs=1, images=90), device="cpu", workers=0)
+    assert [(len(row.models), row.crops) for row in result.rows] == [(n, crops) for crops in (1, 10, 144) for n in (1, 2)]
+    assert {row.score.count for row in result.rows} == {9}  # a tenth of the 90, three of each class
+    rows = table(result.rows)
+    assert rows[-1].multiply_adds == 2 * 144 * rows[0].multiply_adds
+    said = {(verdict.claim.better, verdict.claim.worse) for verdict in result.verdicts}
+    assert ("1 model, 144 crops", "1 model, 10 crops") in said
+    assert ("2 models, 1 crop", "1 model, 1 crop") in said
+    write_pages(result, tmp_path, command="inceptions study averages", data="pictures")
+    saved = read_predictions(tmp_path / "predictions.parquet").scores
+    for row, told in zip(rows, json.loads((tmp_path / "study.json").read_text())["averages"], strict=True):
+        score = saved[" + ".join(f"seed {seed}" for seed in range(row.models)), row.crops]
+        assert told["error"]["value"] == pytest.approx(1 - score.accuracy)
+        assert f"| {row.models} | {row.crops} | " in (tmp_path / "study.md").read_text()
 
 
 def test_fewer_images_are_the_same_share_of_each_class(pictures):

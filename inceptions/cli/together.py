@@ -1,0 +1,66 @@
+"""Several processes of one command, as torchrun starts them: the first prints and writes; what fails in one ends all with one message."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from inceptions.cli.terminal import complain, err, out
+from inceptions.errors import UserError
+from inceptions.networks.spec import NetworkError
+
+if TYPE_CHECKING:
+    from inceptions.training.processes import Processes  # which imports torch
+
+T = TypeVar("T")
+
+
+class Together:
+    """The processes of a command, or this one alone, for which nothing here makes a difference; all but the first are silent."""
+
+    def __init__(self) -> None:
+        self.processes: Processes | None = None
+
+    def __enter__(self) -> Together:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            from inceptions.training.processes import Processes
+
+            self.processes = Processes()
+        out.quiet = err.quiet = not self.is_first
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.processes is not None:
+            self.processes.leave()
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Return (rank, number of processes)."""
+        return self.processes.part if self.processes else (0, 1)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that prints and writes."""
+        return self.part[0] == 0
+
+    def do(self, task: Callable[[], T]) -> T:
+        """Return what `task` returns, once it has succeeded in all processes; where one fails, all leave, after the first has said why."""
+        if self.processes is None:
+            return task()
+        try:
+            result, failure = task(), None
+        except (UserError, NetworkError) as error:
+            result, failure = None, str(error)
+        failures = [said for said in self.gather(failure) if said is not None]
+        if failures:
+            if self.is_first:
+                complain(failures[0])
+            self.gather(None)  # torchrun ends the others as soon as one has left
+            sys.exit(2)
+        return result  # pyright: ignore[reportReturnType] - only a failed task has none
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all processes, in the order of their ranks."""
+        return self.processes.gather(value) if self.processes else [value]

@@ -1,0 +1,68 @@
+"""Averages over crops and models, as in the GoogLeNet paper's table: enters the models of all seeds, leaves a row for each number of both.
+
+Models are averaged in the order of their seeds, the first, the first two and so on. Differences are of the same images, in pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from inceptions.data.splits import Sample
+from inceptions.evaluation.evaluate import Evaluation, Row, evaluate
+from inceptions.evaluation.metrics import Share, difference, error
+from inceptions.evaluation.score import Score
+from inceptions.studies.study import Claim
+from inceptions.studies.verdict import Interval, Verdict, word_for
+from inceptions.weights.folder import LoadedModel
+
+CROPS = (1, 10, 144)  # of the paper's table
+
+
+@dataclass(frozen=True, slots=True)
+class AverageRow:
+    """One line of the table: how many models and crops, multiply-adds of an image, top-1 error, and how much less it is than the first."""
+
+    models: int
+    crops: int
+    multiply_adds: int
+    error: Share
+    less: Share
+
+
+def average(models: Sequence[LoadedModel], samples: Sequence[Sample], classes: Sequence[str], **settings: Any) -> Evaluation[Score]:
+    """Return an evaluation with a row for each of `CROPS` and each number of models, fewest first. settings: as of `evaluate`."""
+    named = {f"seed {seed}": model for seed, model in enumerate(models)}
+    groups = [tuple(named)[:count] for count in range(1, len(named) + 1)]
+    return evaluate(named, samples, classes, crops=CROPS, groups=groups, **settings)
+
+
+def table(rows: Sequence[Row[Score]]) -> tuple[AverageRow, ...]:
+    """Return what the rows come to."""
+    base = rows[0].score
+    return tuple(AverageRow(len(row.models), row.crops, row.multiply_adds, error(row.score), difference(base, row.score)) for row in rows)
+
+
+def judge_averages(rows: Sequence[Row[Score]]) -> tuple[Verdict, ...]:
+    """Return verdicts: more crops against fewer with one model, all models against one with each number of crops."""
+    by = {(len(row.models), row.crops): row.score for row in rows}
+    most = max(count for count, _ in by)
+    pairs = [((1, more), (1, fewer)) for fewer, more in pairwise(CROPS)]
+    if most > 1:
+        pairs += [((most, crops), (1, crops)) for crops in CROPS]
+    return tuple(_verdict(better, worse, difference(by[worse], by[better])) for better, worse in pairs)
+
+
+def _verdict(better: tuple[int, int], worse: tuple[int, int], less: Share) -> Verdict:
+    claim = Claim(name_of(*better), name_of(*worse))
+    found = Interval(less.value, less.low, less.high)
+    spread = f"{100 * less.low:+.1f} to {100 * less.high:+.1f}"
+    said = f"{claim.better}: {100 * less.value:+.1f} points ({spread}) fewer errors than {claim.worse}"
+    return Verdict(claim, found, word_for(shown=less.low > 0, contradicted=less.high < 0), said)
+
+
+def name_of(models: int, crops: int) -> str:
+    """Return "7 models, 144 crops"."""
+    return f"{models} {'model' if models == 1 else 'models'}, {crops} {'crop' if crops == 1 else 'crops'}"

@@ -1,0 +1,216 @@
+"""What the documentation says is what happens, and it builds."""
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+
+from inceptions.cli.app import app
+from inceptions.data.preprocess import for_training
+from inceptions.networks.models import create_model
+from inceptions.networks.registry import NETWORKS
+from inceptions.networks.trace import trace
+from inceptions.studies.catalog import list_studies
+from inceptions.training.recipes import RECIPES
+from inceptions.weights.folder import save_model
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+STUDY = """\
+# A study
+
+| Arm | Accuracy, % |
+|---|---:|
+| none | 90.00 |
+
+- **Shown**: it is.
+
+    inceptions study NAME --data DATA
+"""
+
+
+def load_hook():
+    spec = importlib.util.spec_from_file_location("documentation_hook", ROOT / "scripts" / "site.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+HOOK = load_hook()
+PAGES = {
+    "README.md": (ROOT / "README.md").read_text(encoding="utf-8"),
+    **{path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))},
+    **{uri: text for uri, text in HOOK.generated_pages().items() if uri.endswith(".md")},
+    "list of studies": HOOK.study_list(DOCS),
+}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], flags=re.DOTALL | re.MULTILINE)
+
+
+def commands() -> dict[str, str]:
+    """Every line of a shell block, or between backticks, that runs `inceptions`, and the page that it is on."""
+    found = {}
+    for page in PAGES:
+        lines = [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
+        lines += re.findall(r"`((?:torchrun .* -m )inceptions [^`]+)`", PAGES[page])
+        found |= {line.split(" #")[0].strip(): page for line in lines if re.match(r"(inceptions|torchrun .* -m inceptions) ", line)}
+    return found
+
+
+def parse(line: str) -> None:
+    """Parse a command as it would be, and run nothing."""
+    words = shlex.split(line)
+    verb, *rest = words[words.index("inceptions") + 1 :]
+    typer.main.get_command(app).commands[verb].make_context(verb, rest)
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_parses(line):
+    parse(line)
+
+
+WRONG = {
+    "inceptions bake photos": "bake",
+    "inceptions train photos --modle inception_v3": "No such option",
+    "inceptions train photos --epochs many": "valid int",
+    "inceptions evaluate runs/a/best": "Missing parameter: data",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_command_that_is_none_does_not_parse(line):
+    with pytest.raises(Exception, match=WRONG[line]):
+        parse(line)
+
+
+def test_python_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = create_model("inception_small", num_classes=2)
+    save_model(small, "runs/photos/best", preprocess=for_training(28), classes=("cat", "dog"))
+    (code,) = blocks("index.md", "python")
+    names: dict = {}
+    exec(code, names)
+    assert names["model"].num_classes == 10
+    assert names["loaded"].card.classes == ("cat", "dog")
+    with torch.inference_mode():
+        assert [tuple(level.shape[2:]) for level in names["levels"].eval()(torch.zeros(1, 3, 139, 139))][-1] == (3, 3)
+
+
+def test_python_example_of_weights_runs():
+    (code,) = blocks("weights.md", "python")
+    names: dict = {}
+    exec(code, names)
+    assert names["model"].num_classes == 2
+    assert names["loaded"].card.classes[3] == "cat"
+
+
+def test_excerpt_of_a_table_is_in_the_code():
+    (code,) = blocks("design.md", "python")
+    file, _, excerpt = code.removeprefix("# ").partition("\n")
+    source = (ROOT / file).read_text(encoding="utf-8")
+    parts = excerpt.split("...\n")
+    assert len(parts) > 1
+    assert all(part in source for part in parts)
+
+
+def test_table_of_networks_is_what_trace_counts():
+    lines = PAGES["family/index.md"].splitlines()
+    rows = {cells[1].strip().split("`")[1]: cells for cells in (line.split("|") for line in lines if line.startswith("| [`"))}
+    assert list(rows) == list(NETWORKS)
+    for name, network in NETWORKS.items():
+        counted = trace(network)
+        with_aux = f"{counted.total_with_aux.parameters:,}" if network.aux else ""
+        pixels, parameters, aux, multiply_adds = (cell.strip() for cell in rows[name][3:7])
+        assert (int(pixels), parameters, aux) == (network.image_size, f"{counted.total.parameters:,}", with_aux), name
+        assert multiply_adds == f"{counted.total.multiply_adds / 1e9:.2f}", name
+
+
+def test_page_of_a_network_has_its_stages_deviations_and_weights():
+    page = PAGES["family/inception_v3.md"]
+    assert all(f"\n| {stage.name} |" in page for stage in NETWORKS["inception_v3"].stages)
+    assert "| 35x35x256 | 255,904 | 312.3 |" in page
+    assert "[arXiv:1512.00567](https://arxiv.org/abs/1512.00567), as released in TF-slim" in page
+    assert "- a 5x5 branch in the 35x35 modules" in page
+    assert "`inception_v3.tv_in1k`" in page
+    assert "`inception_v3.fid_2015`" in PAGES["family/inception_v3_fid.md"]
+    assert "`inception_small.cifar10`" in PAGES["family/inception_small.md"]
+    assert "bn_inception.onnx_in1k" in PAGES["family/bn_inception.md"]
+
+
+def test_recipes_show_what_differs_from_the_default():
+    page = PAGES["recipes.md"]
+    assert all(f"\n## {name} {{ #{name} }}\n" in page for name in RECIPES)
+    section = page.split("## inception_v3_2015 {")[1].split("\n## ")[0]
+    assert '| `optimizer.kind` | `"rmsprop"` | `"sgd"` |' in section
+    assert "| `lr` | `0.045` | `null` |" in section
+    assert "`name`" not in section
+    assert "`seed`" not in section
+
+
+def test_every_field_of_a_recipe_is_explained():
+    fields = PAGES["recipes.md"].split("\n## Fields\n")[1]
+    assert "- lr: the peak" in fields
+    assert "| `batch_size` | `64` |" in fields
+
+
+def test_results_of_a_study_are_listed_with_their_plot(tmp_path):
+    name = list_studies()[0].name
+    folder = tmp_path / "studies" / name
+    folder.mkdir(parents=True)
+    (folder / "study.md").write_text(STUDY, encoding="utf-8")
+    assert HOOK.measured(tmp_path) == []  # there is no plot yet
+    (folder / "study.svg").touch()
+    assert HOOK.measured(tmp_path) == [name]
+    assert f"[What was measured]({name}/study.md):\n\n- **Shown**: it is." in HOOK.study_list(tmp_path)
+    shown = HOOK.with_plot(STUDY, has_numbers=False)
+    assert "| none | 90.00 |\n\n![Accuracy over steps, and in the end](study.svg)\n\n- **Shown**" in shown
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_relative_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert links or page == "CONTRIBUTING.md"
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.slow
+def test_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
+    for name in ("docs", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    folder = tmp_path / "docs" / "studies" / "another"
+    folder.mkdir()
+    (folder / "study.md").write_text(STUDY, encoding="utf-8")
+    (folder / "study.json").write_text("{}", encoding="utf-8")
+    shutil.copy(DOCS / "inception_v3_5b.svg", folder / "study.svg")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    site = tmp_path / "site"
+    for name, network in NETWORKS.items():
+        page = (site / "family" / name / "index.html").read_text(encoding="utf-8")
+        assert f'src="../{name}.svg"' in page
+        assert f"{trace(network).total.parameters:,}" in page
+        assert (site / "family" / f"{name}.svg").read_text(encoding="utf-8").startswith("<svg")
+    study = (site / "studies" / "another" / "study" / "index.html").read_text(encoding="utf-8")
+    assert 'src="../study.svg"' in study
+    assert "../study.json" in study
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r'(<(script|img|iframe)[^>]* src|<link rel="(stylesheet|preconnect|icon)"[^>]* href)="?(https?:)?//', text), (
+            page
+        )
