@@ -58,8 +58,9 @@ def judge_averages(rows: Sequence[Row[Score]]) -> tuple[Verdict, ...]:
 def _verdict(better: tuple[int, int], worse: tuple[int, int], less: Share) -> Verdict:
     claim = Claim(name_of(*better), name_of(*worse))
     found = Interval(less.value, less.low, less.high)
-    spread = f"{100 * less.low:+.1f} to {100 * less.high:+.1f}"
-    said = f"{claim.better}: {100 * less.value:+.1f} points ({spread}) fewer errors than {claim.worse}"
+    spread = f"{100 * less.low:+.1f} to {100 * less.high:+.1f} fewer"
+    word = "more" if less.value < 0 else "fewer"
+    said = f"{claim.better}: {100 * abs(less.value):.1f} points {word} errors than {claim.worse} ({spread})"
     return Verdict(claim, found, word_for(shown=less.low > 0, contradicted=less.high < 0), said)
 
 

@@ -91,14 +91,14 @@ def steps_to(run: Finished, accuracy: float) -> float:
 
 def _by_accuracy(claim: Claim, pairs: Sequence[tuple[Finished, Finished]]) -> Verdict:
     found = interval([better.accuracy - worse.accuracy for better, worse in pairs])
-    said = f"{claim.better} is {_points(found)} more accurate than {claim.worse}"
+    said = f"{claim.better} is {_points(found)} than {claim.worse} {_spread(found)}"
     return Verdict(claim, found, word_for(shown=found.low > 0, contradicted=found.high < 0), said)
 
 
 def _by_cost(claim: Claim, pairs: Sequence[tuple[Finished, Finished]], costs: dict[str, int]) -> Verdict:
     found = interval([better.accuracy - worse.accuracy for better, worse in pairs])
     share = costs[claim.better] / costs[claim.worse]
-    said = f"{claim.better} takes {100 * share:.0f} % of the multiply-adds of {claim.worse} and is {_points(found)} more accurate"
+    said = f"{claim.better} takes {100 * share:.0f} % of the multiply-adds of {claim.worse} and is {_points(found)} {_spread(found)}"
     return Verdict(claim, found, word_for(shown=share < 1 and found.low > -EQUAL, contradicted=share >= 1 or found.high < -EQUAL), said)
 
 
@@ -124,5 +124,8 @@ def word_for(*, shown: bool, contradicted: bool) -> Word:
 
 
 def _points(found: Interval) -> str:
-    spread = "one seed, no interval" if math.isinf(found.low) else f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
-    return f"{100 * found.mean:+.1f} points ({spread})"
+    return f"{100 * abs(found.mean):.1f} points {'less' if found.mean < 0 else 'more'} accurate"
+
+
+def _spread(found: Interval) -> str:
+    return "(one seed, no interval)" if math.isinf(found.low) else f"({100 * found.low:+.1f} to {100 * found.high:+.1f})"
