@@ -24,8 +24,9 @@ format: install ## format the code and mend what ruff can mend
 	@.venv/bin/ruff check --fix --quiet
 	@.venv/bin/ruff format
 
-docs: install ## build the documentation into site/, with every link checked
+docs: install ## build the documentation into site/, its links checked
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	@echo "Open site/index.html, or say 'make serve'."
 
 serve: install ## show the documentation on this machine while it is written
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs serve --strict
