@@ -26,7 +26,7 @@ format: install ## format the code and mend what ruff can mend
 
 docs: install ## build the documentation into site/, its links checked
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
-	@echo "Open site/index.html, or say 'make serve'."
+	@echo "The documentation is in site/; 'make serve' shows it."
 
 serve: install ## show the documentation on this machine while it is written
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs serve --strict
