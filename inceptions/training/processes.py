@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import distributed, nn
 from torch.distributed.distributed_c10d import PrefixStore
@@ -19,7 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from inceptions.errors import UserError
-from inceptions.evaluation.score import Score
+from inceptions.evaluation.score import Score, join
 
 log = logging.getLogger("inceptions")
 
@@ -96,13 +95,9 @@ class Processes:
 
     def merge(self, score: Score) -> Score:
         """Return the score of all images, of which this process scored those at rank, rank + world, and so on."""
-        parts = self.gather(replace(score, indices=score.indices * self.world + self.rank))
         if self.world == 1:
             return score
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Score.COLUMNS}
-        order = np.argsort(columns["indices"])
-        unreadable = tuple(item for part in parts for item in part.unreadable)
-        return Score(**{name: values[order] for name, values in columns.items()}, unreadable=unreadable)
+        return join(self.gather(replace(score, indices=score.indices * self.world + self.rank)))
 
     def leave(self) -> None:
         """Part from the others at the end."""
