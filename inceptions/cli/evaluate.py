@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -169,7 +170,8 @@ def _conclude(found: Evaluation[Score], asked: Asked, part: str, models: dict[st
     folder = _new_folder(asked)
     _write(found, asked, part, models, folder)
     if as_json:
-        print(json.dumps({"data": asked.data, "part": part, **as_plain(found)}, indent=1, ensure_ascii=False))
+        plain = {"data": asked.data, "part": part, "folder": str(folder), **as_plain(found)}
+        print(json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False))
         return
     _print(found, asked, part)
     for name in ("report.html", "predictions.parquet"):
@@ -183,7 +185,8 @@ def _conclude_unlabelled(found: Evaluation[Predictions], asked: Asked, *, as_jso
     folder = _new_folder(asked)
     _write_predictions(found, folder)
     if as_json:
-        print(json.dumps({"data": asked.data, "part": "all", **predictions_as_plain(found)}, indent=1, ensure_ascii=False))
+        plain = {"data": asked.data, "part": "all", "folder": str(folder), **predictions_as_plain(found)}
+        print(json.dumps(plain, indent=1, ensure_ascii=False))
         return
     print_predictions(found, asked.data)
     out.print(f"  {folder / 'predictions.parquet'}", soft_wrap=True)
@@ -245,27 +248,46 @@ def choose_part(splits: Splits, part: Part) -> tuple[str, tuple[Sample, ...]]:
 
 
 def as_plain(found: Evaluation[Score]) -> dict[str, Any]:
-    """Return an evaluation in JSON's types; errors and intervals are shares, 0 to 1."""
-    from inceptions.evaluation.metrics import calibration_error, error
+    """Return an evaluation in JSON's types; errors, intervals and what is measured of a class are shares, 0 to 1, null where unknown.
 
-    rows = []
-    for row in found.rows:
-        top1, top5 = error(row.score), error(row.score, k=5)
-        rows.append(
-            {
-                "models": list(row.models),
-                "crops": row.crops,
-                "images": row.score.count,
-                "top1_error": top1.value,
-                "top1_interval": [top1.low, top1.high],
-                "top5_error": top5.value,
-                "top5_interval": [top5.low, top5.high],
-                "loss": row.score.loss,
-                "calibration_error": calibration_error(row.score),
-                "multiply_adds": row.multiply_adds,
-            }
-        )
-    return {"classes": len(found.classes), "rows": rows, "views_per_second": found.views_per_second, "notes": list(found.notes)}
+    less_error: than the first row on the same images, and its interval by the paired bootstrap. per_class: of the last row.
+    """
+    from inceptions.evaluation.metrics import class_rows
+
+    last = found.rows[-1].score
+    return {
+        "classes": len(found.classes),
+        "rows": [_row_as_plain(row, found.rows[0].score) for row in found.rows],
+        "per_class": [_without_nan(asdict(row)) for row in class_rows(last, found.classes)],
+        "unreadable": [str(item.path) for item in last.unreadable],
+        "views_per_second": found.views_per_second,
+        "notes": list(found.notes),
+    }
+
+
+def _row_as_plain(row: Row[Score], base: Score) -> dict[str, Any]:
+    from inceptions.evaluation.metrics import calibration_error, difference, error
+
+    top1, top5, less = error(row.score), error(row.score, k=5), difference(base, row.score)
+    plain = {
+        "models": list(row.models),
+        "crops": row.crops,
+        "images": row.score.count,
+        "top1_error": top1.value,
+        "top1_interval": [top1.low, top1.high],
+        "top5_error": top5.value,
+        "top5_interval": [top5.low, top5.high],
+        "less_error": less.value,
+        "less_error_interval": [less.low, less.high],
+        "loss": row.score.loss,
+        "calibration_error": calibration_error(row.score),
+        "multiply_adds": row.multiply_adds,
+    }
+    return _without_nan(plain)
+
+
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}
 
 
 def _print(found: Evaluation[Score], asked: Asked, part: str) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,17 @@ def test_json_has_every_number(inceptions, models, pictures):
     (row,) = found["rows"]
     assert row["images"] == 78
     assert row["top1_interval"][0] <= row["top1_error"] <= row["top1_interval"][1]
+    assert row["less_error"] == 0
+    assert [cls["images"] for cls in found["per_class"]] == [26, 26, 26]
+    right = sum(cls["recall"] * cls["images"] for cls in found["per_class"])
+    assert right / 78 == pytest.approx(1 - row["top1_error"])
+    assert (Path(found["folder"]) / "report.html").is_file()
+
+
+def test_json_has_null_where_nothing_is_known(inceptions, models, pictures, tmp_path):
+    shutil.rmtree(pictures / "test" / "blue")
+    found = json.loads(inceptions("evaluate", models[0], "--data", pictures, "--json", "--output", tmp_path / "e").out)
+    assert {cls["name"]: cls["recall"] for cls in found["per_class"]}["blue"] is None
 
 
 @pytest.mark.parametrize(
