@@ -69,8 +69,9 @@ def _arm_lines(result: StudyResult) -> list[str]:
 def _average_lines(result: StudyResult) -> list[str]:
     """Return the paper's table of models, crops, cost and error, and how many images it is of."""
     lines = ["| Models | Crops | Multiply-adds, M | Top-1 error, % | 95 % interval | Against the first |", "|---:|---:|---:|---:|---|---|"]
-    for row in table(result.rows):
-        against = f"{0 - 100 * row.less.value:+.2f} ({0 - 100 * row.less.high:+.1f} to {0 - 100 * row.less.low:+.1f})"
+    for place, row in enumerate(table(result.rows)):
+        less = f"{0 - 100 * row.less.value:+.2f} ({0 - 100 * row.less.high:+.1f} to {0 - 100 * row.less.low:+.1f})"
+        against = less if place else "base"
         spread = f"{100 * row.error.low:.1f} to {100 * row.error.high:.1f}"
         cells = (str(row.models), str(row.crops), f"{row.multiply_adds / 1e6:,.0f}", f"{100 * row.error.value:.2f}", spread, against)
         lines.append(f"| {' | '.join(cells)} |")
