@@ -23,10 +23,11 @@ CROPS = (1, 10, 144)  # of the paper's table
 
 @dataclass(frozen=True, slots=True)
 class AverageRow:
-    """One line of the table: how many models and crops, multiply-adds of an image, top-1 error, and how much less it is than the first."""
+    """One line of the table: numbers of models, crops and images, multiply-adds of one, top-1 error, how much less than the first's."""
 
     models: int
     crops: int
+    images: int
     multiply_adds: int
     error: Share
     less: Share
@@ -42,7 +43,11 @@ def average(models: Sequence[LoadedModel], samples: Sequence[Sample], classes: S
 def table(rows: Sequence[Row[Score]]) -> tuple[AverageRow, ...]:
     """Return what the rows come to."""
     base = rows[0].score
-    return tuple(AverageRow(len(row.models), row.crops, row.multiply_adds, error(row.score), difference(base, row.score)) for row in rows)
+
+    def line(row: Row[Score]) -> AverageRow:
+        return AverageRow(len(row.models), row.crops, row.score.count, row.multiply_adds, error(row.score), difference(base, row.score))
+
+    return tuple(map(line, rows))
 
 
 def judge_averages(rows: Sequence[Row[Score]]) -> tuple[Verdict, ...]:

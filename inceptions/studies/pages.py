@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inceptions.files import write_whole
-from inceptions.studies.averages import table
 from inceptions.studies.run import StudyResult
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def write_pages(result: StudyResult, folder: Path, *, command: str, data: str) -
         "command": command,
         "arms": [asdict(arm) for arm in result.arms],
         "runs": [asdict(run) for run in result.runs],
-        "averages": [asdict(row) for row in table(result.rows)] if result.rows else [],
+        "averages": [asdict(row) for row in result.averages],
         "verdicts": [asdict(verdict) for verdict in result.verdicts],
     }
     write_whole(folder / "study.json", json.dumps(plain, indent=1, ensure_ascii=False))
@@ -38,7 +37,9 @@ def write_pages(result: StudyResult, folder: Path, *, command: str, data: str) -
 def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
     """Return the study as Markdown: the hypothesis, the table, the verdicts, and the command that makes them."""
     study, seeds = result.study, len({run.seed for run in result.runs})
-    differences = "those of errors Wilson's and the paired bootstrap's over images" if result.rows else "differences are taken seed by seed"
+    differences = (
+        "those of errors Wilson's and the paired bootstrap's over images" if result.averages else "differences are taken seed by seed"
+    )
     lines = [
         f"# {study.title}",
         "",
@@ -46,7 +47,7 @@ def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
         "",
         *_arm_lines(result),
         "",
-        *(_average_lines(result) if result.rows else ()),
+        *(_average_lines(result) if result.averages else ()),
         *(f"- **{verdict.word[0].upper()}{verdict.word[1:]}**: {verdict.said}." for verdict in result.verdicts),
         "",
         f"{seeds} {'seed' if seeds == 1 else 'seeds'} on {data}; intervals of accuracy are Student's t over seeds; {differences}.",
@@ -69,17 +70,17 @@ def _arm_lines(result: StudyResult) -> list[str]:
 def _average_lines(result: StudyResult) -> list[str]:
     """Return the paper's table of models, crops, cost and error, and how many images it is of."""
     lines = ["| Models | Crops | Multiply-adds, M | Top-1 error, % | 95 % interval | Against the first |", "|---:|---:|---:|---:|---|---|"]
-    for place, row in enumerate(table(result.rows)):
+    for place, row in enumerate(result.averages):
         less = f"{0 - 100 * row.less.value:+.2f} ({0 - 100 * row.less.high:+.1f} to {0 - 100 * row.less.low:+.1f})"
         against = less if place else "base"
         spread = f"{100 * row.error.low:.1f} to {100 * row.error.high:.1f}"
         cells = (str(row.models), str(row.crops), f"{row.multiply_adds / 1e6:,.0f}", f"{100 * row.error.value:.2f}", spread, against)
         lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, "", f"Averages are of {result.rows[0].score.count:,} test images.", ""]
+    return [*lines, "", f"Averages are of {result.averages[0].images:,} test images.", ""]
 
 
 def _plot(result: StudyResult) -> Figure:
-    return _plot_averages(result) if result.rows else _plot_arms(result)
+    return _plot_averages(result) if result.averages else _plot_arms(result)
 
 
 def _plot_averages(result: StudyResult) -> Figure:
@@ -87,7 +88,7 @@ def _plot_averages(result: StudyResult) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3.6), layout="constrained")
-    axis, rows = figure.subplots(), table(result.rows)
+    axis, rows = figure.subplots(), result.averages
     for place, crops in enumerate(sorted({row.crops for row in rows})):
         mine = [row for row in rows if row.crops == crops]
         values = [100 * row.error.value for row in mine]

@@ -14,12 +14,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from inceptions.data.splits import Sample, Splits, divide
-from inceptions.evaluation.evaluate import Row
 from inceptions.evaluation.saved import write_predictions
-from inceptions.evaluation.score import Score
 from inceptions.files import write_whole
 from inceptions.networks.trace import trace
-from inceptions.studies.averages import average, judge_averages
+from inceptions.studies.averages import AverageRow, average, judge_averages, table
 from inceptions.studies.study import Arm, Study
 from inceptions.studies.verdict import Finished, Interval, Verdict, interval, judge
 from inceptions.training.device import pick_device
@@ -53,13 +51,13 @@ class ArmResult:
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
-    """What a study came to; rows: of averaged models, where they are what it is about."""
+    """What a study came to; averages: of models and crops, where they are what it is about."""
 
     study: Study
     arms: tuple[ArmResult, ...]
     runs: tuple[Finished, ...]
     verdicts: tuple[Verdict, ...]
-    rows: tuple[Row[Score], ...] = ()
+    averages: tuple[AverageRow, ...] = ()
 
 
 def run_study(
@@ -95,7 +93,7 @@ def run_study(
         samples = fewer(splits.test or splits.val, budget.images // TEST_SHARE)
         found = average(models, samples, splits.classes, device=pick_device(device), workers=workers)
         write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
-        return StudyResult(study, arms, tuple(runs), judge_averages(found.rows), found.rows)
+        return StudyResult(study, arms, tuple(runs), judge_averages(found.rows), table(found.rows))
     verdicts = judge(study, runs, {name: cost.multiply_adds for name, cost in costs.items()})
     return StudyResult(study, arms, tuple(runs), tuple(verdicts))
 

@@ -12,7 +12,6 @@ from inceptions.networks import reshape
 from inceptions.networks.models import Classifier
 from inceptions.networks.registry import get_network
 from inceptions.networks.trace import trace
-from inceptions.studies.averages import table
 from inceptions.studies.catalog import get_study, list_studies
 from inceptions.studies.pages import as_markdown, write_pages
 from inceptions.studies.run import Budget, fewer, run_study
@@ -79,9 +78,9 @@ def test_models_of_more_seeds_and_more_crops_are_averaged(pictures, tmp_path):
     study = Study("averages", "t", "h", "1409.4842", (Arm("model", TINY, RECIPE),), (), "averages", seeds=2)
     splits = load_splits(pictures)
     result = run_study(study, splits, "pictures", tmp_path, budget=Budget(epochs=1, images=90), device="cpu", workers=0)
-    assert [(len(row.models), row.crops) for row in result.rows] == [(n, crops) for crops in (1, 10, 144) for n in (1, 2)]
-    assert {row.score.count for row in result.rows} == {9}  # a tenth of the 90, three of each class
-    rows = table(result.rows)
+    assert [(row.models, row.crops) for row in result.averages] == [(n, crops) for crops in (1, 10, 144) for n in (1, 2)]
+    assert {row.images for row in result.averages} == {9}  # a tenth of the 90, three of each class
+    rows = result.averages
     assert rows[-1].multiply_adds == 2 * 144 * rows[0].multiply_adds
     said = {(verdict.claim.better, verdict.claim.worse) for verdict in result.verdicts}
     assert ("1 model, 144 crops", "1 model, 10 crops") in said
