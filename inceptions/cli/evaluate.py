@@ -295,7 +295,7 @@ def _print(found: Evaluation[Score], asked: Asked, part: str) -> None:
 
     base = found.rows[0].score
     several, with_top5 = len(found.rows) > 1, len(found.classes) > 5
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("models", overflow="fold", min_width=16)
     some = [*(["top-5 error"] if with_top5 else []), *(["against base"] if several else [])]
     for column in ("crops\n[dim]cost[/dim]", "top-1 error", *some, "loss\n[dim]ECE[/dim]"):
@@ -313,7 +313,8 @@ def _print(found: Evaluation[Score], asked: Asked, part: str) -> None:
         one = base.unreadable[0].path
         out.print(f"note: {len(base.unreadable)} unreadable files left out, such as {one}", markup=False, soft_wrap=True)
     speeds = ", ".join(f"{name} {rate:,.0f}" for name, rate in found.views_per_second.items())
-    out.print(f"{base.count} {part} images of {asked.data}; 95 % intervals: Wilson's, and the paired bootstrap's", soft_wrap=True)
+    count = f"all {base.count}" if part == "all" else f"{base.count} {part}"
+    out.print(f"{count} images of {asked.data}; 95 % intervals: Wilson's, and the paired bootstrap's", soft_wrap=True)
     out.print(f"crops a second, read and computed: {speeds}; cost: multiply-adds of an image", soft_wrap=True)
 
 
