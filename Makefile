@@ -3,10 +3,10 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 TORCH_INDEX ?=
 PIP_INSTALL_ARGS ?=
 
-.PHONY: help demo test lint format docs serve install lock clean
+.PHONY: help demo test test-all lint format docs serve install lock clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 18
 	@echo
 	@echo "PYTHON=python3.12 chooses the interpreter, TORCH_INDEX=URL another index for PyTorch (a CPU build is far smaller),"
 	@echo "PIP_INSTALL_ARGS=... any other arguments of pip install."
@@ -14,8 +14,11 @@ help: ## list these targets
 demo: install ## train a small Inception on handwritten digits, test it, draw it, classify image files
 	@scripts/demo.sh
 
-test: install ## lint, types, import contract and tests
-	@scripts/check.sh
+test: install ## lint, types, import contracts and tests, in minutes
+	@scripts/check.sh test
+
+test-all: install ## the same with the exhaustive tests, as CI does
+	@scripts/check.sh test-all
 
 lint: install ## the same without the tests
 	@scripts/check.sh lint

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every check, also after one has failed: `scripts/check.sh` all of them, `scripts/check.sh lint` all but the tests.
+# Runs every check, also after one has failed: `scripts/check.sh lint` all but the tests, `test` all but the exhaustive ones, `test-all` all.
 set -u
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -15,10 +15,20 @@ step() {
     printf '== %s %s in %s s\n\n' "$name" "$verdict" "$(($(date +%s) - start))"
 }
 
+tests() { # last, so that the last line is pytest's own, which counts
+    printf '== tests: pytest %s\n' "$*"
+    pytest "$@" || failed="$failed tests"
+}
+
 step lint ruff check --quiet
 step format ruff format --check
 step types pyright
 step imports lint-imports --no-logo
-[ "${1-}" = lint ] || step tests pytest -n auto -q
+case ${1-test} in
+lint) ;;
+test) tests -n auto -q -m 'not exhaustive' ;;
+test-all) tests -n auto -q ;;
+*) echo "scripts/check.sh lint, test or test-all; not $1" >&2 && exit 2 ;;
+esac
 
 [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }
