@@ -71,6 +71,7 @@ def split_labelled(parts: Mapping[str, Sequence[Labelled]], *, source: str, seed
     names = sort_names({item.name for item in train}) if classes is None else tuple(classes)
     if len({item.name for item in train}) < 2:
         raise DataError(f"{source}: one class only ({train[0].name}), where two are needed; add another")
+    require_different(names)
     given = {part: items for part, items in parts.items() if part != "train" and items}
     shares = find_shares(given)
     by_class = _group(train)
@@ -115,6 +116,18 @@ def sort_names(names: Iterable[str]) -> tuple[str, ...]:
     if all(name.isascii() and name.removeprefix("-").isdigit() for name in found):
         return tuple(sorted(found, key=lambda name: (int(name), name)))
     return tuple(sorted(found))
+
+
+def require_different(names: Sequence[str]) -> None:
+    """Raise DataError when two classes have the same name: they could not be told apart in any answer."""
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    twice = {name: numbers for name, numbers in places.items() if len(numbers) > 1}
+    if twice:
+        name, numbers = next(iter(twice.items()))
+        more = f", and {len(twice) - 1} more so" if len(twice) > 1 else ""
+        raise DataError(f"classes {list_names(map(str, numbers))} are all called {name!r}{more}; give each class a name of its own")
 
 
 def note_shares(counts: Mapping[str, int], shares: Mapping[str, float], *, seed: int, kind: str) -> Iterable[str]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from inceptions.data.preprocess import Preprocess
-from inceptions.errors import ModelFolderError, UserError
+from inceptions.data.splits import require_different
+from inceptions.errors import DataError, ModelFolderError, UserError
 from inceptions.networks.codec import decode_network, encode
 from inceptions.networks.spec import Network, NetworkError
 
@@ -24,7 +25,7 @@ WEIGHTS_NAME = "model.safetensors"
 class ModelCard:
     """Everything about a set of weights but the numbers.
 
-    classes: names in the order of the outputs; empty for an embedding. sha256: of the weights file.
+    classes: names, all different, in the order of the outputs; empty for an embedding. sha256: of the weights file.
     provenance: where the weights come from; metrics: what was measured on them, by name.
     """
 
@@ -40,6 +41,10 @@ class ModelCard:
     def __post_init__(self) -> None:
         if self.classes and len(self.classes) != self.network.classes:
             raise ModelFolderError(f"{len(self.classes)} class names were given for a network with {self.network.classes} outputs")
+        try:
+            require_different(self.classes)
+        except DataError as error:
+            raise ModelFolderError(str(error)) from None
 
     def to_json(self) -> str:
         """Return the text of `model.json`; numerics stand apart from the network, for they belong to the weights."""

@@ -46,6 +46,14 @@ def test_converted_model_predicts_with_the_names_that_were_given(inceptions, che
     assert any(f"1 images: 1 {name}" in result.out for name in ("ant", "bee", "cat", "dog", "elk"))
 
 
+def test_names_that_are_there_twice_are_refused(inceptions, checkpoint, tmp_path):
+    (tmp_path / "names.txt").write_text("ant\nbee\nant\ndog\nelk\n")
+    result = inceptions("convert", checkpoint[0], "--output", tmp_path / "m", "--classes", tmp_path / "names.txt")
+    assert result.code == 2
+    assert "classes 0, 2 are all called 'ant'" in result.err
+    assert not (tmp_path / "m").exists()
+
+
 def test_no_top_takes_the_classifier_off(inceptions, checkpoint, tmp_path):
     path, _ = checkpoint
     result = inceptions("convert", path, "--output", tmp_path / "m", "--no-top")

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from inceptions.data import load_splits
+from inceptions.data.splits import Labelled, split_labelled
 from inceptions.errors import DataError
 from tests.data.test_folders import counts, fill
 
@@ -143,3 +144,9 @@ def test_without_pyarrow_it_is_told_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "a.parquet").touch()
     with pytest.raises(DataError, match=r"pip install 'inceptions\[data\]'"):
         load_splits(tmp_path / "a.parquet")
+
+
+def test_two_classes_of_one_name_are_refused():
+    items = [Labelled(Path("a.png"), name, str(number)) for number, name in enumerate(("cat", "dog") * 10)]
+    with pytest.raises(DataError, match="classes 0, 2 are all called 'cat', and 1 more so; give each class a name of its own"):
+        split_labelled({"train": items}, source="pets", seed=0, classes=("cat", "dog", "cat", "dog"))

@@ -174,3 +174,14 @@ def test_kernels_in_bfloat16_are_half_as_large_and_come_back_rounded_in_float32(
         whole = module.state_dict()[key]
         assert value.dtype == whole.dtype
         assert torch.equal(value, whole.bfloat16().float() if whole.ndim > 1 else whole)
+
+
+def test_two_classes_of_one_name_are_refused_when_a_model_is_saved_and_when_it_is_read(folder, module, tmp_path):
+    said = "classes 0, 2 are all called 'ant'; give each class a name of its own"
+    with pytest.raises(ModelFolderError, match=said):
+        save_model(module, tmp_path / "other", preprocess=PREPROCESS, classes=("ant", "bee", "ant"))
+    assert not (tmp_path / "other").exists()
+    card = json.loads((folder / CARD_NAME).read_text())
+    (folder / CARD_NAME).write_text(json.dumps({**card, "classes": ["ant", "bee", "ant"]}))
+    with pytest.raises(ModelFolderError, match=said):
+        load_model(folder)
