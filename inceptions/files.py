@@ -1,24 +1,110 @@
-"""Writing files so that nothing is ever half there: enters a path and text, leaves the whole file or the old one."""
+"""Files and folders that are whole or not there: enters a place and how to fill it, leaves the new one, or the old one as it was.
+
+INCEPTIONS_CACHE     the folder of what can be made again; without it, `inceptions` in the user's cache folder
+INCEPTIONS_OFFLINE   1: nothing is fetched from the net
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from inceptions.errors import UserError
+from inceptions.names import shown
+
+CACHE_VARIABLE = "INCEPTIONS_CACHE"
+OFFLINE_VARIABLE = "INCEPTIONS_OFFLINE"
+_OF_WRITING = {getattr(errno, name) for name in "ENOSPC EDQUOT EFBIG EIO EACCES EPERM EROFS EEXIST EISDIR ENOTDIR ENAMETOOLONG".split()}
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write `text` (UTF-8) to `path` by way of a file beside it, which takes its place at the end.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write text, as UTF-8, or bytes to `path` by way of `whole_file`; raises UserError when it can't be written."""
+    with whole_file(path) as scratch:
+        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    Raises UserError when the folder can't be written to.
+
+@contextmanager
+def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Give the path of a file to write, called as `path` is, which takes the place of `path` when the block ends without an error.
+
+    durable: on the disk before that, so that a power cut leaves the old or the new one.
+
+    Raises UserError when the folder can't be written to, or the disk is full; nothing is left behind.
     """
+    with _beside(path) as folder:
+        scratch = folder / path.name
+        yield scratch
+        scratch.chmod(folder.stat().st_mode & 0o666)  # as the umask says; some writers let nobody else read
+        if durable:
+            with scratch.open("rb") as file:
+                os.fsync(file.fileno())
+        scratch.replace(path)
+
+
+@contextmanager
+def whole_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
+    """Give an empty folder to fill, which takes the place of the folder `path` when the block ends without an error.
+
+    replace: put it in the place of what is there; without, a folder that is there by then stays and ours goes (another process was first).
+
+    Raises UserError when it can't be written; what was there stays whole until the end.
+    """
+    with _beside(path) as folder:
+        fresh = folder / path.name
+        fresh.mkdir()
+        yield fresh
+        if replace and path.exists():
+            path.rename(folder / ".old")
+        try:
+            fresh.rename(path)
+        except OSError:
+            if replace or not path.is_dir():
+                raise
+
+
+def new_path(parent: Path, name: str) -> Path:
+    """Return `parent/name`, or `parent/name-2` and so on: the first that is not there."""
+    path, number = parent / name, 1
+    while path.exists():
+        number += 1
+        path = parent / f"{name}-{number}"
+    return path
+
+
+def cache_folder() -> Path:
+    """Return where files are kept that can be made again: $INCEPTIONS_CACHE, else `inceptions` in the user's cache folder."""
+    given = os.environ.get(CACHE_VARIABLE)
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "inceptions"
+
+
+def is_offline() -> bool:
+    """Return whether the user has said that nothing may be fetched."""
+    return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() not in ("", "0", "false", "no", "off")
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """Return the error that says why `path` can't be written and what to do."""
+    inside = path.is_relative_to(cache_folder())
+    remedy = f"set {CACHE_VARIABLE} to a folder that can be written to" if inside else "make room, or give another place"
+    return UserError(f"can't write {shown(path)} ({error.strerror or error}); {remedy}")
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Give a folder of ours beside `path`, on the same disk, and delete it afterwards."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False, encoding="utf-8", newline="") as file:
-            scratch = Path(file.name)
-            file.write(text)
-        scratch.chmod(0o644)
-        scratch.replace(path)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name[:100]}-", dir=path.parent, ignore_cleanup_errors=True) as scratch:
+            inside = Path(scratch) / "new"  # the scratch folder itself is its owner's alone
+            inside.mkdir()
+            yield inside
     except OSError as error:
-        raise UserError(f"can't write {path} ({error.strerror}); give another place") from None
+        if error.errno not in _OF_WRITING:  # the block's own, such as a connection that was refused
+            raise
+        raise cannot_write(path, error) from error

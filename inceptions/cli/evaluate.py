@@ -142,7 +142,7 @@ def _predict(asked: Asked, images: Images, models: dict[str, LoadedModel], part:
 
 def _settings(asked: Asked, images: Images, part: tuple[int, int], progress: Progress) -> dict[str, Any]:
     """Return how to go through this process's share of the images, with a bar that moves as it is done."""
-    from inceptions.training.device import pick_device
+    from inceptions.devices import pick_device
 
     rank, world = part
     total = len(asked.models) * len(images.samples[rank::world]) * max(asked.crops)
@@ -193,9 +193,9 @@ def _conclude_unlabelled(found: Evaluation[Predictions], asked: Asked, *, as_jso
 
 
 def _new_folder(asked: Asked) -> Path:
-    from inceptions.training.run_folder import new_run_path
+    from inceptions.files import new_path
 
-    folder = asked.output or new_run_path(Path("runs"), f"evaluate-{name_source(asked.data)}")
+    folder = asked.output or new_path(Path("runs"), f"evaluate-{name_source(asked.data)}")
     folder.mkdir(parents=True)
     return folder
 
@@ -211,7 +211,7 @@ def _write(found: Evaluation[Score], asked: Asked, part: str, models: dict[str, 
     from inceptions.evaluation.protocols import PROTOCOLS
     from inceptions.evaluation.report import Report, write_report
     from inceptions.networks.draw import draw
-    from inceptions.training.run_folder import now, versions
+    from inceptions.versions import now, versions
 
     shown = found.rows[-1]
     how = PROTOCOLS[asked.protocol][1] if asked.crops == (1,) else "as in 1409.4842, section 7"

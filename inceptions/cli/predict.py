@@ -26,8 +26,8 @@ def run_prediction(
     show_warnings()
     paths = find_images(source)
     with err.status("loading torch…"):
+        from inceptions.devices import pick_device
         from inceptions.inference.predict import predict, write_csv
-        from inceptions.training.device import pick_device
         from inceptions.weights.published import load_model
     with Download(model) as download:
         loaded = load_model(model, progress=download.step)

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from inceptions.cli.terminal import err, out, show_warnings
 from inceptions.data.folders import load_splits, name_source
 from inceptions.errors import UserError
+from inceptions.files import new_path
 from inceptions.networks.registry import get_network
 from inceptions.training.progress import EpochRow, Reporter, Result, Start
 
@@ -49,13 +50,12 @@ def run_training(asked: Asked, *, dry_run: bool = False) -> None:
     show_warnings()
     with err.status("loading torch…"):
         from inceptions.training.loop import Pace, fit
-        from inceptions.training.run_folder import new_run_path
 
     setup = _prepare(asked)
     if dry_run:
         show_plan(setup)
         return
-    folder = asked.output or new_run_path(Path("runs"), f"{setup.network.name}-{name_source(asked.data)}")
+    folder = asked.output or new_path(Path("runs"), f"{setup.network.name}-{name_source(asked.data)}")
     readers = None if setup.recipe.asynchronous else asked.workers
     pace = Pace(minutes=asked.minutes, workers=readers, address=asked.address)
     with Terminal() as terminal:

@@ -23,8 +23,8 @@ from filelock import FileLock
 from PIL import Image
 
 from inceptions.data import digits
-from inceptions.data.cache import cache_folder, cannot_write, is_offline, make_folder
 from inceptions.errors import DataError
+from inceptions.files import cache_folder, cannot_write, is_offline, whole_folder
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def _materialize(name: str, files: tuple[str, ...], read: _Read) -> Path:
     with FileLock(downloads.with_name(f".{name}.lock")):
         if not folder.is_dir():
             items = _fetch(name, files, read, downloads)
-            make_folder(folder, lambda unfinished: _write(unfinished, items))
+            with whole_folder(folder, replace=False) as unfinished:
+                _write(unfinished, items)
             shutil.rmtree(downloads, ignore_errors=True)
     return folder
 

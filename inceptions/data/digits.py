@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from inceptions.data.cache import cache_folder, make_folder
+from inceptions.files import cache_folder, whole_folder
 
 CREDIT = "digits: UCI Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, CC BY 4.0, doi.org/10.24432/C50P49"
 COUNT = 1797
@@ -30,7 +30,11 @@ def materialize() -> Path:
 
     Raises DataError when the cache can't be written.
     """
-    return make_folder(cache_folder() / "digits", _write)
+    folder = cache_folder() / "digits"
+    if not folder.is_dir():
+        with whole_folder(folder, replace=False) as unfinished:
+            _write(unfinished)
+    return folder
 
 
 def _write(folder: Path) -> None:

@@ -12,10 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from inceptions.data.cache import is_offline
 from inceptions.data.splits import PART_NAMES, Labelled, Splits, list_names, split_labelled
 from inceptions.data.stored import Stored
 from inceptions.errors import DataError
+from inceptions.files import is_offline
 
 _LABEL_NAMES = ("label", "labels", "class")
 

@@ -22,9 +22,8 @@ from urllib.request import Request, urlopen
 
 from filelock import FileLock
 
-from inceptions.data.cache import OFFLINE_VARIABLE, cache_folder, cannot_write, is_offline
 from inceptions.errors import DataError
-from inceptions.files import write_whole
+from inceptions.files import OFFLINE_VARIABLE, cache_folder, cannot_write, is_offline, write_whole
 
 LIMIT_VARIABLE = "INCEPTIONS_SHARD_CACHE_GB"
 LIMIT_GB = 20.0

@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from inceptions.data.splits import Sample, Splits, divide
+from inceptions.devices import pick_device
 from inceptions.evaluation.saved import write_predictions
 from inceptions.files import write_whole
 from inceptions.networks.trace import trace
 from inceptions.studies.averages import AverageRow, average, judge_averages, table
 from inceptions.studies.study import Arm, Study
 from inceptions.studies.verdict import Finished, Interval, Verdict, interval, judge
-from inceptions.training.device import pick_device
 from inceptions.training.loop import Pace, Setup, fit, prepare
 from inceptions.training.progress import Reporter
 from inceptions.weights.folder import load_model

@@ -17,9 +17,10 @@ from inceptions.networks.draw import draw
 from inceptions.networks.models import Classifier
 from inceptions.networks.trace import trace
 from inceptions.training.progress import EpochRow, Result
-from inceptions.training.run_folder import RESUME_NAME, RunFolder, now, versions
+from inceptions.training.run_folder import RESUME_NAME, RunFolder
 from inceptions.training.setup import Setup
 from inceptions.training.telling import settings_of
+from inceptions.versions import now, versions
 from inceptions.weights.card import read_card
 from inceptions.weights.folder import copy_model, load_model, save_model, update_metrics
 

@@ -5,24 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-import platform
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import torch
-import torchvision
 import yaml
 
-import inceptions
 from inceptions.errors import UserError
 from inceptions.files import write_whole
 from inceptions.training.checkpoint import Checkpoints
 from inceptions.training.progress import EpochRow
+from inceptions.versions import now, versions
 
 RESUME_NAME = "resume.json"
 
@@ -94,31 +89,6 @@ def is_left_over(path: Path, values: dict[str, Any]) -> bool:
     if file.is_file():
         return json.loads(file.read_text(encoding="utf-8")) == json.loads(json.dumps(values))
     return path.is_dir() and not any(path.iterdir())
-
-
-def new_run_path(parent: Path, name: str) -> Path:
-    """Return `parent/name`, or `parent/name-2` and so on: the first that is not there."""
-    path, number = parent / name, 1
-    while path.exists():
-        number += 1
-        path = parent / f"{name}-{number}"
-    return path
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what computes."""
-    return {
-        "inceptions": inceptions.__version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
-        "safetensors": safetensors.__version__,
-    }
-
-
-def now() -> str:
-    """Return the time, UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _rounded(value: float) -> float | int:

@@ -15,12 +15,12 @@ import torch
 from inceptions.data.folders import Splits, load_splits, locate_source
 from inceptions.data.preprocess import Preprocess, for_training
 from inceptions.data.stored import Stored
+from inceptions.devices import pick_device, pick_precision
 from inceptions.errors import UserError
 from inceptions.networks import reshape
 from inceptions.networks.codec import decode_network, encode
 from inceptions.networks.models import Classifier, ClassifierWithAux
 from inceptions.networks.spec import Network
-from inceptions.training.device import pick_device, pick_precision
 from inceptions.training.finetune import start_from
 from inceptions.training.recipe import Recipe, recipe_from_dict
 from inceptions.training.trackers import check_trackers

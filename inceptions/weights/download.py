@@ -33,8 +33,8 @@ from urllib.request import Request
 
 from filelock import FileLock, Timeout
 
-from inceptions.data.cache import OFFLINE_VARIABLE, cache_folder, is_offline
 from inceptions.errors import UserError, WeightsError
+from inceptions.files import OFFLINE_VARIABLE, cache_folder, is_offline
 from inceptions.weights.archive import SIZE_LIMIT, on_disk, unpack
 from inceptions.weights.tags import Tag
 from inceptions.weights.web import CONNECT_TIMEOUT_S, make_opener, require_safe

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -16,11 +14,9 @@ from safetensors import SafetensorError, safe_open
 
 from inceptions.data.preprocess import Preprocess
 from inceptions.errors import ModelFolderError
-from inceptions.files import write_whole
+from inceptions.files import whole_folder, write_whole
 from inceptions.networks.models import Classifier, ClassifierWithAux
 from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, ModelCard, read_card
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +48,23 @@ def save_model(
         raise ModelFolderError(f"{folder} exists and is not a model folder; give another, or delete it")
     card = ModelCard(module.network, preprocess, classes, "classification", licence, provenance or {}, metrics or {})
     tensors = {key: _stored(value.detach().cpu(), kernels) for key, value in module.state_dict().items()}
-
-    def write(target: Path) -> ModelCard:
+    with whole_folder(folder) as target:
         weights = target / WEIGHTS_NAME
         safetensors.torch.save_file(tensors, weights)
         weights.chmod(0o644)  # safetensors lets nobody else read
         written = replace(card, sha256=_sha256(weights))
         (target / CARD_NAME).write_text(written.to_json(), encoding="utf-8")
-        return written
-
-    return replace_folder(folder, write)
+    return written
 
 
 def _stored(tensor: torch.Tensor, kernels: torch.dtype) -> torch.Tensor:
     return (tensor.to(kernels) if tensor.ndim > 1 else tensor).contiguous()
 
 
-def replace_folder(folder: Path, write: Callable[[Path], Result]) -> Result:
-    """Call `write` with an empty folder beside `folder`, then put it in the place of `folder`; what was there stays whole until then."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        fresh, old = Path(scratch) / "new", Path(scratch) / "old"
-        fresh.mkdir()
-        result = write(fresh)
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-    return result
-
-
 def copy_model(source: Path, target: Path) -> None:
     """Copy a model folder into the place of another, whole."""
-    replace_folder(target, lambda fresh: shutil.copytree(source, fresh, dirs_exist_ok=True))
+    with whole_folder(target) as fresh:
+        shutil.copytree(source, fresh, dirs_exist_ok=True)
 
 
 def update_metrics(folder: Path, metrics: dict[str, float]) -> None:

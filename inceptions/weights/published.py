@@ -12,8 +12,8 @@ from typing import Any
 from filelock import FileLock
 
 import inceptions
-from inceptions.data.digits import cache_folder
 from inceptions.errors import ModelFolderError, UserError, WeightsError
+from inceptions.files import cache_folder
 from inceptions.networks import models
 from inceptions.networks.registry import get_network
 from inceptions.weights import folder as folders

@@ -16,7 +16,7 @@ from torchvision import datasets
 
 from inceptions.data import built_in, load_splits, read_image
 from inceptions.data.built_in import BUILT_IN
-from inceptions.errors import DataError
+from inceptions.errors import DataError, UserError
 from tests.data.test_folders import counts
 
 
@@ -104,9 +104,7 @@ def test_nothing_unfinished_is_left(small_cifar10, cache, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(built_in.Image.Image, "save", stop)
-    with pytest.raises(
-        DataError, match=r"cifar10: can't be written \(No space left on device\); set INCEPTIONS_CACHE to a folder that can"
-    ):
+    with pytest.raises(UserError, match=r"cifar10 \(No space left on device\); set INCEPTIONS_CACHE to a folder that can"):
         load_splits("cifar10")
     assert [path.name for path in cache.iterdir()] == ["downloads"]
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from inceptions.data import digits
-from inceptions.errors import DataError
+from inceptions.errors import UserError
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_nothing_unfinished_is_left(cache, monkeypatch):
 
     monkeypatch.setenv("INCEPTIONS_CACHE", str(cache / "second"))
     monkeypatch.setattr(digits.Image.Image, "save", stop)
-    with pytest.raises(DataError, match=r"No space left on device\); set INCEPTIONS_CACHE to a folder that can"):
+    with pytest.raises(UserError, match=r"No space left on device\); set INCEPTIONS_CACHE to a folder that can"):
         digits.materialize()
     assert list((cache / "second").iterdir()) == []
 
@@ -86,7 +86,7 @@ def test_who_comes_second_takes_what_the_first_wrote(cache, monkeypatch):
 
     def lose_the_race(folder: Path) -> None:
         write(folder)
-        write(folder.with_name("digits"))
+        write(cache / "digits")
 
     monkeypatch.setattr(digits, "_write", lose_the_race)
     assert digits.materialize() == cache / "digits"
@@ -96,7 +96,7 @@ def test_who_comes_second_takes_what_the_first_wrote(cache, monkeypatch):
 def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("INCEPTIONS_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DataError, match=r"file/digits: can't be written \(Not a directory\); set INCEPTIONS_CACHE to a folder that can"):
+    with pytest.raises(UserError, match=r"can't write \S+file/digits \(Not a directory\); set INCEPTIONS_CACHE to a folder that can"):
         digits.materialize()
 
 
@@ -105,7 +105,7 @@ def test_a_read_only_cache_is_told(tmp_path, monkeypatch):
         pytest.skip("root may write everywhere")
     monkeypatch.setenv("INCEPTIONS_CACHE", str(tmp_path))
     tmp_path.chmod(0o500)
-    with pytest.raises(DataError, match=r"Permission denied.*INCEPTIONS_CACHE"):
+    with pytest.raises(UserError, match=r"Permission denied.*INCEPTIONS_CACHE"):
         digits.materialize()
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from inceptions.data.preprocess import for_training
-from inceptions.errors import ModelFolderError
+from inceptions.errors import ModelFolderError, UserError
 from inceptions.networks import reshape
 from inceptions.networks.models import Classifier, ClassifierWithAux
 from inceptions.networks.registry import get_network
@@ -74,7 +74,7 @@ def test_failed_save_leaves_the_old_folder(module, folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match="No space"):
         save_model(module, folder, preprocess=PREPROCESS, classes=("a", "b", "c"))
     assert load_model(folder).card.classes == CLASSES
     assert [path.name for path in folder.parent.iterdir()] == ["model"]

@@ -1,0 +1,90 @@
+"""Files and folders that are whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from inceptions.errors import UserError
+from inceptions.files import new_path, whole_file, whole_folder, write_whole
+
+
+def _left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_takes_the_place_of_another_at_the_end(tmp_path: Path) -> None:
+    place = tmp_path / "new" / "a.txt"
+    write_whole(place, "one")
+    with whole_file(place, durable=True) as scratch:
+        scratch.write_text("two")
+        assert place.read_text() == "one"
+    assert place.read_text() == "two" and _left(place.parent) == ["a.txt"]
+
+
+def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path: Path) -> None:
+    place = tmp_path / "a.txt"
+    write_whole(place, b"one")
+    with pytest.raises(ZeroDivisionError), whole_file(place) as scratch:
+        scratch.write_text("half")
+        raise ZeroDivisionError
+    assert place.read_text() == "one" and _left(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_whole(tmp_path / "a.txt", "one")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_what_can_not_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder").mkdir()
+    for place in (tmp_path / "file" / "a.txt", tmp_path / "folder"):
+        with pytest.raises(UserError, match=r"can't write .*; make room, or give another place"):
+            write_whole(place, "one")
+    with pytest.raises(UserError, match="No space left"), whole_file(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_error_that_is_not_of_writing_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionRefusedError), whole_file(tmp_path / "a.txt"):
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+
+def test_a_place_in_the_cache_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INCEPTIONS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.raises(UserError, match="set INCEPTIONS_CACHE"):
+        write_whole(tmp_path / "cache" / "a.txt", "one")
+
+
+def test_a_folder_takes_the_place_of_another_whole(tmp_path: Path) -> None:
+    place = tmp_path / "model"
+    for content in ("one", "two"):
+        with whole_folder(place) as fresh:
+            (fresh / content).touch()
+    assert _left(place) == ["two"] and _left(tmp_path) == ["model"]
+
+
+def test_who_is_second_to_make_a_folder_takes_the_first_one(tmp_path: Path) -> None:
+    place = tmp_path / "digits"
+    with whole_folder(place, replace=False) as late:
+        (late / "mine").touch()
+        with whole_folder(place, replace=False) as early:
+            (early / "theirs").touch()
+    assert _left(place) == ["theirs"] and _left(tmp_path) == ["digits"]
+
+
+def test_a_new_path_is_one_that_is_not_there(tmp_path: Path) -> None:
+    for expected in ("run", "run-2", "run-3"):
+        path = new_path(tmp_path, "run")
+        assert path.name == expected
+        path.mkdir()
