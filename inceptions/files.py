@@ -99,6 +99,8 @@ def cannot_write(path: Path, error: OSError) -> UserError:
 def _beside(path: Path) -> Iterator[Path]:
     """Give a folder of ours beside `path`, on the same disk, and delete it afterwards."""
     try:
+        if path.parent.exists() and not path.parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))  # mkdir says "File exists"
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name[:100]}-", dir=path.parent, ignore_cleanup_errors=True) as scratch:
             inside = Path(scratch) / "new"  # the scratch folder itself is its owner's alone
