@@ -19,26 +19,6 @@
 What is named here needs Pillow and NumPy only. `inceptions.data.dataset` needs torch and is imported where batches are made.
 """
 
-from inceptions.data.augment import Augment
-from inceptions.data.decode import convert_image, read_image
-from inceptions.data.folders import find_images, load_splits
-from inceptions.data.preprocess import CAFFE, IMAGENET_MEAN, IMAGENET_STD, INCEPTION, Preprocess, for_training
-from inceptions.data.splits import Sample, Splits
-from inceptions.data.stored import Stored
+import lazy_loader
 
-__all__ = [
-    "CAFFE",
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
-    "INCEPTION",
-    "Augment",
-    "Preprocess",
-    "Sample",
-    "Splits",
-    "Stored",
-    "convert_image",
-    "find_images",
-    "for_training",
-    "load_splits",
-    "read_image",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,14 +7,6 @@ importer          named arrays as a model, with an audit; exporter, writers: the
 tags, download    published checkpoints and the cache; published: a model by its tag
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import Any
-
-
-def __getattr__(name: str) -> Any:
-    if name == "import_tensors":  # which imports torch
-        from inceptions.weights.importer import import_tensors
-
-        return import_tensors
-    raise AttributeError(f"module 'inceptions.weights' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

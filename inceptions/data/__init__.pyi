@@ -1,0 +1,16 @@
+from .augment import Augment as Augment
+from .dataset import ImageDataset as ImageDataset
+from .dataset import image_loader as image_loader
+from .decode import convert_image as convert_image
+from .decode import read_image as read_image
+from .folders import find_images as find_images
+from .folders import load_splits as load_splits
+from .preprocess import CAFFE as CAFFE
+from .preprocess import IMAGENET_MEAN as IMAGENET_MEAN
+from .preprocess import IMAGENET_STD as IMAGENET_STD
+from .preprocess import INCEPTION as INCEPTION
+from .preprocess import Preprocess as Preprocess
+from .preprocess import for_training as for_training
+from .splits import Sample as Sample
+from .splits import Splits as Splits
+from .stored import Stored as Stored

@@ -1,0 +1,16 @@
+from .loop import Pace as Pace
+from .loop import fit as fit
+from .loop import resume as resume
+from .plan import Plan as Plan
+from .plan import measure_plan as measure_plan
+from .progress import EpochRow as EpochRow
+from .progress import Reporter as Reporter
+from .progress import Result as Result
+from .progress import Start as Start
+from .recipe import Recipe as Recipe
+from .recipe import change as change
+from .recipe import recipe_from_dict as recipe_from_dict
+from .recipes import RECIPES as RECIPES
+from .recipes import get_recipe as get_recipe
+from .setup import Setup as Setup
+from .setup import prepare as prepare

@@ -1,0 +1,17 @@
+from .card import ModelCard as ModelCard
+from .card import read_card as read_card
+from .convert import import_file as import_file
+from .convert import save_converted as save_converted
+from .exporter import export_tensors as export_tensors
+from .folder import LoadedModel as LoadedModel
+from .folder import save_model as save_model
+from .importer import Audit as Audit
+from .importer import import_tensors as import_tensors
+from .published import create_model as create_model
+from .published import find_model as find_model
+from .published import load_model as load_model
+from .published import push_model as push_model
+from .tags import Tag as Tag
+from .tags import get_tag as get_tag
+from .tags import list_tags as list_tags
+from .writers import write_tensors as write_tensors
