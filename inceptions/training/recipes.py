@@ -22,6 +22,7 @@ SLIM_CROPS = Augment(area=(0.05, 1.0), aspect=(3 / 4, 4 / 3), interpolations=ALL
 HOWARD = replace(PAPER_CROPS, colour="howard")  # 1409.4842, section 6, names Howard's distortions
 MILD = replace(PAPER_CROPS, colour="mild")  # 1502.03167, section 4.2.1
 SLIM = replace(SLIM_CROPS, colour="slim")
+FACES = Augment(area=(1.0, 1.0), aspect=(1.0, 1.0))  # mirrored, never cropped: facenet's wiki on VGGFace2, "Data augmentation"
 BY_EIGHT = Exponential(factor=0.96, every_epochs=8)  # 1409.4842, section 6
 BY_TWO = Exponential(factor=0.94, every_epochs=2)  # 1512.00567, section 8
 
@@ -65,7 +66,8 @@ CIFAR10 = Recipe(
 
 GOOGLENET_2014 = Recipe(
     name="googlenet_2014",
-    source="1409.4842, sections 5 and 6; base rate, batch, weight decay and length of BVLC Caffe's solver, for the paper gives none",
+    source="1409.4842, sections 5 and 6; base rate, batch, weight decay and length of BVLC Caffe's solver, for the paper gives none; "
+    "decay of the average ours",
     cost="ImageNet: about a week on a few high-end GPUs, the paper's estimate; 4 workers is our choice",
     expect="ImageNet: 89.9 % of top-5, one network, one crop (Table 2: error 10.07 %)",
     model="googlenet",
@@ -105,15 +107,17 @@ BN_INCEPTION_X5 = Recipe(
 BN_INCEPTION_X30 = replace(
     BN_INCEPTION_X5,
     name="bn_inception_x30",
-    source=BN_INCEPTION_X5.source.replace(".0075, x5", ".045, x30"),
-    cost="ImageNet: 2.7 M steps of 32 to the accuracy of Inception, more later (Figure 3)",
+    source=BN_INCEPTION_X5.source.replace(".0075, x5", ".045, x30").replace(", 60 epochs ours", ""),
+    cost="ImageNet: 2.7 M steps of 32 to the accuracy of Inception, 6 M to its best (Figure 3)",
     expect="ImageNet: 74.8 % of top-1, one crop (Figure 3)",
+    epochs=150,  # 6 M steps of 32
     lr=0.045,
 )
 
 INCEPTION_V3_2015 = Recipe(
     name="inception_v3_2015",
-    source="1512.00567, section 8; weight decay, auxiliary weight, BN decay and averaging decay of the released code",
+    source="1512.00567, section 8; RMSProp's momentum, weight decay, auxiliary weight, decays of BN and of the average of the code "
+    "(tensorflow/models, research/inception), images as TF-slim varies them; BN's statistics begin faster than there (Recipe.bn_momentum)",
     cost="ImageNet: 100 epochs, 50 asynchronous replicas with a batch of 32 each; here in step",
     expect="ImageNet: 78.8 % of top-1, 94.4 % of top-5, one crop (Table 3)",
     model="inception_v3",
@@ -134,7 +138,8 @@ INCEPTION_V3_2015 = Recipe(
 INCEPTION_V4_2016 = replace(
     INCEPTION_V3_2015,
     name="inception_v4_2016",
-    source="1602.07261, section 4; weight decay, smoothing, auxiliary weight and clipping are not stated there and are those of 1512.00567",
+    source="1602.07261, section 4; what is not stated there is as for Inception-v3: batch, momentum, weight decay, smoothing, auxiliary "
+    "weight, clipping, decays of BN and of the average",
     cost="ImageNet: 20 replicas on Kepler GPUs; the length is not stated, 100 epochs as for Inception-v3",
     expect="ImageNet: 80.0 % of top-1, 95.0 % of top-5, one crop (Table 2)",
     model="inception_v4",
@@ -149,7 +154,8 @@ INCEPTION_RESNET_2016 = replace(
 
 XCEPTION_2016 = Recipe(
     name="xception_2016",
-    source="1610.02357, section 4.2 to 4.4, the ImageNet column; batch and length are not given there, averaging decay of slim",
+    source="1610.02357, section 4.2 to 4.4, the ImageNet column; batch, length and images are not given there and are as for Inception-v3, "
+    "as is the decay of the average; BN decay of Keras, in which it was released",
     cost="ImageNet: 60 K80 GPUs in step, about 3 days",
     expect="ImageNet: 79.0 % of top-1, 94.5 % of top-5, one crop (Table 1)",
     model="xception",
@@ -162,6 +168,7 @@ XCEPTION_2016 = Recipe(
     clip_norm=None,
     label_smoothing=0.0,
     drop_rate=0.5,
+    bn_momentum=0.01,
     average=Average(decay=0.9999),
     augment=SLIM,
 )
@@ -169,7 +176,8 @@ XCEPTION_2016 = Recipe(
 XCEPTION_2016_JFT = replace(
     XCEPTION_2016,
     name="xception_2016_jft",
-    source="1610.02357, section 4.2 to 4.4, the JFT column: the rate falls every 3 M images, here 3 / 350 of an epoch of JFT",
+    source="1610.02357, section 4.2 to 4.4, the JFT column: the rate falls every 3 M images, here 3 / 350 of an epoch of JFT; "
+    "RMSProp's decay and epsilon are not given there and are those of 1512.00567",
     cost="JFT, 350 M images: 60 K80 GPUs, asynchronous, over a month, not to convergence",
     expect="FastEval14k: 6.70 MAP@100 without fully connected layers (Table 2)",
     epochs=1,
@@ -182,7 +190,8 @@ XCEPTION_2016_JFT = replace(
 
 DEEPLAB_XCEPTION_2018 = Recipe(
     name="deeplab_xception_2018",
-    source="1802.02611, section 4 (ImageNet pretraining)",
+    source="1802.02611, section 4 (ImageNet pretraining); BN decay of the released code, whose weight decay leaves depthwise kernels out, "
+    "where ours doesn't; images as TF-slim varies them",
     cost="ImageNet: 50 GPUs, asynchronous, 32 images each; here in step; the length is not given, 100 epochs are our choice",
     expect="ImageNet: Xception-65 79.81 % of top-1, 94.83 % of top-5",
     model="xception65",
@@ -200,35 +209,41 @@ DEEPLAB_XCEPTION_2018 = Recipe(
 
 FACENET_VGGFACE2 = Recipe(
     name="facenet_vggface2",
-    source="davidsandberg/facenet, its VGGFace2 schedule; Adam, weight decay and dropout of its wiki; an epoch there is 1,000 batches",
-    cost="276 epochs of 1,000 batches of 90 faces",
+    source="davidsandberg/facenet: its schedule for VGGFace2, its wiki's command for the rest; an epoch there is 1,000 batches, and 276 of "
+    "them are 8 of VGGFace2's 3.1 M faces, which are the middle 160 of 182 pixels there",
+    cost="VGGFace2: 276,000 batches of 90 faces; 30 hours on a Titan X (Pascal), by the wiki",
     expect="LFW accuracy 0.9965",
     model="inception_resnet_v1_facenet",
-    epochs=276,
+    epochs=8,
     batch_size=90,
     lr=0.05,
-    optimizer=Adam(),
-    schedule=Steps(at=((100, 0.1), (200, 0.01))),
+    optimizer=Adam(epsilon=0.1),
+    schedule=Steps(at=((2.9, 0.1), (5.8, 0.01))),  # 100 and 200 of its 276
     weight_decay=5e-4,
     clip_norm=None,
     label_smoothing=0.0,
+    drop_rate=0.6,
+    bn_momentum=0.005,
     average=Average(decay=0.9999),
-    augment=Augment(area=(0.77, 1.0), aspect=(1.0, 1.0)),
+    augment=FACES,
 )
 
 TPU_INCEPTION_V3 = replace(
     INCEPTION_V3_2015,
     name="tpu_inception_v3",
-    source="tensorflow/tpu, models/experimental/inception: .165 per 256 images, x.94 every 3 epochs, 2 cold and 7 warm epochs",
+    source="tensorflow/tpu, models/experimental/inception: .165 per 256 images, x.94 every 3 epochs, with its optional warm-up: 2 epochs "
+    "at a tenth of x.94^3, then up to that, evenly where the source goes by epochs and in the last a tenth too far; for its shifts of "
+    "chroma, slim's of saturation",
     cost="ImageNet: 213,000 steps of 1,024 (170 epochs) on a TPU",
     expect="not stated in our sources",
     epochs=170,
     batch_size=1024,
     lr=0.165 * 1024 / 256,
-    schedule=Exponential(factor=0.94, every_epochs=3, floor=1e-4, cold_epochs=2, warmup_epochs=7),
+    schedule=Exponential(factor=0.94, every_epochs=3, floor=1e-4, cold_epochs=2, cold=0.1, warmup_epochs=9),
     clip_norm=None,
     bn_momentum=0.004,
     average=Average(decay=0.995),
+    augment=replace(SLIM_CROPS, interpolations=("bilinear",), colour="slim_fast"),
 )
 
 RECIPES = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, assert_never
 
 from inceptions.errors import UserError
@@ -14,20 +15,24 @@ from inceptions.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class OneCycle:
-    """Up in a cosine from 1/25 of the peak during `warmup` of the steps, down in a cosine to 1/25,000: torch's OneCycleLR (1708.07120)."""
+    """Up in a cosine from 1/25 of the peak during `warmup` of the steps, down in a cosine to 1/25,000: torch's OneCycleLR (1708.07120).
+
+    Where `warmup` is no more than one step, as it is in runs of a few steps, the first has the peak.
+    """
 
     warmup: float = 0.2
     kind: Literal["one_cycle"] = "one_cycle"
 
     def __post_init__(self) -> None:
-        _check_share("schedule.warmup", self.warmup)
+        _check("schedule.warmup", self.warmup, 0 < self.warmup <= 1, "above 0 and at most 1")
 
 
 @dataclass(frozen=True, slots=True)
 class Exponential:
     """Times `factor` every `every_epochs` epochs, at once (staircase) or spread over the steps; not below `floor` of the peak.
 
-    warmup_epochs: the rate rises evenly from nothing during these; cold_epochs before them it stays at `cold` of the peak.
+    warmup_epochs: during these the rate rises evenly, from `cold` of it, to what the decay has come to by then; cold_epochs before them it
+    stays at `cold` of that.
     """
 
     factor: float = 0.94
@@ -36,21 +41,33 @@ class Exponential:
     floor: float = 0.0
     warmup_epochs: float = 0.0
     cold_epochs: float = 0.0
-    cold: float = 0.0
+    cold: float = 0.1
     kind: Literal["exponential"] = "exponential"
 
     def __post_init__(self) -> None:
-        _check_share("schedule.factor", self.factor)
-        if not self.every_epochs > 0:
-            raise UserError(f"schedule.every_epochs is {self.every_epochs}; it must be above 0")
+        for name in ("factor", "cold"):
+            value = getattr(self, name)
+            _check(f"schedule.{name}", value, 0 < value <= 1, "above 0 and at most 1")
+        for name in ("warmup_epochs", "cold_epochs"):
+            value = getattr(self, name)
+            _check(f"schedule.{name}", value, 0 <= value < math.inf, "a number of epochs, 0 or more")
+        _check("schedule.every_epochs", self.every_epochs, 0 < self.every_epochs < math.inf, "a number of epochs above 0")
+        _check("schedule.floor", self.floor, 0 <= self.floor <= 1, "from 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The peak until the first epoch of `at`, then `factors[0]` of it, and so on: pairs (epoch, factor)."""
+    """The peak until the first epoch of `at`, then the factor on it that stands beside, and so on: pairs (epoch, factor), epochs rising."""
 
     at: tuple[tuple[float, float], ...] = ()
     kind: Literal["steps"] = "steps"
+
+    def __post_init__(self) -> None:
+        epochs, factors = [epoch for epoch, _ in self.at], [factor for _, factor in self.at]
+        rising = all(0 <= epoch < math.inf for epoch in epochs) and all(a < b for a, b in pairwise(epochs))
+        _check(
+            "schedule.at", self.at, rising and all(0 <= f <= 1 for f in factors), "pairs (epoch, factor): epochs rise, factors are 0 to 1"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +85,7 @@ def lr_factor(schedule: Schedule, step: int, *, steps_per_epoch: int, epochs: in
     epoch = step / steps_per_epoch
     match schedule:
         case OneCycle():
-            return _one_cycle(schedule.warmup, step, max(2, steps_per_epoch * epochs))
+            return _one_cycle(schedule.warmup, step, steps_per_epoch * epochs)
         case Exponential():
             return _exponential(schedule, epoch)
         case Steps():
@@ -80,10 +97,10 @@ def lr_factor(schedule: Schedule, step: int, *, steps_per_epoch: int, epochs: in
 
 
 def _one_cycle(warmup: float, step: int, total: int) -> float:
-    peak, last = warmup * total - 1, total - 1
+    peak, last = max(0.0, warmup * total - 1), total - 1
     if step <= peak:
-        return _cosine(1 / 25, 1.0, step / peak)
-    return _cosine(1.0, 1 / 25_000, min(1.0, (step - peak) / (last - peak)))
+        return _cosine(1 / 25, 1.0, step / peak) if peak else 1.0
+    return _cosine(1.0, 1 / 25_000, min(1.0, (step - peak) / (last - peak)) if last > peak else 1.0)
 
 
 def _cosine(start: float, end: float, share: float) -> float:
@@ -91,15 +108,18 @@ def _cosine(start: float, end: float, share: float) -> float:
 
 
 def _exponential(schedule: Exponential, epoch: float) -> float:
-    if epoch < schedule.cold_epochs:
-        return schedule.cold
-    warm = epoch - schedule.cold_epochs
-    if warm < schedule.warmup_epochs:
-        return schedule.cold + (1 - schedule.cold) * warm / schedule.warmup_epochs
+    begins = schedule.cold_epochs + schedule.warmup_epochs
+    if epoch >= begins:
+        return _decayed(schedule, epoch)
+    risen = max(0.0, epoch - schedule.cold_epochs) / schedule.warmup_epochs if schedule.warmup_epochs else 0.0
+    return _decayed(schedule, begins) * (schedule.cold + (1 - schedule.cold) * risen)
+
+
+def _decayed(schedule: Exponential, epoch: float) -> float:
     periods = epoch / schedule.every_epochs
     return max(schedule.floor, schedule.factor ** (math.floor(periods + 1e-9) if schedule.staircase else periods))
 
 
-def _check_share(name: str, value: float) -> None:
-    if not 0 < value <= 1:
-        raise UserError(f"{name} is {value}; it must be above 0 and at most 1")
+def _check(name: str, value: object, holds: bool, allowed: str) -> None:
+    if not holds:
+        raise UserError(f"{name} is {value}; it must be {allowed}")

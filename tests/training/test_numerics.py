@@ -73,9 +73,6 @@ def test_exponential_by_hand():
     assert [at(stairs, epoch) for epoch in (0, 1.99, 2, 3.99, 4)] == pytest.approx([1, 1, 0.94, 0.94, 0.94**2])
     assert at(Exponential(factor=0.94, every_epochs=2, staircase=False), 3) == pytest.approx(0.94**1.5)
     assert at(Exponential(factor=0.5, every_epochs=1, floor=0.1), 40) == 0.1
-    warm = Exponential(factor=0.94, every_epochs=2, warmup_epochs=4, cold_epochs=2, cold=0.1)
-    assert [at(warm, epoch) for epoch in (0, 1.5, 2, 4)] == pytest.approx([0.1, 0.1, 0.1, 0.55])
-    assert at(warm, 6) == pytest.approx(0.94**3)
 
 
 def test_a_staircase_falls_at_the_step_it_should_whatever_the_rounding():
