@@ -18,12 +18,12 @@ from inceptions.data.folders import locate_source
 from inceptions.errors import StoppedError, UserError
 from inceptions.evaluation.score import Score
 from inceptions.evaluation.score import score as score_module
-from inceptions.training.ending import finish, save_model_folder
 from inceptions.training.learner import Learner
 from inceptions.training.pictures import save_batch, save_batch_picture
 from inceptions.training.processes import Processes
 from inceptions.training.progress import EpochRow, Reporter, Reporters, Result
 from inceptions.training.recipes import training_side
+from inceptions.training.report import finish, save_model_folder
 from inceptions.training.run_folder import RunFolder, is_left_over, read_resume
 from inceptions.training.setup import Setup, prepare, restore
 from inceptions.training.signals import StopRequest
@@ -147,7 +147,7 @@ class Run:
             if not began:
                 self._checkpoint()
             if self.setup.recipe.asynchronous:
-                from inceptions.training.async_run import run_asynchronously
+                from inceptions.training.asynchronous.run import run_asynchronously
 
                 run_asynchronously(self)
             while self.at.epoch <= self.setup.recipe.epochs and not self._is_enough():

@@ -10,14 +10,14 @@ import torch
 from torch.nn import Parameter
 
 from inceptions.errors import StoppedError
-from inceptions.training.asynchronous import EpochDone, Progress, train_asynchronously
+from inceptions.training.asynchronous.driver import EpochDone, Progress, train_asynchronously
+from inceptions.training.asynchronous.server import Rule, plot_staleness, write_staleness
+from inceptions.training.asynchronous.worker import Job
 from inceptions.training.optimizers import make_optimizer
-from inceptions.training.parameter_server import Rule, plot_staleness, write_staleness
 from inceptions.training.progress import EpochRow
 from inceptions.training.recipe import Recipe
 from inceptions.training.recipes import peak_lr
 from inceptions.training.schedules import lr_factor
-from inceptions.training.worker import Job
 
 if TYPE_CHECKING:
     from inceptions.training.loop import Run

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from inceptions.data.dataset import Unreadable
 from inceptions.errors import StoppedError, UserError
-from inceptions.training.parameter_server import Held, Ledger, ServerShard, Ticket, begin_checkpoint, divide
-from inceptions.training.worker import Job, StepDone, Worker, module_of, running_statistics, statistics_momentum
+from inceptions.training.asynchronous.server import Held, Ledger, ServerShard, Ticket, begin_checkpoint, divide
+from inceptions.training.asynchronous.worker import Job, StepDone, Worker, module_of, running_statistics, statistics_momentum
 
 log = logging.getLogger("inceptions")
 

@@ -26,7 +26,7 @@ from inceptions.data.preprocess import Preprocess
 from inceptions.errors import UserError
 from inceptions.networks.models import Classifier, ClassifierWithAux, Outputs
 from inceptions.networks.spec import Network
-from inceptions.training.parameter_server import Arrays, BatchScore, Rule, Ticket
+from inceptions.training.asynchronous.server import Arrays, BatchScore, Rule, Ticket
 
 SHARD_BYTES = 64 * 2**20  # of parameters; GoogLeNet, 28 MB, has one shard
 

@@ -21,10 +21,9 @@ from inceptions.errors import ImageError, UserError
 from inceptions.evaluation.score import score
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
-from inceptions.training import asynchronous
-from inceptions.training.asynchronous import Training, ray_session, train_asynchronously
-from inceptions.training.loss import Loss
-from inceptions.training.parameter_server import (
+from inceptions.training.asynchronous import driver
+from inceptions.training.asynchronous.driver import Training, ray_session, train_asynchronously
+from inceptions.training.asynchronous.server import (
     Held,
     Rule,
     ServerShard,
@@ -35,8 +34,9 @@ from inceptions.training.parameter_server import (
     read_checkpoint,
     write_staleness,
 )
+from inceptions.training.asynchronous.worker import Job, module_of
+from inceptions.training.loss import Loss
 from inceptions.training.recipe import Average
-from inceptions.training.worker import Job, module_of
 
 ray = pytest.importorskip("ray")
 
@@ -302,7 +302,7 @@ def test_killed_worker_and_killed_server_lose_nothing(session, pictures, tmp_pat
 
 @pytest.mark.slow
 def test_worker_that_always_dies_ends_the_run(session, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(asynchronous, "DEATHS_IN_A_ROW", 1)
+    monkeypatch.setattr(driver, "DEATHS_IN_A_ROW", 1)
 
     def die(out, labels):
         os._exit(1)
