@@ -108,7 +108,7 @@ def show_plan(setup: Setup) -> None:
     import yaml
 
     from inceptions.training.plan import measure_plan
-    from inceptions.training.telling import settings_of
+    from inceptions.training.report import settings_of
 
     with err.status("taking two steps…"):
         plan = measure_plan(setup)

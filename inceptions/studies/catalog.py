@@ -14,8 +14,7 @@ from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import AdaptiveAvgPool, AuxHead, Conv, MaxPool, Network, Node, Parallel, Residual, Stage
 from inceptions.studies.study import Arm, Claim, Study
-from inceptions.training.optimizers import RMSProp
-from inceptions.training.recipe import Recipe
+from inceptions.training.recipe import Recipe, RMSProp
 
 BASE = Recipe(
     name="study",

@@ -20,7 +20,7 @@ from inceptions.errors import UserError, WeightsError
 from inceptions.networks import reshape
 from inceptions.networks.models import Classifier, ClassifierWithAux
 from inceptions.networks.spec import Network
-from inceptions.training.thawing import Finetune
+from inceptions.training.recipe import Finetune
 from inceptions.weights.card import WEIGHTS_NAME, ModelCard, read_card
 from inceptions.weights.folder import LoadedModel, load_model
 from inceptions.weights.published import find_model

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
 from torchvision.transforms import v2
 
 from inceptions.data.dataset import Batch, ImageDataset, image_loader
-from inceptions.training.averaging import Lookahead, make_average
+from inceptions.networks.models import Outputs
 from inceptions.training.finetune import parameter_groups, set_trainable
 from inceptions.training.head_start import IMAGES, start_ahead
-from inceptions.training.loss import Loss, balanced_weights
 from inceptions.training.optimizers import kernel_groups, make_optimizer
 from inceptions.training.processes import Processes
+from inceptions.training.recipe import Average
 from inceptions.training.recipes import peak_lr
 from inceptions.training.schedules import lr_factor
 from inceptions.training.setup import Setup, make_module
@@ -175,3 +179,78 @@ def _mixing(setup: Setup) -> v2.Transform | None:
     if recipe.cutmix:
         mixing.append(v2.CutMix(alpha=recipe.cutmix, num_classes=classes))
     return v2.RandomChoice(mixing) if mixing else None
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Mean cross-entropy, with that of each auxiliary head added in its weight (1409.4842, section 5).
+
+    label_smoothing: q = (1 - e) one_hot + e / K over all K classes, the true one too (1512.00567, section 7).
+    class_weights: one for each class, or None; the mean is then over the weights, as torch's is.
+    """
+
+    label_smoothing: float = 0.0
+    aux_weights: tuple[float, ...] = ()
+    class_weights: tuple[float, ...] | None = None
+
+    def __call__(self, out: Outputs | Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of logits (N, K), or `Outputs`, against class numbers (N,) or shares of classes (N, K)."""
+        if isinstance(out, Tensor):
+            return self._one(out, labels)
+        loss = self._one(out.logits, labels)
+        for weight, logits in zip(self.aux_weights, out.aux, strict=True):
+            loss = loss + weight * self._one(logits, labels)
+        return loss
+
+    def _one(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weight = None if self.class_weights is None else torch.tensor(self.class_weights, device=logits.device, dtype=logits.dtype)
+        return functional.cross_entropy(logits, labels, weight=weight, label_smoothing=self.label_smoothing)
+
+
+def balanced_weights(labels: list[int], *, classes: int) -> tuple[float, ...]:
+    """Return N / (K n_k) for each class k of N images, n_k of them its own: the mean over images is 1."""
+    counts = torch.bincount(torch.tensor(labels), minlength=classes).clamp(min=1)
+    return tuple((len(labels) / (classes * counts)).tolist())
+
+
+def make_average(module: nn.Module, average: Average) -> AveragedModel:
+    """Return torch's AveragedModel of `module`; call `update_parameters(module)` after each step."""
+
+    def mix(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        if not averaged.is_floating_point():  # batch normalisation's count of batches
+            return current
+        return averaged.lerp(current, 1 - average.decay_after(int(count)))
+
+    return AveragedModel(module, avg_fn=mix, use_buffers=True)
+
+
+class Lookahead:
+    """A slow copy of the weights that follows them, and that they go back to, every few steps (1907.08610).
+
+    The slow copy keeps the more of itself the further training is: 0.95^5 (s/S)^3 of it after s of S steps, as 2404.00498 has it.
+    """
+
+    EVERY = 5
+
+    def __init__(self, parameters: Iterable[nn.Parameter], *, steps: int) -> None:
+        self.fast, self.steps = list(parameters), steps
+        self.slow = [parameter.detach().clone() for parameter in self.fast]
+
+    @torch.no_grad()
+    def follow(self, step: int) -> None:
+        """Call after each step, counted from 1."""
+        if step % self.EVERY:
+            return
+        kept = 0.95**self.EVERY * (step / self.steps) ** 3
+        for slow, fast in zip(self.slow, self.fast, strict=True):
+            fast.copy_(slow.lerp_(fast, 1 - kept))
+
+    def state_dict(self) -> list[Tensor]:
+        """Return the slow weights."""
+        return self.slow
+
+    @torch.no_grad()
+    def load_state_dict(self, state: list[Tensor]) -> None:
+        """Go back to what `state_dict` gave."""
+        for slow, saved in zip(self.slow, state, strict=True):
+            slow.copy_(saved)

@@ -19,15 +19,13 @@ from inceptions.errors import StoppedError, UserError
 from inceptions.evaluation.score import Score
 from inceptions.evaluation.score import score as score_module
 from inceptions.training.learner import Learner
-from inceptions.training.pictures import save_batch, save_batch_picture
 from inceptions.training.processes import Processes
 from inceptions.training.progress import EpochRow, Reporter, Reporters, Result
 from inceptions.training.recipes import training_side
-from inceptions.training.report import finish, save_model_folder
+from inceptions.training.report import finish, hyperparameters_of, save_batch, save_batch_picture, save_model_folder, settings_of, start_of
 from inceptions.training.run_folder import RunFolder, is_left_over, read_resume
 from inceptions.training.setup import Setup, prepare, restore
 from inceptions.training.signals import StopRequest
-from inceptions.training.telling import hyperparameters_of, settings_of, start_of
 from inceptions.training.trackers import Trackers
 
 __all__ = ["Pace", "Setup", "fit", "prepare", "resume"]

@@ -1,63 +1,19 @@
-"""Optimisers as values: enters one and groups of parameters, leaves torch's optimiser."""
+"""Optimisers: enters a recipe's optimiser and groups of parameters, leaves torch's; and TensorFlow's RMSProp, which torch has not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, assert_never
+from collections.abc import Callable, Iterable
+from typing import Any, assert_never
 
-from inceptions.errors import UserError
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-
-@dataclass(frozen=True, slots=True)
-class Sgd:
-    """Stochastic gradient descent with momentum."""
-
-    momentum: float = 0.9
-    nesterov: bool = False
-    kind: Literal["sgd"] = "sgd"
-
-    def __post_init__(self) -> None:
-        _check_decay("optimizer.momentum", self.momentum)
+from inceptions.training.recipe import Adam, RMSProp, Sgd
 
 
-@dataclass(frozen=True, slots=True)
-class RMSProp:
-    """TensorFlow's RMSProp, epsilon inside the root; the defaults are those of 1512.00567, section 8, and its released code."""
-
-    decay: float = 0.9
-    momentum: float = 0.9
-    epsilon: float = 1.0
-    kind: Literal["rmsprop"] = "rmsprop"
-
-    def __post_init__(self) -> None:
-        _check_decay("optimizer.decay", self.decay)
-        _check_decay("optimizer.momentum", self.momentum)
-
-
-@dataclass(frozen=True, slots=True)
-class Adam:
-    """Adam (1412.6980)."""
-
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    kind: Literal["adam"] = "adam"
-
-
-Optimizer = Sgd | RMSProp | Adam
-
-
-def make_optimizer(optimizer: Optimizer, groups: Iterable[dict[str, Any]], *, lr: float) -> torch.optim.Optimizer:
+def make_optimizer(optimizer: Sgd | RMSProp | Adam, groups: Iterable[dict[str, Any]], *, lr: float) -> Optimizer:
     """Return torch's optimiser over `groups` (keys params, weight_decay, and lr where it is not the common one)."""
-    import torch
-
-    from inceptions.training.rmsprop import TensorFlowRMSProp
-
     groups = list(groups)
     match optimizer:
         case Sgd():
@@ -75,8 +31,6 @@ def kernel_groups(module: nn.Module, *, weight_decay: float, lr: float, bias_lr:
 
     bias_lr: the rate of batch normalisation's biases, in multiples of `lr`.
     """
-    from torch import nn
-
     biases = [m.bias for m in module.modules() if isinstance(m, nn.BatchNorm2d) and m.bias is not None] if bias_lr != 1 else []
     apart = {id(bias) for bias in biases}
     kernels = [p for p in module.parameters() if p.ndim > 1]
@@ -85,6 +39,39 @@ def kernel_groups(module: nn.Module, *, weight_decay: float, lr: float, bias_lr:
     return [*groups, {"params": biases, "weight_decay": 0.0, "lr": bias_lr * lr}] if biases else groups
 
 
-def _check_decay(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise UserError(f"{name} is {value}; it must be at least 0 and below 1")
+class TensorFlowRMSProp(Optimizer):
+    """s = decay s + (1 - decay) g^2;  m = momentum m + lr g / sqrt(s + epsilon);  w = w - m.
+
+    It differs from torch's in three ways that matter where epsilon is 1, as in training Inception-v3 and its successors: epsilon stands
+    inside the square root, the running mean of the squared gradients starts at one instead of zero, and the learning rate is applied
+    before the momentum, not after (`tf.raw_ops.ApplyRMSProp`; 1512.00567, section 8).
+
+    params: parameters or groups. weight_decay is added to the gradients, as TensorFlow's L2 loss is.
+    """
+
+    def __init__(
+        self, params: Any, lr: float, *, decay: float = 0.9, momentum: float = 0.9, epsilon: float = 1.0, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": lr, "decay": decay, "momentum": momentum, "epsilon": epsilon, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Move every parameter that has a gradient."""
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, parameter.grad, group)
+        return loss
+
+    def _move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["square"] = torch.ones_like(parameter)
+            state["moment"] = torch.zeros_like(parameter)
+        if group["weight_decay"]:
+            gradient = gradient.add(parameter, alpha=group["weight_decay"])
+        square, moment = state["square"], state["moment"]
+        square.lerp_(gradient * gradient, 1 - group["decay"])
+        moment.mul_(group["momentum"]).addcdiv_(gradient, (square + group["epsilon"]).sqrt_(), value=group["lr"])
+        parameter.sub_(moment)

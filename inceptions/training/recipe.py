@@ -6,18 +6,105 @@ Enters YAML's types or `field=value` lines, leaves a checked `Recipe`; and back.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
 from inceptions.data.augment import Augment
 from inceptions.errors import UserError
-from inceptions.training.optimizers import Adam, Optimizer, RMSProp, Sgd
 from inceptions.training.schedules import Constant, Exponential, OneCycle, Schedule, Steps
-from inceptions.training.thawing import Finetune
+
+BatchNormMode = Literal["frozen", "train"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sgd:
+    """Stochastic gradient descent with momentum."""
+
+    momentum: float = 0.9
+    nesterov: bool = False
+    kind: Literal["sgd"] = "sgd"
+
+    def __post_init__(self) -> None:
+        _check_decay("optimizer.momentum", self.momentum)
+
+
+@dataclass(frozen=True, slots=True)
+class RMSProp:
+    """TensorFlow's RMSProp, epsilon inside the root; the defaults are those of 1512.00567, section 8, and its released code."""
+
+    decay: float = 0.9
+    momentum: float = 0.9
+    epsilon: float = 1.0
+    kind: Literal["rmsprop"] = "rmsprop"
+
+    def __post_init__(self) -> None:
+        _check_decay("optimizer.decay", self.decay)
+        _check_decay("optimizer.momentum", self.momentum)
+
+
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """Adam (1412.6980)."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    kind: Literal["adam"] = "adam"
+
+
+Optimizer = Sgd | RMSProp | Adam
+
+
+@dataclass(frozen=True, slots=True)
+class Finetune:
+    """How trained weights are trained further. The parts of a network open from the top; the classifiers are always open.
+
+    freeze_epochs: the first epochs, in which the classifiers alone train.
+    head_only: the classifiers alone train in every epoch; then the body is a fixed function of the picture.
+    layer_decay: each part's learning rate is this many times that of the part above it; the classifiers have the full rate.
+    unfreeze_per_epoch: how many parts open in each epoch after `freeze_epochs`; 0 opens all of them at once.
+    batch_norm: what becomes of the means and variances that batch normalisation has of the old images, in parts that are open.
+        "frozen" computes with them and keeps them. Right for small sets and small batches, on which new ones would be noise, and for
+        images like the old. Nothing then holds activations in their range, so it wants a lower learning rate than "train".
+        "train" normalises by each batch and lets them follow. Right for images that look unlike the old (grey, medical, from above),
+        in batches of 32 and more and some hundred steps, for they follow slowly.
+        What scales and shifts after normalising (gamma, beta) trains in both.
+
+    In a frozen part nothing changes, ever: not the weights, nor these statistics, and the part computes as in evaluation. Old Keras
+    stopped the weights alone: `trainable=False` layers normalised by the batch in `fit` and by the old statistics in `evaluate`, so the
+    classifier was trained on features that it never met again: 93 % in fit, 25 % in evaluate (keras#9214, keras#10045).
+
+    Raises UserError that names the setting and says what is allowed.
+    """
+
+    freeze_epochs: int = 0
+    head_only: bool = False
+    layer_decay: float = 1.0
+    unfreeze_per_epoch: int = 0
+    batch_norm: BatchNormMode = "frozen"
+
+    def __post_init__(self) -> None:
+        for name in ("freeze_epochs", "unfreeze_per_epoch"):
+            value = getattr(self, name)
+            _check(name, value, isinstance(value, int) and not isinstance(value, bool) and value >= 0, "a whole number, 0 or more")
+        _check("head_only", self.head_only, isinstance(self.head_only, bool), "true or false")
+        is_number = isinstance(self.layer_decay, int | float) and not isinstance(self.layer_decay, bool)
+        _check("layer_decay", self.layer_decay, is_number and 0 < self.layer_decay <= 1, "a number above 0 and at most 1")
+        _check("batch_norm", self.batch_norm, self.batch_norm in get_args(BatchNormMode), f"one of {', '.join(get_args(BatchNormMode))}")
+        for name, default in (("freeze_epochs", 0), ("unfreeze_per_epoch", 0), ("layer_decay", 1)):
+            if self.head_only and getattr(self, name) != default:
+                raise UserError(f"{name} is {getattr(self, name)}, but head_only opens nothing but the head; leave out one of the two")
+
+    def open_parts(self, *, epoch: int) -> float:
+        """Return how many parts from the top train in `epoch`, counted from 1; infinity for all."""
+        if self.head_only or epoch <= self.freeze_epochs:
+            return 1
+        return 1 + self.unfreeze_per_epoch * (epoch - self.freeze_epochs) if self.unfreeze_per_epoch else math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +139,7 @@ class Recipe:
     mixup, cutmix: alpha of the Beta distribution that mixes pairs of images, 0 for none; with both, each batch takes one of them.
     bias_lr: the learning rate of batch normalisation's biases, in multiples of the others' (2404.00498, section 3.4).
     whiten: begin with a first convolution that whitens the patches of the images, and stays so, and hands on what it gets (`head_start`).
-    lookahead: go back to a slow copy of the weights every five steps (`averaging.Lookahead`).
+    lookahead: go back to a slow copy of the weights every five steps (`learner.Lookahead`).
     sync_bn: with several processes, batch normalisation over all of a step's images, and not over each process's share of them.
     average: what is kept is a running average; None keeps the weights themselves.
     progressive: pairs (share of the epochs, share of the side): until then, training images are that much smaller.
@@ -201,3 +288,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, tuple | list) else value
+
+
+def _check_decay(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise UserError(f"{name} is {value}; it must be at least 0 and below 1")
+
+
+def _check(name: str, value: object, holds: bool, allowed: str) -> None:
+    if not holds:
+        raise UserError(f"{name} is {value!r}; it must be {allowed}")

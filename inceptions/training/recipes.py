@@ -11,10 +11,8 @@ from dataclasses import replace
 from inceptions.data.augment import Augment
 from inceptions.errors import UserError
 from inceptions.networks.spec import BatchNorm, Conv, Linear, Network, Node, Parallel, Residual, SeparableConv
-from inceptions.training.optimizers import Adam, RMSProp, Sgd
-from inceptions.training.recipe import Average, Recipe
+from inceptions.training.recipe import Adam, Average, Finetune, Recipe, RMSProp, Sgd
 from inceptions.training.schedules import Exponential, Steps
-from inceptions.training.thawing import Finetune
 
 ALL_FOUR = ("bilinear", "area", "nearest", "bicubic")
 PAPER_CROPS = Augment(area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), interpolations=ALL_FOUR)  # 1409.4842, section 6

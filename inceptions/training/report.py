@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, cast
 
+import safetensors.torch
 import torch
 from torch import nn
+from torchvision.utils import make_grid, save_image
 
+from inceptions.data.dataset import Batch
 from inceptions.data.folders import name_source
 from inceptions.evaluation.score import Score
 from inceptions.networks.draw import draw
 from inceptions.networks.models import Classifier
 from inceptions.networks.trace import trace
-from inceptions.training.progress import EpochRow, Result
+from inceptions.training.progress import EpochRow, Result, Start
+from inceptions.training.recipes import peak_lr
 from inceptions.training.run_folder import RESUME_NAME, RunFolder
 from inceptions.training.setup import Setup
-from inceptions.training.telling import settings_of
 from inceptions.versions import now, versions
 from inceptions.weights.card import read_card
 from inceptions.weights.folder import copy_model, load_model, save_model, update_metrics
@@ -108,3 +113,82 @@ def _facts(setup: Setup, folder: RunFolder) -> tuple[tuple[str, str], ...]:
         ("versions", ", ".join(f"{name} {version}" for name, version in versions().items())),
         ("date", now()),
     )
+
+
+def settings_of(setup: Setup) -> dict[str, Any]:
+    """Return everything that decides a run, in YAML's types."""
+    return {
+        "model": setup.network.name,
+        "weights": setup.weights,
+        "data": setup.source,
+        "image_size": setup.network.image_size,
+        "images": _counts(setup),
+        "classes": list(setup.splits.classes),
+        "device": str(setup.device),
+        "arithmetic": _arithmetic(setup.autocast),
+        "peak_lr": peak_lr(setup.recipe, setup.network),
+        "auxiliary_heads": {side.after: side.weight for side in setup.network.aux},
+        "recipe": setup.recipe.to_dict(),
+    }
+
+
+def hyperparameters_of(setup: Setup) -> dict[str, Any]:
+    """Return the recipe, with the network that it trains and at what rate, as plain values by dotted names such as optimizer.momentum."""
+    peak = peak_lr(setup.recipe, setup.network)
+    return {**dict(_flat(setup.recipe.to_dict())), "model": setup.network.name, "image_size": setup.network.image_size, "peak_lr": peak}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, json.dumps(value) if isinstance(value, list) else value
+
+
+def start_of(setup: Setup, folder: Path, steps: int, *, epoch: int, step: int) -> Start:
+    """Return what a reporter shows before the first step; a resumed run begins after `step` of `epoch`."""
+    return Start(
+        folder=folder,
+        network=setup.network.name,
+        parameters=trace(setup.network).total.parameters,
+        image_size=setup.network.image_size,
+        classes=len(setup.splits.classes),
+        images=_counts(setup),
+        notes=(*setup.splits.notes, *setup.notes),
+        device=str(setup.device),
+        precision=_arithmetic(setup.autocast),
+        epochs=setup.recipe.epochs,
+        steps_per_epoch=steps,
+        epoch=epoch,
+        step=step,
+    )
+
+
+def _counts(setup: Setup) -> dict[str, int]:
+    return {name: len(getattr(setup.splits, name)) for name in ("train", "val", "test")}
+
+
+def _arithmetic(autocast: torch.dtype | None) -> str:
+    return "float32" if autocast is None else str(autocast).removeprefix("torch.")
+
+
+MOST = 32
+SIDE_PX = 96  # smaller images are shown in larger pixels
+
+
+def save_batch_picture(batch: Batch, setup: Setup, path: Path) -> None:
+    """Write a PNG of the first images of a batch as the network reads them, in rows of eight."""
+    mean, std = (torch.tensor(values).reshape(1, -1, 1, 1) for values in (setup.preprocess.mean, setup.preprocess.std))
+    pixels = (batch.images[:MOST] * std + mean) / 255
+    pixels = pixels.flip(1) if setup.preprocess.channel_order == "bgr" else pixels
+    pixels = pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1]
+    enlarge = max(1, SIDE_PX // pixels.shape[-1])
+    pixels = pixels.repeat_interleave(enlarge, -1).repeat_interleave(enlarge, -2)
+    save_image(make_grid(pixels.clamp(0, 1), nrow=8, padding=2, pad_value=1.0), path)
+
+
+def save_batch(batch: Batch, path: Path) -> Path:
+    """Write images, labels and their places in the training set."""
+    safetensors.torch.save_file({"images": batch.images, "labels": batch.labels, "indices": batch.indices}, path)
+    return path

@@ -35,7 +35,7 @@ from inceptions.training.asynchronous.server import (
     write_staleness,
 )
 from inceptions.training.asynchronous.worker import Job, module_of
-from inceptions.training.loss import Loss
+from inceptions.training.learner import Loss
 from inceptions.training.recipe import Average
 
 ray = pytest.importorskip("ray")

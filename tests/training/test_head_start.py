@@ -11,9 +11,8 @@ from inceptions.data.folders import load_splits
 from inceptions.errors import UserError
 from inceptions.networks.models import create_model
 from inceptions.networks.registry import get_network
-from inceptions.training.averaging import Lookahead
 from inceptions.training.head_start import principal_directions, start_ahead
-from inceptions.training.learner import Learner
+from inceptions.training.learner import Learner, Lookahead
 from inceptions.training.loop import prepare
 from inceptions.training.optimizers import kernel_groups
 from inceptions.training.processes import Processes

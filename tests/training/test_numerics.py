@@ -10,10 +10,9 @@ from torch.optim.swa_utils import AveragedModel as Reference
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from inceptions.networks.models import Outputs
-from inceptions.training.averaging import make_average
-from inceptions.training.loss import Loss, balanced_weights
+from inceptions.training.learner import Loss, balanced_weights, make_average
+from inceptions.training.optimizers import TensorFlowRMSProp
 from inceptions.training.recipe import Average
-from inceptions.training.rmsprop import TensorFlowRMSProp
 from inceptions.training.schedules import Constant, Exponential, OneCycle, Steps, lr_factor
 
 

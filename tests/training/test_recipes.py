@@ -11,12 +11,10 @@ from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
 from inceptions.training.learner import Learner
 from inceptions.training.loop import Pace, fit, prepare
-from inceptions.training.optimizers import RMSProp
 from inceptions.training.processes import Processes
-from inceptions.training.recipe import Average, change, recipe_from_dict
+from inceptions.training.recipe import Average, Finetune, RMSProp, change, recipe_from_dict
 from inceptions.training.recipes import CIFAR10, INCEPTION_V3_2015, QUICK, RECIPES, get_recipe, training_side
 from inceptions.training.schedules import Constant
-from inceptions.training.thawing import Finetune
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -18,10 +18,10 @@ from inceptions.data.folders import load_splits
 from inceptions.errors import StoppedError, UserError
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
-from inceptions.training.checkpoint import Checkpoints
 from inceptions.training.loop import Pace, fit, prepare, resume
 from inceptions.training.progress import Reporter
 from inceptions.training.recipes import QUICK
+from inceptions.training.run_folder import Checkpoints
 from inceptions.weights.card import read_card
 
 TINY = reshape.scale_width(get_network("inception_small"), 0.25)

@@ -1,1 +1,1 @@
-"""Asynchronous SGD with a parameter server, on Ray: `run` is what the loop calls, `driver` gives out batches, `worker` learns, `server` keeps."""
+"""Asynchronous SGD with a parameter server on Ray: `run` is called by the loop, `driver` gives out batches, `worker` learns."""

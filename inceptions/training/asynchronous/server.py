@@ -26,8 +26,8 @@ from torch.optim import Optimizer
 
 from inceptions.errors import UserError
 from inceptions.evaluation.plots import BLUE, ORANGE, save_figure
-from inceptions.training.checkpoint import DAMAGE, read_state, write_state
 from inceptions.training.recipe import Average
+from inceptions.training.run_folder import DAMAGE, read_state, write_state
 
 Arrays = dict[str, np.ndarray]
 BatchScore = tuple[int, int, float]
