@@ -259,10 +259,6 @@ def _read_value(line: str, text: str) -> Any:
     return value
 
 
-_EMPTY = {"average": Average, "finetune": Finetune}
-_KINDS = {kind().kind: kind for kind in (Sgd, RMSProp, Adam, OneCycle, Exponential, Steps, Constant)}
-
-
 @cache
 def _adapter() -> Any:
     from pydantic import TypeAdapter
@@ -298,3 +294,7 @@ def _check_decay(name: str, value: float) -> None:
 def _check(name: str, value: object, holds: bool, allowed: str) -> None:
     if not holds:
         raise UserError(f"{name} is {value!r}; it must be {allowed}")
+
+
+_EMPTY = {"average": Average, "finetune": Finetune}
+_KINDS = {kind().kind: kind for kind in (Sgd, RMSProp, Adam, OneCycle, Exponential, Steps, Constant)}
