@@ -19,13 +19,13 @@ import difflib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from inceptions.data.built_in import BUILT_IN, check_count
-from inceptions.data.splits import PART_NAMES, Sample, Splits, divide, find_shares, list_names, note_empty, note_shares
+from inceptions.data.splits import PART_NAMES, Labelled, Splits, list_names, split_labelled
 from inceptions.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jfif .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .npy".split())
@@ -147,14 +147,14 @@ def _from_folder(root: Path, seed: int) -> Splits:
     folders, files = _scan(str(root))
     named = _name_parts(root, folders)
     if named is None:
-        return _split(_read_part(root), {}, [], seed)
+        return _split(root, {"train": _read_part(root)}, [], seed)
     if "train" not in named:
         raise DataError(f"{root}: no train folder beside {list_names(named.values())}; {_LAYOUT}")
-    parts = {part: _read_part(root / name) for part, name in named.items()}
+    parts = {part: _read_part(root / named[part]) for part in ("train", "val", "test") if part in named}
     ignored = [name for name in _base_names(folders) if name not in named.values()]
     notes = [f"folders left out beside {named['train']}: {list_names(ignored)}"] if ignored else []
     notes += _note_others([_Part(root, {}, _list(files))])
-    return _split(parts.pop("train"), parts, notes, seed)
+    return _split(root, parts, notes, seed)
 
 
 def _name_parts(root: Path, folders: Sequence[str]) -> dict[str, str] | None:
@@ -182,36 +182,21 @@ def _read_part(root: Path) -> _Part:
     return _Part(root, {name: _list_below(folder) for name, folder in zip(_base_names(folders), folders, strict=True)}, _list(files))
 
 
-def _split(train: _Part, given: dict[str, _Part], notes: list[str], seed: int) -> Splits:
-    """Return the parts; those that have no folder are taken from `train`."""
+def _split(root: Path, parts: dict[str, _Part], notes: Sequence[str], seed: int) -> Splits:
+    """Return the parts; those that have no folder are taken from train."""
+    train, *given = parts.values()
     _check_classes(train)
-    classes = tuple(train.classes)
-    notes = [*notes, *_note_others([train, *given.values()])]
-    shares = find_shares(given)
-    start = len(str(train.root)) + 1
-    parts: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
-    for label, listing in enumerate(train.classes.values()):
-        for part, images in divide(listing.images, shares, key=lambda image: image[start:], seed=seed).items():
-            parts[part] += [Sample(Path(image), label) for image in images]
-    notes += note_shares({name: len(listing.images) for name, listing in train.classes.items()}, shares, seed=seed, kind="folder")
-    for part, found in given.items():
-        parts[part] = _label(found, classes)
-        notes += _note_missing(found, classes)
-    notes += note_empty(parts)
-    made = (tuple(parts[name]) for name in ("train", "val", "test"))
-    return Splits(classes, *made, notes=tuple(notes), set_aside=tuple(shares))
+    for part in given:
+        if not any(listing.images for listing in part.classes.values()):
+            raise DataError(f"{part.root}: no pictures in class folders; {_LAYOUT}; without pictures, remove the folder")
+    labelled = {name: list(_label(part)) for name, part in parts.items()}
+    splits = split_labelled(labelled, source=str(root), seed=seed, classes=tuple(train.classes), kind="folder")
+    return replace(splits, notes=(*notes, *_note_others(list(parts.values())), *splits.notes))
 
 
-def _label(part: _Part, classes: tuple[str, ...]) -> list[Sample]:
-    extra = [name for name, listing in part.classes.items() if name not in classes and listing.images]
-    if extra:
-        raise DataError(f"{part.root}: classes that train doesn't have: {list_names(extra)}; add them to train or remove them here")
-    samples = [
-        Sample(Path(image), label) for label, name in enumerate(classes) if name in part.classes for image in part.classes[name].images
-    ]
-    if not samples:
-        raise DataError(f"{part.root}: no pictures in class folders; {_LAYOUT}; without pictures, remove the folder")
-    return samples
+def _label(part: _Part) -> Iterator[Labelled]:
+    start = len(str(part.root)) + 1
+    return (Labelled(Path(image), name, image[start:]) for name, listing in part.classes.items() for image in listing.images)
 
 
 def _check_folder(root: Path) -> None:
@@ -252,12 +237,6 @@ def _note_others(parts: Sequence[_Part]) -> Iterable[str]:
     for part in parts:
         if part.beside.images:
             yield f"{part.root}: pictures left out that lie beside the folders: {len(part.beside.images)}"
-
-
-def _note_missing(part: _Part, classes: tuple[str, ...]) -> Iterable[str]:
-    missing = [name for name in classes if name not in part.classes or not part.classes[name].images]
-    if missing:
-        yield f"{part.root}: no pictures of {len(missing)} of {len(classes)} classes: {list_names(missing)}"
 
 
 def _list_below(folder: str | Path) -> _Listing:

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from inceptions.data.stored import Stored
 from inceptions.errors import DataError
+from inceptions.names import shown
 
 VAL_SHARE = TEST_SHARE = 0.1  # of the pictures of each class
 FEW_IMAGES = 10  # a class with fewer can't be split 80/10/10
@@ -58,10 +59,12 @@ class Splits:
     set_aside: tuple[str, ...] = ()
 
 
-def split_labelled(parts: Mapping[str, Sequence[Labelled]], *, source: str, seed: int, classes: Sequence[str] | None = None) -> Splits:
+def split_labelled(
+    parts: Mapping[str, Sequence[Labelled]], *, source: str, seed: int, classes: Sequence[str] | None = None, kind: str = "part"
+) -> Splits:
     """Return the parts as they are; val, and test where neither is given, are taken from train.
 
-    classes: all names, in order; by default those in train, sorted, by value where all are numbers.
+    classes: all names, in order; by default those in train, sorted, by value where all are numbers. kind: what notes call a part.
 
     Raises DataError: no picture to learn from, one class only, or a class that train doesn't have.
     """
@@ -73,7 +76,7 @@ def split_labelled(parts: Mapping[str, Sequence[Labelled]], *, source: str, seed
         raise DataError(f"{source}: one class only ({train[0].name}), where two are needed; add another")
     require_different(names)
     given = {part: items for part, items in parts.items() if part != "train" and items}
-    shares = find_shares(given)
+    shares = _find_shares(given)
     by_class = _group(train)
     made: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
     for number, name in enumerate(names):
@@ -81,12 +84,13 @@ def split_labelled(parts: Mapping[str, Sequence[Labelled]], *, source: str, seed
             made[part] += [Sample(item.path, number) for item in items]
     for part, items in given.items():
         made[part] = _number(items, names, f"{source}: {part}")
-    notes = [*note_shares({name: len(items) for name, items in by_class.items()}, shares, seed=seed, kind="part"), *note_empty(made)]
-    notes += _note_missing(names, by_class, f"{source}: train")
+    notes = [*_note_shares({name: len(items) for name, items in by_class.items()}, shares, seed=seed, kind=kind)]
+    notes += [note for part, items in parts.items() if items for note in _note_missing(names, items, f"{source}: {part}")]
+    notes += _note_empty(made)
     return Splits(names, tuple(made["train"]), tuple(made["val"]), tuple(made["test"]), tuple(notes), set_aside=tuple(shares))
 
 
-def find_shares(given: Iterable[str]) -> dict[str, float]:
+def _find_shares(given: Iterable[str]) -> dict[str, float]:
     """Return the shares of the parts that are to be taken from train, when those in `given` are there. Where val is, test isn't made up."""
     given = set(given)
     shares = {} if "val" in given else {"val": VAL_SHARE}
@@ -130,7 +134,7 @@ def require_different(names: Sequence[str]) -> None:
         raise DataError(f"classes {list_names(map(str, numbers))} are all called {name!r}{more}; give each class a name of its own")
 
 
-def note_shares(counts: Mapping[str, int], shares: Mapping[str, float], *, seed: int, kind: str) -> Iterable[str]:
+def _note_shares(counts: Mapping[str, int], shares: Mapping[str, float], *, seed: int, kind: str) -> Iterable[str]:
     """Yield what was set aside of classes with so many pictures, for there was no such `kind` ("folder") of them."""
     if not shares:
         return
@@ -141,7 +145,7 @@ def note_shares(counts: Mapping[str, int], shares: Mapping[str, float], *, seed:
         yield f"classes with fewer than {FEW_IMAGES} pictures, of which one or none is set aside: {list_names(few)}"
 
 
-def note_empty(parts: Mapping[str, Sequence[Sample]]) -> list[str]:
+def _note_empty(parts: Mapping[str, Sequence[Sample]]) -> list[str]:
     """Return what it means that parts are empty."""
     if parts["test"]:
         return [] if parts["val"] else ["no validation images, so the last epoch counts as the best"]
@@ -151,9 +155,9 @@ def note_empty(parts: Mapping[str, Sequence[Sample]]) -> list[str]:
 
 
 def list_names(names: Iterable[str], most: int = 8) -> str:
-    """Return the names for a message: the first few, and how many more."""
-    shown = list(names)
-    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+    """Return the names for a message: the first few, as they can be shown, and how many more."""
+    found = list(names)
+    return ", ".join(map(shown, found[:most])) + (f" and {len(found) - most} more" if len(found) > most else "")
 
 
 def _group(items: Iterable[Labelled]) -> dict[str, list[Labelled]]:
@@ -167,11 +171,12 @@ def _number(items: Sequence[Labelled], names: Sequence[str], where: str) -> list
     numbers = {name: number for number, name in enumerate(names)}
     extra = sort_names({item.name for item in items} - set(numbers))
     if extra:
-        raise DataError(f"{where}: classes that train doesn't have: {list_names(extra)}; add them to train or leave them out")
+        raise DataError(f"{where}: classes that train doesn't have: {list_names(extra)}; add them to train or remove them here")
     return [Sample(item.path, numbers[item.name]) for item in items]
 
 
-def _note_missing(names: Sequence[str], found: Mapping[str, object], where: str) -> Iterable[str]:
+def _note_missing(names: Sequence[str], items: Iterable[Labelled], where: str) -> Iterable[str]:
+    found = {item.name for item in items}
     missing = [name for name in names if name not in found]
     if missing:
         yield f"{where}: no pictures of {len(missing)} of {len(names)} classes: {list_names(missing)}"

@@ -5,13 +5,16 @@
 
 path (or file, filename, image): of the picture; a relative one is looked up from the table's folder. label (or class): the name of its
 class. split, where there is one: train, val or test; without it the table is split 80/10/10 by seed, class by class, as folders are.
-Upper and lower case are the same in these names, other columns are left out.
+Upper and lower case are the same in these names, other columns are left out. A file that is listed again, under whatever name, counts once;
+with another class, or in another part, it is refused.
 """
 
 from __future__ import annotations
 
 import csv
+import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,27 +31,37 @@ class _Row(NamedTuple):
     split: str
 
 
+class _Listed(NamedTuple):
+    """A file, its class, what the table calls it, and the part that it is in."""
+
+    file: Path
+    label: str
+    key: str
+    part: str
+
+
 def load_table(path: Path, *, seed: int) -> Splits:
     """Return the parts of the pictures that the table lists.
 
-    Raises DataError: columns or cells that are missing, files that aren't there, a split of another name; and as `split_labelled`.
+    Raises DataError: columns or cells that are missing, files that aren't there or are in two parts or classes, a split of another name;
+    and as `split_labelled`.
     """
     rows = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
-    parts: dict[str, list[Labelled]] = {}
-    for number, row in rows:
-        part = _name_part(row, f"{path}: row {number}")
-        parts.setdefault(part, []).append(Labelled(path.parent / Path(row.path).expanduser(), row.label, row.path))
-    _check_files(path, [item for items in parts.values() for item in items])
-    return split_labelled(parts, source=str(path), seed=seed)
+    listed = [_place(path, row, f"{path}: row {number}") for number, row in rows]
+    parts, again = _take_once(path, listed)
+    splits = split_labelled(parts, source=str(path), seed=seed)
+    note = f"files that are listed more than once, and count once: {len(again)} ({list_names(again, most=4)})"
+    return replace(splits, notes=(note, *splits.notes)) if again else splits
 
 
-def _name_part(row: _Row, where: str) -> str:
+def _place(table: Path, row: _Row, where: str) -> _Listed:
+    """Return the row with its file and the name of its part."""
     if not row.path or not row.label:
         raise DataError(f"{where}: no {'path' if not row.path else 'label'}; fill it in or remove the row")
     part = PART_NAMES.get(row.split.lower())
     if part is None:
         raise DataError(f"{where}: the split is {row.split!r}; it must be train, val or test")
-    return part
+    return _Listed(table.parent / Path(row.path).expanduser(), row.label, row.path, part)
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, _Row]]:
@@ -101,10 +114,36 @@ def _find_columns(path: Path, names: Sequence[str]) -> list[int | None]:
     return places
 
 
-def _check_files(table: Path, items: Sequence[Labelled]) -> None:
-    missing = [item.key for item in items if isinstance(item.path, Path) and not item.path.is_file()]
+def _take_once(table: Path, listed: Sequence[_Listed]) -> tuple[dict[str, list[Labelled]], list[str]]:
+    """Return every file once, by part, and those that are listed again; a file is what lies on the disk, whatever leads to it.
+
+    Raises DataError for files that aren't there, and for one in two classes or parts: the test would ask what was learned by heart.
+    """
+    parts: dict[str, list[Labelled]] = {}
+    first: dict[tuple[int, int], _Listed] = {}
+    missing, again, wrong = [], [], []
+    for row in listed:
+        try:
+            status = row.file.stat()
+        except (OSError, ValueError):
+            missing.append(row.key)
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            missing.append(row.key)
+            continue
+        earlier = first.setdefault((status.st_dev, status.st_ino), row)
+        if earlier is row:
+            parts.setdefault(row.part, []).append(Labelled(row.file, row.label, row.key))
+        elif (earlier.part, earlier.label) == (row.part, row.label):
+            again.append(row.key)
+        else:
+            both = (earlier.part, row.part) if earlier.part != row.part else (earlier.label, row.label)
+            wrong.append(f"{row.key} ({' and '.join(both)})")
     if missing:
         raise DataError(
-            f"{table}: {len(missing)} of {len(items)} files aren't there: {list_names(missing, most=4)}; "
+            f"{table}: {len(missing)} of {len(listed)} files aren't there: {list_names(missing, most=4)}; "
             f"relative paths begin at {table.parent.absolute()}"
         )
+    if wrong:
+        raise DataError(f"{table}: {len(wrong)} files are in two parts or classes: {list_names(wrong, most=4)}; keep one row of each")
+    return parts, again

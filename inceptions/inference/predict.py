@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from inceptions.data.dataset import ImageDataset, image_loader
-from inceptions.data.folders import Sample
+from inceptions.data.splits import Sample
 from inceptions.errors import UserError
 from inceptions.files import write_whole
 from inceptions.weights.folder import LoadedModel

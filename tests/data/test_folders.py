@@ -117,7 +117,7 @@ def test_labels_of_other_parts_follow_the_classes_of_train(tmp_path):
     (tmp_path / "test" / "ant").mkdir()
     splits = load_splits(tmp_path)
     assert {sample.label for sample in splits.test} == {2}
-    assert f"{tmp_path / 'test'}: no pictures of 2 of 3 classes: ant, bee" in splits.notes
+    assert f"{tmp_path}: test: no pictures of 2 of 3 classes: ant, bee" in splits.notes
 
 
 def test_a_class_may_be_called_train(tmp_path):

@@ -127,6 +127,25 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, text, words):
     assert "\n" not in str(error.value)
 
 
+def test_a_file_in_two_parts_or_two_classes_is_refused_under_whatever_name_it_is_listed(photos, tmp_path):
+    (tmp_path / "same.jpg").symlink_to(tmp_path / photos[0][0])
+    rows = [(*row, "train") for row in photos]
+    for name, label, part, words in (
+        (photos[0][0], "cat", "test", r"1 files are in two parts or classes: photos/cat000\.jpg \(train and test\); keep one row of each"),
+        (f"photos/../{photos[0][0]}", "cat", "val", r"photos/\.\./photos/cat000\.jpg \(train and val\)"),
+        ("same.jpg", "dog", "train", r"same\.jpg \(cat and dog\)"),
+    ):
+        with pytest.raises(DataError, match=words):
+            load_splits(write(tmp_path / "a.csv", [*rows, (name, label, part)], header="path,label,split"))
+
+
+def test_a_file_that_is_listed_again_counts_once_and_is_never_in_two_parts(photos, tmp_path):
+    once = load_splits(write(tmp_path / "a.csv", photos))
+    twice = load_splits(write(tmp_path / "b.csv", [*photos, *((f"./{name}", label) for name, label in photos)]))
+    assert (twice.train, twice.val, twice.test) == (once.train, once.val, once.test)
+    assert twice.notes[0].startswith("files that are listed more than once, and count once: 100 (./photos/cat000.jpg, ")
+
+
 def test_damaged_and_missing_tables_are_told(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"path,label\n\xff\xfe,cat\n")
     with pytest.raises(DataError, match="no table in UTF-8"):

@@ -21,8 +21,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from inceptions.data.augment import Augment
 from inceptions.data.dataset import Batch, EpochOrder, ImageDataset, Unreadable, collate
-from inceptions.data.folders import Sample
 from inceptions.data.preprocess import Preprocess
+from inceptions.data.splits import Sample
 from inceptions.errors import UserError
 from inceptions.networks.models import Classifier, ClassifierWithAux, Outputs
 from inceptions.networks.spec import Network
