@@ -7,7 +7,7 @@ from . import studies as studies
 from . import training as training
 from . import weights as weights
 from .networks.describe import describe as describe
-from .networks.draw import draw as draw
+from .networks.drawing.page import draw as draw
 from .networks.registry import get_network as get_network
 from .networks.registry import list_models as list_models
 from .networks.spec import Network as Network

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-import inceptions
-
 
 def versions(packages: Sequence[str] = ("torch", "torchvision", "safetensors")) -> dict[str, str]:
     """Return the versions of ours, of Python and of `packages`, none of which is imported."""
-    return {"inceptions": inceptions.__version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
+    return {"inceptions": version("inceptions"), "python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def now() -> str:

@@ -18,7 +18,7 @@ from mkdocs.structure.files import File
 
 from inceptions.evaluation.protocols import PROTOCOLS
 from inceptions.networks.describe import describe
-from inceptions.networks.draw import draw
+from inceptions.networks.drawing.page import draw
 from inceptions.networks.registry import ALIASES, NETWORKS
 from inceptions.networks.spec import Network
 from inceptions.networks.trace import smallest_image, trace

@@ -15,7 +15,7 @@ import typer
 
 from inceptions.cli.app import app
 from inceptions.data.preprocess import for_training
-from inceptions.networks.models import create_model
+from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import NETWORKS
 from inceptions.networks.trace import trace
 from inceptions.studies.catalog import list_studies

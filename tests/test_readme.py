@@ -21,7 +21,7 @@ def test_what_make_is_asked_for_is_a_target():
 
 
 def test_picture_is_the_one_that_draw_makes():
-    from inceptions.networks.draw import draw
+    from inceptions.networks.drawing.page import draw
 
     path = re.search(r"!\[.*?\]\((.*?)\)", README)
     assert path is not None

@@ -210,7 +210,7 @@ def _write(found: Evaluation[Score], asked: Asked, part: str, models: dict[str, 
     """Write predictions.parquet and report.html into `folder`."""
     from inceptions.evaluation.protocols import PROTOCOLS
     from inceptions.evaluation.report import Report, write_report
-    from inceptions.networks.draw import draw
+    from inceptions.networks.drawing.page import draw
     from inceptions.versions import now, versions
 
     shown = found.rows[-1]

@@ -121,7 +121,7 @@ def _stages(table: dict[str, Any]) -> Table:
 
 def write_drawing(name: str, *, stage: str | None, output: Path | None) -> None:
     """Write the SVG of a network or of one module."""
-    from inceptions.networks.draw import draw
+    from inceptions.networks.drawing.page import draw
 
     network = get_network(name)
     path = output or Path(f"{network.name}{f'-{stage}' if stage else ''}.svg")

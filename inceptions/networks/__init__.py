@@ -1,6 +1,6 @@
-"""What a network is: the vocabulary, one module of tables per paper, and what is worked out from them without torch.
+"""What a network is: the vocabulary (`spec`), the papers' tables (`tables/`, by name in `registry`), and what is worked out from them.
 
-`build`, `layers` and `models` make torch modules and are imported only where one is wanted.
+`trace`, `reshape`, `describe`, `codec` and `drawing/` need no torch; `modules/` makes torch modules, and is imported where one is wanted.
 """
 
 import lazy_loader

@@ -1,8 +1,8 @@
-from .models import Classifier as Classifier
-from .models import ClassifierWithAux as ClassifierWithAux
-from .models import FeatureExtractor as FeatureExtractor
-from .models import Outputs as Outputs
-from .models import create_model as create_model
+from .modules.models import Classifier as Classifier
+from .modules.models import ClassifierWithAux as ClassifierWithAux
+from .modules.models import FeatureExtractor as FeatureExtractor
+from .modules.models import Outputs as Outputs
+from .modules.models import create_model as create_model
 from .registry import NETWORKS as NETWORKS
 from .registry import get_network as get_network
 from .registry import list_models as list_models

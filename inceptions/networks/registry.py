@@ -2,20 +2,20 @@
 
 from difflib import get_close_matches
 
-from inceptions.networks.bn_inception import BN_INCEPTION, BN_INCEPTION_CAFFE, INCEPTION_V2_SLIM
-from inceptions.networks.googlenet import GOOGLENET, GOOGLENET_BN, GOOGLENET_NAIVE
-from inceptions.networks.inception_resnet import (
+from inceptions.networks.spec import Network, NetworkError
+from inceptions.networks.tables.bn_inception import BN_INCEPTION, BN_INCEPTION_CAFFE, INCEPTION_V2_SLIM
+from inceptions.networks.tables.googlenet import GOOGLENET, GOOGLENET_BN, GOOGLENET_NAIVE
+from inceptions.networks.tables.inception_resnet import (
     INCEPTION_RESNET_V1,
     INCEPTION_RESNET_V1_FACENET,
     INCEPTION_RESNET_V2,
     INCEPTION_RESNET_V2_PAPER,
 )
-from inceptions.networks.inception_small import INCEPTION_SMALL
-from inceptions.networks.inception_v3 import INCEPTION_V2, INCEPTION_V3, INCEPTION_V3_FID
-from inceptions.networks.inception_v4 import INCEPTION_V4
-from inceptions.networks.spec import Network, NetworkError
-from inceptions.networks.xception import XCEPTION
-from inceptions.networks.xception_aligned import XCEPTION41, XCEPTION41P, XCEPTION65, XCEPTION65P, XCEPTION71
+from inceptions.networks.tables.inception_small import INCEPTION_SMALL
+from inceptions.networks.tables.inception_v3 import INCEPTION_V2, INCEPTION_V3, INCEPTION_V3_FID
+from inceptions.networks.tables.inception_v4 import INCEPTION_V4
+from inceptions.networks.tables.xception import XCEPTION
+from inceptions.networks.tables.xception_aligned import XCEPTION41, XCEPTION41P, XCEPTION65, XCEPTION65P, XCEPTION71
 
 NETWORKS: dict[str, Network] = {
     network.name: network

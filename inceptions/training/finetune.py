@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from inceptions.data.preprocess import Preprocess
 from inceptions.errors import UserError, WeightsError
 from inceptions.networks import reshape
-from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.networks.spec import Network
 from inceptions.training.recipe import Finetune
 from inceptions.weights.card import WEIGHTS_NAME, ModelCard, read_card

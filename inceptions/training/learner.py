@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from torchvision.transforms import v2
 
 from inceptions.data.dataset import Batch, ImageDataset, image_loader
-from inceptions.networks.models import Outputs
+from inceptions.networks.modules.models import Outputs
 from inceptions.training.finetune import parameter_groups, set_trainable
 from inceptions.training.head_start import IMAGES, start_ahead
 from inceptions.training.optimizers import kernel_groups, make_optimizer

@@ -18,8 +18,8 @@ from torchvision.utils import make_grid, save_image
 from inceptions.data.dataset import Batch
 from inceptions.data.folders import name_source
 from inceptions.evaluation.score import Score
-from inceptions.networks.draw import draw
-from inceptions.networks.models import Classifier
+from inceptions.networks.drawing.page import draw
+from inceptions.networks.modules.models import Classifier
 from inceptions.networks.trace import trace
 from inceptions.training.progress import EpochRow, Result, Start
 from inceptions.training.recipes import peak_lr

@@ -19,7 +19,7 @@ from inceptions.devices import pick_device, pick_precision
 from inceptions.errors import UserError
 from inceptions.networks import reshape
 from inceptions.networks.codec import decode_network, encode
-from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.networks.spec import Network
 from inceptions.training.finetune import start_from
 from inceptions.training.recipe import Recipe, recipe_from_dict

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import inceptions
 from inceptions.errors import WeightsError
 from inceptions.networks import reshape
-from inceptions.networks.models import Classifier
+from inceptions.networks.modules.models import Classifier
 from inceptions.weights.folder import save_model
 from inceptions.weights.importer import Audit, find_forms, import_tensors
 from inceptions.weights.readers import read_tensors
@@ -97,7 +97,7 @@ def save_converted(module: Classifier, audit: Audit, source: Path, folder: Path,
         with part.open("rb") as file:
             digests[part.name] = hashlib.file_digest(file, "sha256").hexdigest()
     provenance = {
-        "made_by": f"inceptions {inceptions.__version__} convert",
+        "made_by": f"inceptions {version('inceptions')} convert",
         "files": digests,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "framework": audit.framework,

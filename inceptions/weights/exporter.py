@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from inceptions.errors import WeightsError
-from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.networks.spec import Dropout, Network
 from inceptions.weights.adapters.catalog import ADAPTERS, Adapter
 from inceptions.weights.adapters.keras_order import layer_depths

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from inceptions.data.preprocess import Preprocess
 from inceptions.errors import ModelFolderError
 from inceptions.files import whole_folder, write_whole
-from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, ModelCard, read_card
 
 

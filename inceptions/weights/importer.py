@@ -18,7 +18,7 @@ from torch import Tensor
 from inceptions.data.preprocess import Preprocess
 from inceptions.errors import WeightsError
 from inceptions.networks import reshape
-from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import Network, Numerics
 from inceptions.weights.adapters.catalog import ADAPTERS, FRAMEWORKS, Adapter

@@ -6,15 +6,15 @@ Also `create_model` with weights, and the Hugging Face Hub: a model folder up, a
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-import inceptions
 from inceptions.errors import ModelFolderError, UserError, WeightsError
 from inceptions.files import cache_folder
-from inceptions.networks import models
+from inceptions.networks.modules import models
 from inceptions.networks.registry import get_network
 from inceptions.weights import folder as folders
 from inceptions.weights.card import CARD_NAME, read_card
@@ -50,7 +50,7 @@ def load_model(source: str | Path, *, aux: bool = False, progress: Progress | No
 
 
 def create_model(name: str, *, weights: str | Path | None = None, **settings: Any) -> Any:
-    """Return a network by name, as `inceptions.networks.models.create_model` does; with `weights`, those of a tag or a model folder.
+    """Return a network by name, as `networks.modules.models.create_model` does; with `weights`, those of a tag or a model folder.
 
     With weights, num_classes other than theirs gives a fresh classifier on them, 0 none; numerics are those of the weights.
     Raises UserError: weights of another network, or settings that would need other tensors.
@@ -90,7 +90,7 @@ def _convert(tag: Tag, folder: Path, progress: Progress | None) -> None:
     found = read_tensors(fetch_tag(tag, progress=progress)[0])
     module, audit = import_tensors(found.tensors, framework=tag.framework, network=tag.network)
     provenance = {
-        "made_by": f"inceptions {inceptions.__version__}",
+        "made_by": f"inceptions {version('inceptions')}",
         "tag": tag.name,
         "url": tag.url,
         "sha256": tag.sha256,

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from inceptions.networks import reshape
-from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.networks.registry import get_network
 from inceptions.weights.exporter import export_tensors
 from inceptions.weights.folder import load_model

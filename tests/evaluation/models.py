@@ -6,7 +6,7 @@ import torch
 
 from inceptions.data.preprocess import for_training
 from inceptions.networks import reshape
-from inceptions.networks.models import Classifier
+from inceptions.networks.modules.models import Classifier
 from inceptions.networks.registry import get_network
 from inceptions.weights.card import ModelCard
 from inceptions.weights.folder import LoadedModel

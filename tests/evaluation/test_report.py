@@ -18,7 +18,7 @@ from inceptions.evaluation.metrics import calibration_error, class_rows, differe
 from inceptions.evaluation.report import Report, write_report
 from inceptions.evaluation.saved import read_predictions, write_predictions
 from inceptions.evaluation.score import predictions_of, score_of
-from inceptions.networks.draw import draw
+from inceptions.networks.drawing.page import draw
 from inceptions.networks.registry import get_network
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)

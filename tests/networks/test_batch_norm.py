@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inceptions.networks.build import build
-from inceptions.networks.models import Classifier, create_model
+from inceptions.networks.modules.build import build
+from inceptions.networks.modules.models import Classifier, create_model
 from inceptions.networks.registry import get_network
 from inceptions.networks.reshape import with_numerics
 from inceptions.networks.spec import BatchNorm, Conv, Linear, Node, SeparableConv

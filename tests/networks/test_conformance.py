@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inceptions.networks.models import Classifier, Outputs, create_model
+from inceptions.networks.modules.models import Classifier, Outputs, create_model
 from inceptions.networks.registry import get_network, list_models
 from inceptions.networks.spec import Network, NetworkError, pair
 from inceptions.networks.trace import Shape, reduction, reductions, smallest_image, trace, trace_node

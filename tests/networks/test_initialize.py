@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inceptions.networks.models import create_model
+from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import list_models
 
 CUT_NORMAL = 0.8796  # standard deviation of a normal distribution of deviation one that is cut at two

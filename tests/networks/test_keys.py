@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inceptions.networks.models import create_model
+from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import get_network, list_models
 
 GOLDEN = Path(__file__).with_name("state_dict_keys.txt")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inceptions.networks.build import build
+from inceptions.networks.modules.build import build
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import AvgPool, Conv, L2Normalize, MaxPool, NetworkError, Node, Numerics, Parallel, Residual, SeparableConv
 from inceptions.networks.trace import Shape, same_padding, trace_node, window_count

@@ -10,7 +10,7 @@ from inceptions.networks import registry, reshape, trace
 network = reshape.dilate(reshape.with_classes(registry.get_network("inception_v3"), 10), 16)
 print(trace.trace(network).total.parameters)
 """
-MODELS = "import inceptions.networks.models"
+MODELS = "import inceptions.networks.modules.models"
 LOADED = "\nimport sys\nprint(sorted({name.partition('.')[0] for name in sys.modules} & {'torch', 'torchvision', 'numpy', 'PIL', 'timm'}))"
 
 

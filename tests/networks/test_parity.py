@@ -16,7 +16,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.networks.registry import get_network
 from inceptions.networks.reshape import dilate, with_numerics
 from inceptions.networks.spec import Network

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inceptions.networks import reshape
-from inceptions.networks.inception_v3 import grid_reduction
-from inceptions.networks.models import Classifier, ClassifierWithAux, FeatureExtractor, create_model
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux, FeatureExtractor, create_model
 from inceptions.networks.registry import get_network, list_models
 from inceptions.networks.spec import (
     Activation,
@@ -34,6 +33,7 @@ from inceptions.networks.spec import (
     SeparableConv,
     Stage,
 )
+from inceptions.networks.tables.inception_v3 import grid_reduction
 from inceptions.networks.trace import check_table, reduction, smallest_image, trace
 from tests.networks.twins import noise, twin
 

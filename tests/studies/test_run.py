@@ -9,7 +9,7 @@ from inceptions.data.folders import load_splits
 from inceptions.errors import UserError
 from inceptions.evaluation.saved import read_predictions
 from inceptions.networks import reshape
-from inceptions.networks.models import Classifier
+from inceptions.networks.modules.models import Classifier
 from inceptions.networks.registry import get_network
 from inceptions.networks.trace import trace
 from inceptions.studies.catalog import get_study, list_studies

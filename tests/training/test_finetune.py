@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from inceptions.errors import UserError
 from inceptions.networks import reshape
-from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.training.finetune import (
     Finetune,
     network_parts,

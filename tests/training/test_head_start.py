@@ -9,7 +9,7 @@ from torch import nn
 from inceptions.data.dataset import ImageDataset, image_loader
 from inceptions.data.folders import load_splits
 from inceptions.errors import UserError
-from inceptions.networks.models import create_model
+from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import get_network
 from inceptions.training.head_start import principal_directions, start_ahead
 from inceptions.training.learner import Learner, Lookahead

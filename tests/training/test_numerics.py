@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel as Reference
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from inceptions.networks.models import Outputs
+from inceptions.networks.modules.models import Outputs
 from inceptions.training.learner import Loss, balanced_weights, make_average
 from inceptions.training.optimizers import TensorFlowRMSProp
 from inceptions.training.recipe import Average

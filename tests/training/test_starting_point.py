@@ -10,7 +10,7 @@ from torch.nn import functional
 from inceptions.data.preprocess import CAFFE, IMAGENET_MEAN, IMAGENET_STD, Preprocess, for_training
 from inceptions.errors import ModelFolderError, UserError, WeightsError
 from inceptions.networks import reshape
-from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.networks.spec import NetworkError, SeparableConv
 from inceptions.training.finetune import (
     fit_kernels,

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from inceptions.networks import reshape
-from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.networks.registry import get_network
 
 SMALL = reshape.scale_width(get_network("inception_small"), 0.25)  # 11 stages with weights, 28 pixels, the first convolution pads

@@ -14,7 +14,7 @@ import torch
 from inceptions.data.preprocess import INCEPTION
 from inceptions.errors import WeightsError
 from inceptions.networks import reshape
-from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.networks.registry import get_network
 from inceptions.weights.adapters.catalog import ADAPTERS
 from inceptions.weights.exporter import EXPORTABLE, export_tensors

@@ -9,7 +9,7 @@ from PIL import Image
 from inceptions.data.preprocess import for_training
 from inceptions.errors import ModelFolderError, UserError
 from inceptions.networks import reshape
-from inceptions.networks.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.networks.registry import get_network
 from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, read_card
 from inceptions.weights.folder import load_model, save_model, update_metrics

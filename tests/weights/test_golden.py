@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from inceptions.networks import reshape
-from inceptions.networks.layers import Chain, Concat, Sum
-from inceptions.networks.models import Outputs
+from inceptions.networks.modules.layers import Chain, Concat, Sum
+from inceptions.networks.modules.models import Outputs
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import Linear
 from inceptions.weights.importer import import_tensors

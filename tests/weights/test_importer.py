@@ -6,7 +6,7 @@ import torch
 
 from inceptions.errors import WeightsError
 from inceptions.networks import reshape
-from inceptions.networks.models import Classifier
+from inceptions.networks.modules.models import Classifier
 from inceptions.networks.registry import get_network
 from inceptions.weights import import_tensors
 from inceptions.weights.adapters.prepare import prepare

@@ -16,7 +16,7 @@ import inceptions
 from inceptions.data.preprocess import for_training
 from inceptions.errors import ModelFolderError, UserError, WeightsError
 from inceptions.networks import reshape
-from inceptions.networks.models import Classifier, FeatureExtractor
+from inceptions.networks.modules.models import Classifier, FeatureExtractor
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import NetworkError
 from inceptions.weights import tags

@@ -24,7 +24,7 @@ from inceptions.data.dataset import Batch, EpochOrder, ImageDataset, Unreadable,
 from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import Sample
 from inceptions.errors import UserError
-from inceptions.networks.models import Classifier, ClassifierWithAux, Outputs
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux, Outputs
 from inceptions.networks.spec import Network
 from inceptions.training.asynchronous.server import Arrays, BatchScore, Rule, Ticket
 

@@ -11,10 +11,10 @@ from functools import partial
 
 from inceptions.data.preprocess import CAFFE as CAFFE_PIXELS
 from inceptions.data.preprocess import INCEPTION, Preprocess
-from inceptions.networks.bn_inception import INCEPTION_V2_PLAIN
 from inceptions.networks.registry import NETWORKS
 from inceptions.networks.reshape import with_numerics, without_aux
 from inceptions.networks.spec import Network
+from inceptions.networks.tables.bn_inception import INCEPTION_V2_PLAIN
 from inceptions.weights.adapters import tensorflow_names as tf
 from inceptions.weights.adapters import torch_names as pt
 from inceptions.weights.adapters.styles import CAFFE, DEEPLAB, KERAS, SLIM, TORCH, Style

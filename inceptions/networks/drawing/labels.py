@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, assert_never
 
+from inceptions.networks.drawing.svg import Kind
 from inceptions.networks.spec import (
     Activation,
     ActivationName,
@@ -25,7 +26,6 @@ from inceptions.networks.spec import (
     SeparableConv,
     pair,
 )
-from inceptions.networks.svg import Kind
 from inceptions.networks.trace import Cost, Shape, stride_of
 
 ACTIVATION: dict[ActivationName, str] = {"relu": "ReLU", "elu": "ELU", "sigmoid": "sigmoid"}

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn.utils import skip_init
 
-from inceptions.networks.initialize import initialize
-from inceptions.networks.layers import Chain, Concat, L2Normalize, SamePad, Sum
+from inceptions.networks.modules.initialize import initialize
+from inceptions.networks.modules.layers import Chain, Concat, L2Normalize, SamePad, Sum
 from inceptions.networks.spec import (
     Activation,
     ActivationName,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inceptions.networks.draw_layout import Pen, draw_module
-from inceptions.networks.draw_poster import Picture, draw_poster, stage_uses
-from inceptions.networks.draw_text import amount, cost_text, habit_of, node_title, shape_text
+from inceptions.networks.drawing.figure import Pen, draw_module
+from inceptions.networks.drawing.labels import amount, cost_text, habit_of, node_title, shape_text
+from inceptions.networks.drawing.poster import Picture, draw_poster, stage_uses
+from inceptions.networks.drawing.svg import FONT_SIZE, GREY, INK, Box, Item, Kind, Label, render, text_width, wrap
 from inceptions.networks.spec import Network
-from inceptions.networks.svg import FONT_SIZE, GREY, INK, Box, Item, Kind, Label, render, text_width, wrap
 from inceptions.networks.trace import trace
 
 MARGIN, SPACE, SWATCH, LEAST_WIDTH = 28.0, 18.0, 12.0, 320.0

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from inceptions.networks.draw_text import ACTIVATION, Habit, flat, kind_of, layer_details, layer_name, layers_of, repeats, shape_text
+from inceptions.networks.drawing.labels import ACTIVATION, Habit, flat, kind_of, layer_details, layer_name, layers_of, repeats, shape_text
+from inceptions.networks.drawing.svg import Box, Item, Kind, Label, Point, Wire, box_height, box_width, text_width, wrap
 from inceptions.networks.spec import Activation, BatchNorm, Dropout, L2Normalize, Layer, Node, Numerics, Parallel, Residual
-from inceptions.networks.svg import Box, Item, Kind, Label, Point, Wire, box_height, box_width, text_width, wrap
 from inceptions.networks.trace import Shape, trace_node
 
 STEP, FORK, GAP, LANE = 16.0, 26.0, 14.0, 22.0

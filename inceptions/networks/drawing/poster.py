@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from inceptions.networks.draw_layout import Block, Pen, draw_module
-from inceptions.networks.draw_text import cost_text, flat, kind_of, names_text, node_title, shape_text
+from inceptions.networks.drawing.figure import Block, Pen, draw_module
+from inceptions.networks.drawing.labels import cost_text, flat, kind_of, names_text, node_title, shape_text
+from inceptions.networks.drawing.svg import GREY, Box, Frame, Item, Kind, Label, Point, Wire, box_height, box_width, text_width
 from inceptions.networks.spec import Network, Node, Parallel, Residual
-from inceptions.networks.svg import GREY, Box, Frame, Item, Kind, Label, Point, Wire, box_height, box_width, text_width
 from inceptions.networks.trace import Cost, Shape, Trace, trace_node
 
 SPACE, PAD, ARROW = 16.0, 14.0, 14.0
@@ -47,7 +47,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SchemaBox:
     """One box of the schema: lines of text, the shape beside it, and what an auxiliary head on it is worth, if there is one."""
 
     kind: Kind
@@ -78,13 +78,13 @@ class Panel:
 
 def draw_poster(network: Network, table: Trace, pen: Pen) -> Picture:
     """Return the schema of `network` with the panels at its right, arranged for a sheet of paper on its side."""
-    steps, panels = _steps(network, table, pen), _panels(network, table, pen)
+    boxes, panels = _schema_boxes(network, table, pen), _panels(network, table, pen)
     if not panels:
-        return _draw_schema(steps, 0)
-    rows = _best_rows(panels, _draw_schema(steps, 0))
+        return _draw_schema(boxes, 0)
+    rows = _best_rows(panels, _draw_schema(boxes, 0))
     width = max(_row_width(row) for row in rows)
-    height = max(_rows_height(rows), _draw_schema(steps, 0).height)
-    schema = _draw_schema(steps, height)
+    height = max(_rows_height(rows), _draw_schema(boxes, 0).height)
+    schema = _draw_schema(boxes, height)
     left = schema.width + 2 * SPACE
     items = [item.moved(left, 0) for item in _draw_rows(rows, width, height)]
     return Picture(left + width, height, (*schema.items, *items))
@@ -102,9 +102,9 @@ def stage_uses(network: Network, table: Trace) -> list[Use]:
     return uses
 
 
-def _steps(network: Network, table: Trace, pen: Pen) -> list[Step]:
+def _schema_boxes(network: Network, table: Trace, pen: Pen) -> list[SchemaBox]:
     uses = stage_uses(network, table)
-    steps = [Step("end", ("image",), shape_text(uses[0].reads))]
+    boxes = [SchemaBox("end", ("image",), shape_text(uses[0].reads))]
     weights = {
         after: [f"weight {head.weight:g}" for head in network.aux if head.after == after] for after in (h.after for h in network.aux)
     }
@@ -113,8 +113,8 @@ def _steps(network: Network, table: Trace, pen: Pen) -> list[Step]:
         aux = ("auxiliary head", *weights[last.name]) if last.name in weights else ()
         times = f", x{len(run)}" if len(run) > 1 else ""
         lines = (names_text(names), node_title(last.node, pen.habit) + times)
-        steps.append(Step(kind_of(last.node), lines, shape_text(last.cost.output), hint=", ".join(names), aux=aux))
-    return [*steps, *_head_steps(network, uses[-1].cost.output, pen)]
+        boxes.append(SchemaBox(kind_of(last.node), lines, shape_text(last.cost.output), hint=", ".join(names), aux=aux))
+    return [*boxes, *_head_boxes(network, uses[-1].cost.output, pen)]
 
 
 def _runs(uses: Sequence[Use], ends: set[str]) -> list[list[Use]]:
@@ -128,43 +128,43 @@ def _runs(uses: Sequence[Use], ends: set[str]) -> list[list[Use]]:
     return runs
 
 
-def _head_steps(network: Network, shape: Shape, pen: Pen) -> list[Step]:
-    steps = []
+def _head_boxes(network: Network, shape: Shape, pen: Pen) -> list[SchemaBox]:
+    boxes = []
     for node in (*flat(network.head), *(() if network.classes else flat(network.embedding))):
         output = trace_node(node, shape, pen.numerics, "head").output
-        steps.append(Step(kind_of(node), (node_title(node, pen.habit),), shape_text(output) if output != shape else ""))
+        boxes.append(SchemaBox(kind_of(node), (node_title(node, pen.habit),), shape_text(output) if output != shape else ""))
         shape = output
     if network.classes:
-        steps.append(Step("linear", ("fully connected", f"{network.classes} classes"), str(network.classes)))
-    return steps
+        boxes.append(SchemaBox("linear", ("fully connected", f"{network.classes} classes"), str(network.classes)))
+    return boxes
 
 
-def _draw_schema(steps: Sequence[Step], height: float) -> Picture:
-    """Return the steps over each other, first lowest, with arrows long enough to fill `height`."""
-    width = max(box_width(step.lines, heading=len(step.lines) > 1) for step in steps)
-    aux_width = max((box_width(step.aux) + 2 * SPACE for step in steps if step.aux), default=0.0)
-    heights = [box_height(len(step.lines)) for step in steps]
-    arrow = max(ARROW, (height - sum(heights)) / max(len(steps) - 1, 1))
-    total = sum(heights) + arrow * (len(steps) - 1)
+def _draw_schema(boxes: Sequence[SchemaBox], height: float) -> Picture:
+    """Return the boxes over each other, first lowest, with arrows long enough to fill `height`."""
+    width = max(box_width(entry.lines, heading=len(entry.lines) > 1) for entry in boxes)
+    aux_width = max((box_width(entry.aux) + 2 * SPACE for entry in boxes if entry.aux), default=0.0)
+    heights = [box_height(len(entry.lines)) for entry in boxes]
+    arrow = max(ARROW, (height - sum(heights)) / max(len(boxes) - 1, 1))
+    total = sum(heights) + arrow * (len(boxes) - 1)
     items: list[Item] = []
     y, middle = total, aux_width + width / 2
-    for step, tall in zip(steps, heights, strict=True):
+    for entry, tall in zip(boxes, heights, strict=True):
         y -= tall
-        items += _draw_step(step, Box(aux_width, y, width, tall, step.kind, step.lines, 6, len(step.lines) > 1, step.hint))
-        if step is not steps[-1]:
+        items += _draw_entry(entry, Box(aux_width, y, width, tall, entry.kind, entry.lines, 6, len(entry.lines) > 1, entry.hint))
+        if entry is not boxes[-1]:
             items.append(Wire((Point(middle, y), Point(middle, y - arrow))))
         y -= arrow
-    return Picture(aux_width + width + 8 + max(text_width(step.shape, 10) for step in steps), total, tuple(items))
+    return Picture(aux_width + width + 8 + max(text_width(entry.shape, 10) for entry in boxes), total, tuple(items))
 
 
-def _draw_step(step: Step, box: Box) -> list[Item]:
+def _draw_entry(entry: SchemaBox, box: Box) -> list[Item]:
     middle = box.y + box.height / 2
     items: list[Item] = [box]
-    if step.shape:
-        items.append(Label(box.x + box.width + 8, middle + 3.5, step.shape, size=10, colour=GREY))
-    if step.aux:
-        width, height = box_width(step.aux), box_height(len(step.aux))
-        items.append(Box(0, middle - height / 2, width, height, "linear", step.aux, 6))
+    if entry.shape:
+        items.append(Label(box.x + box.width + 8, middle + 3.5, entry.shape, size=10, colour=GREY))
+    if entry.aux:
+        width, height = box_width(entry.aux), box_height(len(entry.aux))
+        items.append(Box(0, middle - height / 2, width, height, "linear", entry.aux, 6))
         items.append(Wire((Point(box.x, middle), Point(width, middle))))
     return items
 

@@ -1,7 +1,7 @@
 """Inception-v4, arXiv:1602.07261, Figures 3 to 9, with branches in the order of TF-slim's release."""
 
-from inceptions.networks.inception_v3 import aux_classifier
 from inceptions.networks.spec import AvgPool, Conv, MaxPool, Network, Parallel, Stage
+from inceptions.networks.tables.inception_v3 import aux_classifier
 
 
 def stem_3a() -> Parallel:

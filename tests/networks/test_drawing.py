@@ -12,9 +12,9 @@ from itertools import combinations, pairwise
 
 import pytest
 
-from inceptions.networks import inception_v3
-from inceptions.networks.draw import draw
-from inceptions.networks.draw_text import layers_of
+from inceptions.networks.drawing.labels import layers_of
+from inceptions.networks.drawing.page import draw
+from inceptions.networks.drawing.svg import FONT_SIZE, text_width
 from inceptions.networks.registry import NETWORKS, get_network
 from inceptions.networks.reshape import dilate, scale_width, truncate, with_conv_bias, with_depthwise_activation
 from inceptions.networks.spec import (
@@ -30,7 +30,7 @@ from inceptions.networks.spec import (
     Stage,
     pair,
 )
-from inceptions.networks.svg import FONT_SIZE, text_width
+from inceptions.networks.tables import inception_v3
 
 SVG = "{http://www.w3.org/2000/svg}"
 V3_7B = draw(get_network("inception_v3"), stage="7b")
@@ -315,7 +315,7 @@ def test_drawing_is_the_same_every_time() -> None:
 
 def test_drawing_does_not_import_torch() -> None:
     code = (
-        "import sys; from inceptions.networks.draw import draw; from inceptions.networks.inception_v3 import INCEPTION_V3; "
+        "import sys; from inceptions.networks.drawing.page import draw; from inceptions.networks.tables.inception_v3 import INCEPTION_V3; "
         "draw(INCEPTION_V3); draw(INCEPTION_V3, stage='5b'); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inceptions.networks import reshape
-from inceptions.networks.build import build, linear
+from inceptions.networks.modules.build import build, linear
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import Linear, Network, NetworkError, pair
 from inceptions.networks.trace import Shape, check_image, check_table, reductions, stage_shapes, trace_node
@@ -170,6 +170,14 @@ class ClassifierWithAux(Classifier):
 def _check_aux_classes(network: Network, classes: int) -> None:
     if not classes:
         raise NetworkError(f"{network.name}: auxiliary heads need classes; classes is 0; give a number, or build it without aux")
+
+
+def training_module(network: Network) -> Classifier | ClassifierWithAux:
+    """Return the module that trains `network`: with its auxiliary heads where the table has any, and fresh weights.
+
+    Raises NetworkError where auxiliary heads have no classes.
+    """
+    return ClassifierWithAux(network) if network.aux else Classifier(network)
 
 
 class FeatureExtractor(Body):

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from inceptions.networks.googlenet import CAFFE
 from inceptions.networks.reshape import with_conv_bias
 from inceptions.networks.spec import AdaptiveAvgPool, AvgPool, Conv, Dropout, MaxPool, Network, Parallel, SeparableConv, Stage
+from inceptions.networks.tables.googlenet import CAFFE
 
 
 def inception(

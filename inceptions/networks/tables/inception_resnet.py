@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-from inceptions.networks import inception_v3, inception_v4
-from inceptions.networks.inception_v4 import reduction_a
 from inceptions.networks.spec import (
     AdaptiveAvgPool,
     AvgPool,
@@ -18,6 +16,8 @@ from inceptions.networks.spec import (
     Residual,
     Stage,
 )
+from inceptions.networks.tables import inception_v3, inception_v4
+from inceptions.networks.tables.inception_v4 import reduction_a
 
 
 def residual(branches: Parallel, channels: int, scale: float, *, last: bool = False) -> Residual:
