@@ -10,6 +10,7 @@ from rich.table import Table
 
 from inceptions.cli.terminal import out
 from inceptions.errors import UserError
+from inceptions.extras import require
 
 if TYPE_CHECKING:
     from inceptions.evaluation.metrics import Share
@@ -21,6 +22,7 @@ def run_comparison(folders: list[Path], output: Path | None) -> None:
 
     if len(folders) < 2:
         raise UserError("give two run folders or more, such as runs/a runs/b")
+    require("report", "pyarrow", *(["matplotlib"] if output else []), needed_for="compare")
     runs = [read_run(folder) for folder in folders]
     names = [str(folder) for folder in folders]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

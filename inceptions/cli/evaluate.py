@@ -20,6 +20,7 @@ from inceptions.data.folders import load_splits, name_source
 from inceptions.data.splits import Sample, Splits
 from inceptions.data.unlabelled import find_unlabelled
 from inceptions.errors import DataError, UserError
+from inceptions.extras import require
 
 if TYPE_CHECKING:
     from inceptions.evaluation.evaluate import Evaluation, Row
@@ -86,11 +87,10 @@ def _prepare(asked: Asked) -> tuple[Images, dict[str, LoadedModel]]:
         raise UserError(f"{asked.output} exists already; give another --output, or delete it")
     images = choose_images(asked)
     with err.status("loading torch…"):
-        from inceptions.evaluation.report import missing_packages
+        from inceptions.evaluation.report import NEEDED
         from inceptions.weights.published import load_model
 
-    if missing := missing_packages():
-        raise UserError(f"evaluate needs {' and '.join(missing)}; pip install 'inceptions[report]'")
+    require("report", *NEEDED, needed_for="evaluate")
     models = {}
     for name in asked.models:
         with Download(name) as download:

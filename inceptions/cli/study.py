@@ -6,12 +6,17 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.progress import track
 from rich.table import Table
 
 from inceptions.cli.terminal import err, out, show_warnings
+from inceptions.errors import StoppedError
+
+if TYPE_CHECKING:
+    from inceptions.studies.verdict import Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ def run_study_command(asked: Asked) -> None:
     total, done = (asked.seeds or study.seeds) * len(study.arms), 0
     err.print(f"[bold]{study.title}[/bold]\n{study.hypothesis} ({study.source})", soft_wrap=True)
 
-    def told(run) -> None:
+    def count(run: Finished) -> None:
         nonlocal done
         done += 1
         accuracy = f"{100 * run.accuracy:.2f} %"
@@ -81,18 +86,13 @@ def run_study_command(asked: Asked) -> None:
         if done == total and study.measure == "averages":
             err.print("averaging, which takes many crops of each test image…")
 
-    result = run_study(
-        study,
-        splits,
-        asked.data,
-        folder,
-        budget=Budget(asked.seeds, asked.epochs, asked.images),
-        device=asked.device,
-        workers=asked.workers,
-        told=told,
-    )
+    budget = Budget(asked.seeds, asked.epochs, asked.images)
+    try:
+        result = run_study(study, splits, asked.data, folder, budget=budget, device=asked.device, workers=asked.workers, callback=count)
+    except StoppedError:
+        raise StoppedError(f"stopped; what is done is in {folder}, and the same command goes on from there") from None
     command = shlex.join(["inceptions", *sys.argv[1:]])
     data = name_source(asked.data)
+    out.print(as_markdown(result, command=command, data=data), markup=False, soft_wrap=True)  # first: the disk may be full
     write_pages(result, folder, command=command, data=data)
-    out.print(as_markdown(result, command=command, data=data), markup=False, soft_wrap=True)
     out.print(f"  {folder / 'study.svg'}", soft_wrap=True)

@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from inceptions.evaluation import plots
 from inceptions.evaluation.evaluate import Row
 from inceptions.evaluation.metrics import calibration_error, class_rows, difference, error
 from inceptions.evaluation.score import Score
+from inceptions.extras import missing_modules
 
 NEEDED = ("jinja2", "matplotlib", "pyarrow", "torchmetrics")
 THUMBNAIL_PX = 96
@@ -70,7 +70,7 @@ class Report:
 
 def missing_packages() -> list[str]:
     """Return the packages that a report needs and that are not installed."""
-    return [name for name in NEEDED if find_spec(name) is None]
+    return missing_modules(*NEEDED)
 
 
 def write_report(report: Report, folder: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inceptions.files import write_whole
+from inceptions.files import whole_file, write_whole
 from inceptions.studies.run import StudyResult
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def write_pages(result: StudyResult, folder: Path, *, command: str, data: str) -
         "verdicts": [asdict(verdict) for verdict in result.verdicts],
     }
     write_whole(folder / "study.json", json.dumps(plain, indent=1, ensure_ascii=False))
-    _plot(result).savefig(folder / "study.svg", metadata={"Date": None})
+    with whole_file(folder / "study.svg") as scratch:
+        _plot(result).savefig(scratch, metadata={"Date": None})
 
 
 def as_markdown(result: StudyResult, *, command: str, data: str) -> str:

@@ -1,32 +1,38 @@
 """Running a study: enters a `Study` and images, leaves a folder with every run, and what they came to. Killed, it goes on.
 
-OUTPUT/ARM/seed-N/     a run folder, and finished.json once it is through
+OUTPUT/ARM/seed-N/     a run folder
+OUTPUT/ARM/seed-N.json     its settings, written before the run begins; a run of other settings is never put in its place
 OUTPUT/predictions.parquet     where models are averaged: what each average predicted of each image
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
-import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from inceptions.data.splits import Sample, Splits, divide
 from inceptions.devices import pick_device
+from inceptions.errors import UserError
 from inceptions.evaluation.saved import write_predictions
+from inceptions.extras import require
 from inceptions.files import write_whole
-from inceptions.networks.trace import trace
+from inceptions.networks.trace import Cost, trace
 from inceptions.studies.averages import AverageRow, average, judge_averages, table
 from inceptions.studies.study import Arm, Study
 from inceptions.studies.verdict import Finished, Interval, Verdict, interval, judge
 from inceptions.training.loop import Pace, Setup, fit, prepare
 from inceptions.training.progress import Reporter
+from inceptions.training.run_folder import RESUME_NAME
+from inceptions.weights.card import CARD_NAME, read_card
 from inceptions.weights.folder import load_model
 
-Told = Callable[[Finished], None]
-TEST_SHARE = 10  # images that are cropped 144 times are so many times fewer than those of training
+CROPPED_FRACTION = 10  # images that are cropped 144 times are so many times fewer than those of training
+PLACES = ("data", "place")  # of a setup's settings, which don't change what is computed; the images have a fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,35 @@ class StudyResult:
     averages: tuple[AverageRow, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A run of an arm with a seed, which may be through already."""
+
+    arm: str
+    setup: Setup
+    folder: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """Where its settings are kept, beside its folder."""
+        return self.folder.with_name(f"{self.folder.name}.json")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides it, in JSON's types, the recipe's fields among the others."""
+        values = json.loads(json.dumps(self.setup.to_dict()))
+        recipe = values.pop("recipe")
+        return {name: value for name, value in {**values, **recipe}.items() if name not in PLACES}
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of its best model, on the test images or for want of them on validation; None until the run is through."""
+        best, splits = self.folder / "best", self.setup.splits
+        if (self.folder / RESUME_NAME).exists() or not (best / CARD_NAME).is_file():
+            return None
+        return read_card(best).metrics.get("test_accuracy" if splits.test else "val_accuracy" if splits.val else "train_accuracy")
+
+
 def run_study(
     study: Study,
     splits: Splits,
@@ -69,28 +104,35 @@ def run_study(
     budget: Budget,
     device: str | None = None,
     workers: int | None = None,
-    told: Told | None = None,
+    callback: Callable[[Finished], None] | None = None,
     reporter: Reporter | None = None,
 ) -> StudyResult:
     """Run what is not finished in `folder` yet, seed by seed so that all arms are equally far, and return what all of it came to.
 
-    told: is given every run as it ends. Raises UserError as training does.
+    callback: is given every run as it ends.
+    Raises UserError before the first step where a library is missing or `folder` holds runs of other settings; and as training does.
     """
+    require("report", "matplotlib", "pyarrow", "scipy", needed_for=f"the study {study.name}")
+    if any(arm.recipe.asynchronous for arm in study.arms):
+        require("ray", "ray", needed_for=f"the study {study.name}")
     splits = replace(splits, train=fewer(splits.train, budget.images))
+    planned = [
+        _plan(arm, seed, splits, folder, budget=budget, source=source, device=device)
+        for seed in range(budget.seeds or study.seeds)
+        for arm in study.arms
+    ]
+    for run in planned:
+        _refuse_other_settings(run)
     runs = []
-    for seed in range(budget.seeds or study.seeds):
-        for arm in study.arms:
-            recipe = replace(arm.recipe, seed=seed, epochs=budget.epochs or arm.recipe.epochs)
-            setup = prepare(arm.network, splits, recipe, source=source, device=device)
-            finished = _finish(arm, setup, folder / slug(arm.name) / f"seed-{seed}", workers, reporter)
-            runs.append(finished)
-            if told is not None:
-                told(finished)
+    for run in planned:
+        runs.append(_finish(run, workers, reporter))
+        if callback is not None:
+            callback(runs[-1])
     costs = {arm.name: trace(replace(arm.network, aux=())).total for arm in study.arms}
-    arms = tuple(_summary(arm.name, costs[arm.name].parameters, costs[arm.name].multiply_adds, runs) for arm in study.arms)
+    arms = tuple(_summarize(name, cost, [run for run in runs if run.arm == name]) for name, cost in costs.items())
     if study.measure == "averages":
-        models = [load_model(folder / slug(run.arm) / f"seed-{run.seed}" / "best") for run in runs]
-        samples = fewer(splits.test or splits.val, budget.images // TEST_SHARE)
+        samples = fewer(splits.test or splits.val, budget.images // CROPPED_FRACTION)
+        models = [load_model(run.folder / "best") for run in planned]
         found = average(models, samples, splits.classes, device=pick_device(device), workers=workers)
         write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
         return StudyResult(study, arms, tuple(runs), judge_averages(found.rows), table(found.rows))
@@ -115,23 +157,47 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _finish(arm: Arm, setup: Setup, folder: Path, workers: int | None, reporter: Reporter | None) -> Finished:
-    """Return what an arm's run came to, run now where there is no finished.json of the same settings."""
-    file, settings = folder / "finished.json", json.loads(json.dumps(setup.to_dict()))
-    if file.is_file():
-        saved = json.loads(file.read_text(encoding="utf-8"))
-        if saved["settings"] == settings:
-            return Finished(**{**saved["run"], "curve": tuple(saved["run"]["curve"])})
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed, or of other settings
-    result = fit(setup, folder, reporter=reporter, pace=Pace(workers=workers))
-    steps = max(1, len(setup.splits.train) // setup.recipe.batch_size)
-    curve = tuple(row.val_accuracy for row in result.rows)
-    finished = Finished(arm.name, setup.recipe.seed, result.score.accuracy, curve, steps, result.rows[-1].seconds)
-    write_whole(file, json.dumps({"run": asdict(finished), "settings": settings}, indent=1))
-    return finished
+def _plan(arm: Arm, seed: int, splits: Splits, folder: Path, *, budget: Budget, source: str, device: str | None) -> PlannedRun:
+    recipe = replace(arm.recipe, seed=seed, epochs=budget.epochs or arm.recipe.epochs)
+    setup = prepare(arm.network, splits, recipe, source=source, device=device)
+    return PlannedRun(arm.name, setup, folder / slug(arm.name) / f"seed-{seed}")
 
 
-def _summary(name: str, parameters: int, multiply_adds: int, runs: Sequence[Finished]) -> ArmResult:
-    mine = [run for run in runs if run.arm == name]
-    seconds = sum(run.seconds for run in mine) / len(mine)
-    return ArmResult(name, parameters, multiply_adds, interval([run.accuracy for run in mine]), seconds)
+def _refuse_other_settings(run: PlannedRun) -> None:
+    """Raise UserError where there is a run already that differs in more than where its images are."""
+    file = run.settings_file
+    if not file.is_file():
+        if run.folder.exists():
+            raise UserError(f"{run.folder} is there, and no run of this study; it is kept: give another folder, or move this one away")
+        return
+    was, now = json.loads(file.read_text(encoding="utf-8")), run.settings
+    differing = [_difference(name, was.get(name), now.get(name)) for name in {**was, **now} if was.get(name) != now.get(name)]
+    if differing:
+        raise UserError(
+            f"{run.folder} holds a run of other settings ({'; '.join(differing)}); it is kept: give another folder for these, or delete it"
+        )
+
+
+def _difference(name: str, was: Any, now: Any) -> str:
+    """Return "epochs 10, now 1", or the name alone of what is too long to be told."""
+    short = isinstance(was, str | int | float | None) and isinstance(now, str | int | float | None) and name != "images"
+    return f"{name} {was}, now {now}" if short else f"other {name}"
+
+
+def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None) -> Finished:
+    """Return what a run came to, which begins now, or goes on where it was killed, unless it is through."""
+    accuracy = run.accuracy
+    if accuracy is None:
+        write_whole(run.settings_file, json.dumps(run.settings, indent=1))
+        accuracy = fit(run.setup, run.folder, reporter=reporter, pace=Pace(workers=workers), goes_on=True).score.accuracy
+    recipe, splits = run.setup.recipe, run.setup.splits
+    with (run.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    steps = max(1, len(splits.train) // recipe.batch_size)
+    curve = tuple(float(row["val_accuracy"]) for row in rows)
+    return Finished(run.arm, recipe.seed, accuracy, curve, steps, float(rows[-1]["seconds"]))
+
+
+def _summarize(name: str, cost: Cost, runs: Sequence[Finished]) -> ArmResult:
+    seconds = sum(run.seconds for run in runs) / len(runs)
+    return ArmResult(name, cost.parameters, cost.multiply_adds, interval([run.accuracy for run in runs]), seconds)

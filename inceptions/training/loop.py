@@ -66,15 +66,16 @@ class Counters:
         return asdict(self)
 
 
-def fit(setup: Setup, folder: Path, *, reporter: Reporter | None = None, pace: Pace | None = None) -> Result:
+def fit(setup: Setup, folder: Path, *, reporter: Reporter | None = None, pace: Pace | None = None, goes_on: bool = False) -> Result:
     """Train, validate every epoch, test the best model, and write the run folder `folder`, which must not exist.
 
-    Where a process died and torchrun has begun anew, the run goes on from its last checkpoint.
+    goes_on: a killed run of the same settings may be in `folder`, and then goes on from its last checkpoint; so it does where a process
+    died and torchrun has begun anew.
     Raises UserError: the folder exists, an image can't be read (with on_error "fail"), or the loss is no longer a number; StoppedError
     after Ctrl-C.
     """
     processes = Processes()
-    goes_on = processes.restarts > 0 and is_left_over(folder, setup.to_dict())
+    goes_on = (goes_on or processes.restarts > 0) and is_left_over(folder, setup.to_dict())
     run_folder = RunFolder(folder, resumed=goes_on or not processes.is_first)
     state = run_folder.checkpoints.read_last() if goes_on else None
     try:

@@ -86,10 +86,11 @@ def read_resume(path: Path) -> dict[str, Any]:
 
 
 def is_left_over(path: Path, values: dict[str, Any]) -> bool:
-    """Return whether `path` is what a run of just these settings left behind when a process died; torchrun then begins anew."""
+    """Return whether `path` is what a run of just these settings left behind when it was killed; where the images are doesn't matter."""
     file = path / RESUME_NAME
     if file.is_file():
-        return json.loads(file.read_text(encoding="utf-8")) == json.loads(json.dumps(values))
+        left = json.loads(file.read_text(encoding="utf-8"))
+        return {**left, "data": "", "place": ""} == {**json.loads(json.dumps(values)), "data": "", "place": ""}
     return path.is_dir() and not any(path.iterdir())
 
 

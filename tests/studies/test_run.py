@@ -1,6 +1,8 @@
 """Studies on pictures that a network learns in seconds: run, killed, gone on with, told."""
 
 import json
+import shutil
+import sys
 from dataclasses import replace
 
 import pytest
@@ -12,11 +14,14 @@ from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier
 from inceptions.networks.registry import get_network
 from inceptions.networks.trace import trace
+from inceptions.studies import run
 from inceptions.studies.catalog import get_study, list_studies
 from inceptions.studies.pages import as_markdown, write_pages
 from inceptions.studies.run import Budget, fewer, run_study
 from inceptions.studies.study import Arm, Claim, Study
+from inceptions.training.progress import Reporter
 from inceptions.training.recipe import Recipe
+from tests.pictures import paint
 
 TINY = reshape.scale_width(get_network("inception_small"), 0.125)
 RECIPE = Recipe(batch_size=16, precision="float32")
@@ -28,6 +33,7 @@ STUDY = Study(
     (Arm("none", TINY, replace(RECIPE, label_smoothing=0.0)), Arm("a tenth", TINY, RECIPE)),
     (Claim("a tenth", "none"),),
 )
+BUDGET = Budget(seeds=2, epochs=1, images=30)
 
 
 @pytest.mark.parametrize("study", list_studies(), ids=lambda study: study.name)
@@ -54,24 +60,124 @@ def test_a_misspelt_name_gets_the_nearest():
         get_study("dropuot")
 
 
-def test_a_study_leaves_table_plot_and_verdict_and_goes_on_where_it_was(pictures, tmp_path):
-    splits, told = load_splits(pictures), []
-    budget = Budget(seeds=2, epochs=1, images=30)
-    result = run_study(STUDY, splits, "pictures", tmp_path / "s", budget=budget, device="cpu", workers=0, told=told.append)
-    assert [(run.arm, run.seed) for run in told] == [("none", 0), ("a tenth", 0), ("none", 1), ("a tenth", 1)]
+@pytest.fixture(scope="module")
+def module_pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    paint(folder / "train", each=22, seed=1)
+    paint(folder / "test", each=4, seed=2)
+    return folder
+
+
+def go(folder, pictures, *, study=STUDY, budget=BUDGET, **options):
+    return run_study(study, load_splits(pictures), str(pictures), folder, budget=budget, device="cpu", workers=0, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(module_pictures, tmp_path_factory):
+    """A study that is through: its result, its folder, and which runs it told of."""
+    folder, ended = tmp_path_factory.mktemp("study"), []
+    result = go(folder, module_pictures, callback=ended.append)
+    return result, folder, ended
+
+
+@pytest.fixture
+def finished(whole, tmp_path):
+    """The folder of a study that is through, to be spoilt."""
+    return shutil.copytree(whole[1], tmp_path / "study")
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_study_leaves_table_plot_and_verdict(whole, tmp_path):
+    result, _, ended = whole
+    assert [(run.arm, run.seed) for run in ended] == [("none", 0), ("a tenth", 0), ("none", 1), ("a tenth", 1)]
     assert len(result.verdicts) == 1
-    write_pages(result, tmp_path / "s", command="inceptions study smoothing", data="pictures")
-    text = (tmp_path / "s" / "study.md").read_text()
+    write_pages(result, tmp_path, command="inceptions study smoothing", data="pictures")
+    text = (tmp_path / "study.md").read_text()
     assert text == as_markdown(result, command="inceptions study smoothing", data="pictures")
     assert "| none |" in text
-    assert (tmp_path / "s" / "study.svg").stat().st_size > 1000
-    assert json.loads((tmp_path / "s" / "study.json").read_text())["verdicts"][0]["word"] == result.verdicts[0].word
+    assert (tmp_path / "study.svg").stat().st_size > 1000
+    assert json.loads((tmp_path / "study.json").read_text())["verdicts"][0]["word"] == result.verdicts[0].word
 
-    (tmp_path / "s" / "a-tenth" / "seed-1" / "finished.json").unlink()  # as if it had been killed in the last run
-    before = (tmp_path / "s" / "none" / "seed-0" / "metrics.csv").stat().st_mtime_ns
-    again = run_study(STUDY, splits, "pictures", tmp_path / "s", budget=budget, device="cpu", workers=0)
-    assert (tmp_path / "s" / "none" / "seed-0" / "metrics.csv").stat().st_mtime_ns == before
-    assert [run.accuracy for run in again.runs] == [run.accuracy for run in result.runs]
+
+def test_what_is_through_is_not_run_again(whole, finished, module_pictures, monkeypatch):
+    monkeypatch.setattr(run, "fit", None)
+    before = contents(finished)
+    assert go(finished, module_pictures) == whole[0]
+    assert contents(finished) == before
+
+
+def test_more_seeds_run_beside_those_that_are_there(whole, finished, module_pictures):
+    before, arm = contents(finished), Study("s", "t", "h", "1", STUDY.arms[:1], ())
+    result = go(finished, module_pictures, study=arm, budget=replace(BUDGET, seeds=3))
+    assert result.runs[:2] == tuple(each for each in whole[0].runs if each.arm == "none")
+    assert result.runs[2].seed == 2
+    assert contents(finished).items() > before.items()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"), [({"epochs": 2}, r"none/seed-0 holds .* \(epochs 1, now 2\)"), ({"images": 60}, r"\(other images\)")]
+)
+def test_runs_of_another_budget_are_kept_and_told_before_the_first_step(finished, module_pictures, monkeypatch, changed, said):
+    monkeypatch.setattr(run, "fit", None)
+    before = contents(finished)
+    with pytest.raises(UserError, match=f"{said}; it is kept: give another folder"):
+        go(finished, module_pictures, budget=replace(BUDGET, **changed))
+    assert contents(finished) == before
+
+
+def test_a_folder_of_something_else_is_kept(module_pictures, tmp_path):
+    mine = tmp_path / "none" / "seed-0" / "thesis.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("years of work")
+    with pytest.raises(UserError, match="no run of this study; it is kept"):
+        go(tmp_path, module_pictures)
+    assert mine.read_text() == "years of work"
+
+
+class Dies(Reporter):
+    """Dies in the second epoch."""
+
+    def stepped(self, epoch, *_):
+        if epoch == 2:
+            raise MemoryError
+
+
+class Heard(Reporter):
+    def __init__(self):
+        self.starts = []
+
+    def started(self, start):
+        self.starts.append((start.epoch, start.step))
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(module_pictures, tmp_path):
+    study, budget, heard = Study("s", "t", "h", "1", STUDY.arms[:1], ()), Budget(seeds=1, epochs=2, images=30), Heard()
+    with pytest.raises(MemoryError):
+        go(tmp_path, module_pictures, study=study, budget=budget, reporter=Dies())
+    first = (tmp_path / "none" / "seed-0" / "metrics.csv").read_text()
+    (done,) = go(tmp_path, module_pictures, study=study, budget=budget, reporter=heard).runs
+    assert heard.starts == [(2, 0)]
+    assert len(done.curve) == 2
+    assert (tmp_path / "none" / "seed-0" / "metrics.csv").read_text().startswith(first)
+
+
+@pytest.mark.parametrize("module", ["matplotlib", "pyarrow", "scipy"])
+def test_a_library_that_is_missing_is_told_before_anything_is_made(module_pictures, tmp_path, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError, match=rf"the study smoothing needs {module}, not installed here; pip install 'inceptions\[report\]'"):
+        go(tmp_path / "study", module_pictures)
+    assert not (tmp_path / "study").exists()
+
+
+def test_ray_is_asked_for_before_the_arms_that_do_without(module_pictures, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    arms = (STUDY.arms[0], Arm("asynchronous", TINY, replace(RECIPE, asynchronous=2)))
+    with pytest.raises(UserError, match=r"needs ray, not installed here; pip install 'inceptions\[ray\]'"):
+        go(tmp_path / "study", module_pictures, study=replace(STUDY, arms=arms, claims=()))
+    assert not (tmp_path / "study").exists()
 
 
 def test_models_of_more_seeds_and_more_crops_are_averaged(pictures, tmp_path):

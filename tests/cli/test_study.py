@@ -1,0 +1,107 @@
+"""The `study` command from pictures to a verdict, and what it says where something is in the way."""
+
+import errno
+import os
+import signal
+import sys
+from dataclasses import replace
+
+import pytest
+
+from inceptions.networks import reshape
+from inceptions.networks.registry import get_network
+from inceptions.studies import catalog, run
+from inceptions.studies.study import Arm, Claim, Study
+from inceptions.training.recipe import Recipe
+
+TINY = reshape.scale_width(get_network("inception_small"), 0.125)
+RECIPE = Recipe(batch_size=16, precision="float32")
+SMOOTHING = Study(
+    "smoothing",
+    "Label smoothing",
+    "it helps",
+    "1512.00567",
+    (Arm("none", TINY, replace(RECIPE, label_smoothing=0.0)), Arm("a tenth", TINY, RECIPE)),
+    (Claim("a tenth", "none"),),
+)
+
+
+@pytest.fixture
+def study(inceptions, pictures, tmp_path, monkeypatch):
+    """Run `inceptions study smoothing` with one seed and one epoch on 30 pictures."""
+    monkeypatch.setitem(catalog._MAKERS, "smoothing", lambda: SMOOTHING)
+    monkeypatch.chdir(tmp_path)
+    arguments = ("study", "smoothing", "--data", pictures, "--seeds", 1, "--images", 30, "--workers", 0, "--device", "cpu")
+    return lambda *more: inceptions(*arguments, "--epochs", 1, *more)
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    monkeypatch.setattr(run, "fit", None)
+
+
+def test_a_study_prints_its_table_and_writes_its_pages(study, tmp_path, monkeypatch):
+    done = study()
+    assert (done.code, done.err.splitlines()[0]) == (0, "Label smoothing")
+    assert "1/2  none, seed 0: " in done.err
+    folder = tmp_path / "runs" / "study-smoothing"
+    assert done.out.startswith((folder / "study.md").read_text())
+    assert "| one seed |" in done.out
+    assert "not shown at this size" in done.out.lower()
+    assert (folder / "study.svg").read_text().startswith("<?xml")
+
+    monkeypatch.setattr(run, "fit", None)  # what follows trains nothing
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("seed-0/*")}
+    assert study().out == done.out
+    refused = study("--epochs", 2)
+    assert (refused.code, refused.out) == (2, "")
+    assert "epochs 1, now 2" in refused.err
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("seed-0/*")} == before
+
+
+def test_a_full_disk_at_the_end_loses_nothing(study, monkeypatch):
+    def fill(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr("matplotlib.figure.Figure.savefig", fill)
+        full.setattr("inceptions.evaluation.report.NEEDED", ("no such library",))  # the runs' own reports are left out
+        failed = study()
+    assert failed.code == 2
+    assert "| a tenth |" in failed.out
+    assert failed.err.splitlines()[-1].startswith("inceptions: can't write runs/study-smoothing/study.svg (No space left on device)")
+    monkeypatch.setattr(run, "fit", None)
+    assert study().out.startswith(failed.out)
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_first_step(study, no_training, tmp_path):
+    (tmp_path / "file").touch()
+    refused = study("--output", tmp_path / "file" / "study")
+    assert (refused.code, refused.out) == (2, "")
+    assert f"can't write {tmp_path / 'file'}" in refused.err
+
+
+def test_what_was_stopped_goes_on_by_the_same_command(study, monkeypatch):
+    def stop(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("inceptions.training.progress.Reporter.stepped", stop)
+        stopped = study()
+    assert (stopped.code, stopped.out) == (130, "")
+    assert stopped.err.endswith("stopped; what is done is in runs/study-smoothing, and the same command goes on from there\n")
+    assert study().code == 0
+
+
+def test_a_missing_library_is_told_before_the_first_step(study, no_training, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    refused = study()
+    assert (refused.code, refused.out) == (2, "")
+    assert "needs matplotlib, not installed here; pip install 'inceptions[report]'" in refused.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_study_without_images_asks_for_them(inceptions):
+    refused = inceptions("study", "five")
+    assert refused.code == 2
+    assert "--data DATA" in refused.err
