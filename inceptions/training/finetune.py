@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from inceptions.data.preprocess import Preprocess
 from inceptions.errors import UserError, WeightsError
 from inceptions.networks import reshape
-from inceptions.networks.modules.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux, training_module
 from inceptions.networks.spec import Network
 from inceptions.training.recipe import Finetune
 from inceptions.weights.card import WEIGHTS_NAME, ModelCard, read_card
@@ -181,7 +181,7 @@ def _describe(loaded: LoadedModel, class_names: tuple[str, ...], image_size: int
 def _make(network: Network, seed: int) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return ClassifierWithAux(network) if network.aux else Classifier(network)
+        return training_module(network)
 
 
 def _fill(module: Classifier, loaded: LoadedModel, source: str | Path, *, keep: bool) -> list[str]:

@@ -19,7 +19,7 @@ from inceptions.devices import pick_device, pick_precision
 from inceptions.errors import UserError
 from inceptions.networks import reshape
 from inceptions.networks.codec import decode_network, encode
-from inceptions.networks.modules.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, training_module
 from inceptions.networks.spec import Network
 from inceptions.training.finetune import start_from
 from inceptions.training.recipe import Recipe, recipe_from_dict
@@ -101,7 +101,7 @@ def prepare(
             weights, class_names=splits.classes, image_size=image_size, channels=channels, aux=_wants_aux(recipe), seed=recipe.seed
         )
         network = _apply(recipe, begin.network)
-        begun = _new_module(network)
+        begun = training_module(network)
         begun.load_state_dict({key: value for key, value in begin.module.state_dict().items() if network.aux or not key.startswith("aux.")})
         made = Setup(network, begin.preprocess, splits, recipe, found, autocast, source, str(weights), begun, begin.notes)
         return replace(made, licence=begin.card.licence, place=place, log_with=trackers)
@@ -147,12 +147,8 @@ def restore(values: dict[str, Any]) -> Setup:
 
 def make_module(setup: Setup) -> Classifier:
     """Return the module as it begins, on its device: that of the weights it starts from, or one drawn by the recipe's seed."""
-    made = setup.start or _new_module(setup.network)
+    made = setup.start or training_module(setup.network)
     return made.to(setup.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-
-def _new_module(network: Network) -> Classifier:
-    return ClassifierWithAux(network) if network.aux else Classifier(network)
 
 
 def fingerprint(splits: Splits) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 from inceptions.data.preprocess import Preprocess
 from inceptions.errors import WeightsError
 from inceptions.networks import reshape
-from inceptions.networks.modules.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux, training_module
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import Network, Numerics
 from inceptions.weights.adapters.catalog import ADAPTERS, FRAMEWORKS, Adapter
@@ -190,7 +190,7 @@ def _shapes(plan: _Plan) -> dict[str, tuple[int, ...]]:
 
 
 def _make(plan: _Plan) -> Classifier | ClassifierWithAux:
-    return ClassifierWithAux(plan.network) if plan.aux else Classifier(reshape.without_aux(plan.network))
+    return training_module(plan.network if plan.aux else reshape.without_aux(plan.network))
 
 
 def _assemble(plan: _Plan, state: dict[str, Tensor]) -> Classifier | ClassifierWithAux:

@@ -20,6 +20,7 @@ from inceptions.data.preprocess import for_training
 from inceptions.errors import ImageError, UserError
 from inceptions.evaluation.score import score
 from inceptions.networks import reshape
+from inceptions.networks.modules.models import training_module
 from inceptions.networks.registry import get_network
 from inceptions.training.asynchronous import driver
 from inceptions.training.asynchronous.driver import Training, ray_session, train_asynchronously
@@ -34,7 +35,7 @@ from inceptions.training.asynchronous.server import (
     read_checkpoint,
     write_staleness,
 )
-from inceptions.training.asynchronous.worker import Job, module_of
+from inceptions.training.asynchronous.worker import Job
 from inceptions.training.learner import Loss
 from inceptions.training.recipe import Average
 
@@ -185,7 +186,7 @@ def test_checkpoint_of_something_else_is_refused(tmp_path):
 
 
 def test_every_tensor_is_in_one_shard_and_shards_are_even():
-    sizes = {name: value.numel() for name, value in module_of(get_network("googlenet")).named_parameters()}
+    sizes = {name: value.numel() for name, value in training_module(get_network("googlenet")).named_parameters()}
     parts = divide(sizes, 4)
     assert Counter(name for part in parts for name in part) == Counter(sizes.keys())
     loads = [sum(sizes[name] for name in part) for part in parts]
@@ -220,7 +221,7 @@ def test_address_at_which_nothing_answers_is_told_at_once(pictures, tmp_path):
 def plain_training(job):
     """Ordinary training on the same batches in the same order, with torch's optimizer and batch normalisation."""
     torch.manual_seed(job.seed)
-    module = module_of(job.network).to(memory_format=torch.channels_last).train()
+    module = training_module(job.network).to(memory_format=torch.channels_last).train()
     optimizer = job.rule.make_optimizer(list(module.named_parameters()))
     dataset = ImageDataset(job.samples, job.preprocess, augment=job.augment, seed=job.seed)
     step = 0
@@ -385,7 +386,7 @@ def test_two_workers_reach_the_accuracy_of_synchronous_training(session, tmp_pat
     middle = time.perf_counter()
     result = train_asynchronously(job, workers=WORKERS)
     end = time.perf_counter()
-    module = module_of(job.network)
+    module = training_module(job.network)
     module.load_state_dict(result.state)
     reached = accuracy(module, job, splits.test)
     mean = float(np.mean(result.staleness))

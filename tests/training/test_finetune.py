@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from inceptions.errors import UserError
 from inceptions.networks import reshape
-from inceptions.networks.modules.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import Classifier, training_module
 from inceptions.training.finetune import (
     Finetune,
     network_parts,
@@ -84,7 +84,7 @@ def test_dropout_before_the_classifier_works_on_a_frozen_body():
 @pytest.mark.parametrize("network", [SMALL, V3, RESNET])
 def test_groups_hold_every_parameter_once_and_decay_kernels_alone(network):
     network = reshape.with_classes(network, 3)
-    module = ClassifierWithAux(network) if network.aux else Classifier(network)
+    module = training_module(network)
     groups = parameter_groups(module, Finetune())
     held = [id(p) for group in groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in module.parameters())

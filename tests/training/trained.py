@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from inceptions.networks import reshape
-from inceptions.networks.modules.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import training_module
 from inceptions.networks.registry import get_network
 
 SMALL = reshape.scale_width(get_network("inception_small"), 0.25)  # 11 stages with weights, 28 pixels, the first convolution pads
@@ -20,7 +20,7 @@ TEN = tuple("abcdefghij")
 def trained(network):
     """The network as if it had been trained: its statistics of batch normalisation are of pictures."""
     torch.manual_seed(5)
-    module = ClassifierWithAux(network) if network.aux and network.classes else Classifier(network)
+    module = training_module(network if network.classes else reshape.without_aux(network))
     size = network.image_size
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):

@@ -14,7 +14,7 @@ import torch
 from inceptions.data.preprocess import INCEPTION
 from inceptions.errors import WeightsError
 from inceptions.networks import reshape
-from inceptions.networks.modules.models import Classifier, ClassifierWithAux
+from inceptions.networks.modules.models import training_module
 from inceptions.networks.registry import get_network
 from inceptions.weights.adapters.catalog import ADAPTERS
 from inceptions.weights.exporter import EXPORTABLE, export_tensors
@@ -29,7 +29,7 @@ def fill(network, *, classes=7, gamma=True):
     """Return a network of few classes with weights and batch statistics that matter."""
     torch.manual_seed(1)
     network = reshape.with_classes(network, classes)
-    module = (ClassifierWithAux if network.aux else Classifier)(network)
+    module = training_module(network)
     for name, tensor in module.state_dict().items():
         if name.endswith(("running_var", "bn.weight")) and (gamma or "running" in name):
             tensor.uniform_(0.5, 1.5)

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 
 from inceptions.data.dataset import Unreadable
 from inceptions.errors import StoppedError, UserError
+from inceptions.networks.modules.models import training_module
 from inceptions.training.asynchronous.server import Held, Ledger, ServerShard, Ticket, begin_checkpoint, divide
-from inceptions.training.asynchronous.worker import Job, StepDone, Worker, module_of, running_statistics, statistics_momentum
+from inceptions.training.asynchronous.worker import Job, StepDone, Worker, running_statistics, statistics_momentum
 
 log = logging.getLogger("inceptions")
 
@@ -335,7 +336,7 @@ class Crew:
 def _initial_module(job: Job) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.seed)
-        module = module_of(job.network)
+        module = training_module(job.network)
     if job.state is not None:
         module.load_state_dict(dict(job.state))
     return module

@@ -24,7 +24,7 @@ from inceptions.data.dataset import Batch, EpochOrder, ImageDataset, Unreadable,
 from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import Sample
 from inceptions.errors import UserError
-from inceptions.networks.modules.models import Classifier, ClassifierWithAux, Outputs
+from inceptions.networks.modules.models import Outputs, training_module
 from inceptions.networks.spec import Network
 from inceptions.training.asynchronous.server import Arrays, BatchScore, Rule, Ticket
 
@@ -91,7 +91,7 @@ class Worker:
         torch.set_num_threads(threads)
         self.job, self.shards, self.names = job, shards, names
         self.device = torch.device(job.device)
-        self.module = module_of(job.network).to(self.device).to(memory_format=torch.channels_last).train()
+        self.module = training_module(job.network).to(self.device).to(memory_format=torch.channels_last).train()
         self.parameters = dict(self.module.named_parameters())
         self.statistics = running_statistics(self.module)
         for layer in _batch_norms(self.module).values():
@@ -183,11 +183,6 @@ class BatchReader:
             self.order = list(EpochOrder(self.dataset, batch_size=self.batch_size, shuffle=True, start=0, drop_last=True))
         side = self.dataset.preprocess.image_size
         return collate(self.dataset.__getitems__(self.order[ticket.batch]), shape=(self.dataset.preprocess.channels, side, side))
-
-
-def module_of(network: Network) -> Classifier:
-    """Return the network as it trains, with its auxiliary heads."""
-    return ClassifierWithAux(network) if network.aux else Classifier(network)
 
 
 def running_statistics(module: nn.Module) -> dict[str, Tensor]:
