@@ -15,9 +15,9 @@ from inceptions.errors import WeightsError
 from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.networks.spec import Dropout, Network
 from inceptions.weights.adapters.catalog import ADAPTERS, Adapter
-from inceptions.weights.adapters.keras_order import layer_depths
 from inceptions.weights.adapters.styles import to_theirs
-from inceptions.weights.units import NORM_ROLES, Role, Unit
+from inceptions.weights.keras_order import rank_tensors
+from inceptions.weights.units import Role, Unit
 
 EXPORTABLE = ("torchvision", "timm", "keras")
 
@@ -49,10 +49,7 @@ def export_tensors(module: Classifier, *, framework: str) -> dict[str, np.ndarra
 
 def _in_keras_order(tensors: dict[str, np.ndarray], adapter: Adapter, network: Network) -> dict[str, np.ndarray]:
     """Return the tensors as Keras lists its layers, which is the order that it loads a file in."""
-    depths, ranks = layer_depths(network), {}
-    for unit, names in adapter.units(network, aux=False):
-        layer, norm = depths[unit.part, unit.trail]
-        ranks |= {name: norm if role in NORM_ROLES else layer for role, name in names.items()}
+    ranks = rank_tensors(network, adapter)
     return dict(sorted(tensors.items(), key=lambda item: -ranks[item[0]]))
 
 

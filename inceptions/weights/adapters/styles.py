@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from inceptions.weights.units import NORM_ROLES, Role, Unit
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Layout = Literal["torch", "tensorflow", "caffe"]
 

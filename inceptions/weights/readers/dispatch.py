@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from inceptions.errors import WeightsError
-from inceptions.weights.readers.archive import open_archive
-from inceptions.weights.readers.caffemodel import NET_LAYERS, NET_LAYERS_V1, read_caffemodel
-from inceptions.weights.readers.foreign import MAX_BYTES, ForeignTensors, quote, some, unfit
-from inceptions.weights.readers.keras_file import CONFIG, WEIGHTS, read_hdf5, read_keras
-from inceptions.weights.readers.mapped import mapped
-from inceptions.weights.readers.npz_file import read_npz
-from inceptions.weights.readers.onnx_initializers import MODEL_GRAPH, read_onnx
-from inceptions.weights.readers.safetensors_file import read_safetensors
+from inceptions.weights.readers.arrays import read_npz, read_safetensors
+from inceptions.weights.readers.caffemodel import read_caffemodel
+from inceptions.weights.readers.foreign import AGAIN, ForeignTensors, quote, require_size, some
+from inceptions.weights.readers.keras_file import CONFIG, WEIGHTS, read_keras
+from inceptions.weights.readers.onnx_file import read_onnx
+from inceptions.weights.readers.protobuf import parse
 from inceptions.weights.readers.tensorflow_checkpoint import is_checkpoint, read_tensorflow
-from inceptions.weights.readers.wire import LENGTH, VARINT, Wire
 
 Choice = tuple[str, Callable[[Path], ForeignTensors]]
 """Whose file it is, and what reads it."""
@@ -56,6 +55,7 @@ def read_tensors(path: str | Path) -> ForeignTensors:
         found = read(path)
         if not found.tensors:
             raise WeightsError("there are no tensors in it; give the file with the weights")
+        require_size(sum(_count_bytes(tensor) for tensor in found.tensors.values()), "its tensors have")
     except WeightsError as error:
         aside = _contradiction(path, kind)
         raise WeightsError(_line(path, f"{error} ({aside})" if aside else str(error))) from None
@@ -70,6 +70,11 @@ def _contradiction(path: Path, kind: str) -> str:
     return f"its name ends in {path.suffix}, its content is {kind}" if kind and says != kind else ""
 
 
+def _count_bytes(tensor: Any) -> int:
+    """Return the bytes that a tensor's shape asks for, which may be many more than are stored."""
+    return math.prod(tensor.shape) * tensor.dtype.itemsize
+
+
 def _choose(path: Path) -> Choice:
     if is_checkpoint(path):
         return "TensorFlow's", read_tensorflow
@@ -77,9 +82,7 @@ def _choose(path: Path) -> Choice:
         raise WeightsError("it is a folder; give the file with the weights in it")
     if not path.is_file():
         raise WeightsError("it is no file; check the path" if path.exists() else "there is no such file; check the path")
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise unfit(f"it has {size:,} bytes, more than {MAX_BYTES:,}")
+    require_size(path.stat().st_size, "it has")
     with path.open("rb") as file:
         return _choose_by_head(path, file.read(_HEAD_BYTES))
 
@@ -89,13 +92,13 @@ def _choose_by_head(path: Path, head: bytes) -> Choice:
     if not head:
         raise WeightsError("it is empty; the download went wrong: download it again")
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return _HDF5, read_hdf5
+        return _HDF5, read_keras
     if head.startswith(b"PK"):
         return _choose_zip(path)
     if head[:1] == b"\x80" and head[1:2] <= b"\x05":
-        from inceptions.weights.readers.torch_file import read_torch_legacy
+        from inceptions.weights.readers.torch_file import read_torch
 
-        return _TORCH, read_torch_legacy
+        return _TORCH, read_torch
     if head[7:9] == b"\0{" or (path.suffix.lower() == ".safetensors" and head[:1] != b"<"):
         return _SAFETENSORS, read_safetensors
     if head[257:262] == b"ustar":
@@ -107,12 +110,16 @@ def _choose_by_head(path: Path, head: bytes) -> Choice:
 
 
 def _choose_zip(path: Path) -> Choice:
-    with open_archive(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            require_size(sum(member.file_size for member in archive.infolist()), "unpacked it would have")
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
+        raise WeightsError(f"its zip archive can't be read ({error}); {AGAIN}") from None
     if any(name.endswith((".pkl", "/version", "/byteorder")) for name in names):
-        from inceptions.weights.readers.torch_file import read_torch_zip
+        from inceptions.weights.readers.torch_file import read_torch
 
-        return _TORCH, read_torch_zip
+        return _TORCH, read_torch
     if WEIGHTS in names or CONFIG in names:
         return _KERAS, read_keras
     if names and all(name.endswith(".npy") for name in names):
@@ -121,19 +128,19 @@ def _choose_zip(path: Path) -> Choice:
 
 
 def _choose_protobuf(path: Path, head: bytes) -> Choice:
-    """Tell Caffe and ONNX apart by their outermost fields; where those are cut short, the name decides which of them complains."""
-    counts: Counter[tuple[int, int]] = Counter()
-    try:
-        with mapped(path) as buffer:
-            counts.update((entry.number, entry.kind) for entry in Wire(buffer).fields())
-    except WeightsError:
-        counts.clear()
-    choices = {_CAFFE: read_caffemodel, _ONNX: read_onnx}
+    """Tell Caffe and ONNX apart by what is in them; where they are cut short, the name decides which of them complains."""
     kind = _SUFFIXES.get(path.suffix.lower(), "")
-    if (1, VARINT) in counts and (MODEL_GRAPH, LENGTH) in counts:
-        kind = _ONNX
-    elif ((NET_LAYERS, LENGTH) in counts or (NET_LAYERS_V1, LENGTH) in counts) and counts[1, LENGTH] <= 1:
-        kind = _CAFFE
+    try:
+        content = path.read_bytes()
+        model = parse("onnx.Model", content)
+        net = parse("caffe.Net", content)
+        if model.ir_version and model.HasField("graph"):
+            kind = _ONNX
+        elif net.layer or net.layers:
+            kind = _CAFFE
+    except WeightsError:
+        pass
+    choices = {_CAFFE: read_caffemodel, _ONNX: read_onnx}
     if kind in choices:
         return kind, choices[kind]
     raise WeightsError(f"it is no checkpoint that is known here (it begins with {quote(head[:16])}); {_KNOWN}")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from inceptions.errors import WeightsError
-from inceptions.weights.readers.foreign import Budget, ForeignTensors, damaged, quote
-from inceptions.weights.readers.hdf5 import child, has, read_dataset, texts
+from inceptions.weights.readers.foreign import AGAIN, ForeignTensors, quote
+from inceptions.weights.readers.keras_file import read_dataset, texts
 
 _KERAS_1 = {
     **{"W": "kernel", "b": "bias", "gamma": "gamma", "beta": "beta", "running_mean": "moving_mean"},
@@ -25,19 +25,19 @@ _OLD_LAYERS = {"convolution2d": "conv2d", "batchnormalization": "batch_normaliza
 
 def is_legacy(file: Any) -> bool:
     """Return whether an open HDF5 file is one of Keras' older ones."""
-    return has(file, "model_weights") or texts(file, "layer_names") is not None
+    return "model_weights" in file or texts(file, "layer_names") is not None
 
 
-def read_legacy(file: Any, budget: Budget) -> ForeignTensors:
+def read_legacy(file: Any) -> ForeignTensors:
     """Return the tensors of an open file. Raises WeightsError."""
-    root = child(file, "model_weights") if has(file, "model_weights") else file
+    root = file["model_weights"] if "model_weights" in file else file
     layers = texts(root, "layer_names")
     if layers is None:
         raise WeightsError("its group 'model_weights' has no layer_names; save it again with Keras")
     tensors: dict[str, np.ndarray] = {}
     notes: dict[str, None] = {}
     for layer in layers:
-        group = child(root, layer)
+        group = root[layer]
         weights = texts(group, "weight_names") or []
         alone = len({weight.rpartition("/")[0] for weight in weights}) <= 1
         for weight in weights:
@@ -46,14 +46,14 @@ def read_legacy(file: Any, budget: Budget) -> ForeignTensors:
             if modern not in (None, name):
                 notes["layers and weights that older Keras named otherwise have today's names"] = None
             name = modern or name
-            array = read_dataset(child(group, weight), name, budget)
+            array = read_dataset(group[weight])
             if name in tensors:
-                raise damaged(f"two weights in it are named {quote(name)}")
+                raise WeightsError(f"two weights in it are named {quote(name)}; {AGAIN}")
             if array is None:
                 notes[f"left out, for its numbers aren't floating-point: {quote(name)}"] = None
             else:
                 tensors[name] = array
-    if has(file, "optimizer_weights"):
+    if "optimizer_weights" in file:
         notes["the optimiser's state was left out"] = None
     return ForeignTensors(tensors, "keras_h5", tuple(notes))
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from inceptions.errors import WeightsError
-from inceptions.weights.readers.foreign import MAX_TENSORS, Budget, ForeignTensors, damaged, quote, some
-from inceptions.weights.readers.hdf5 import child, children, has, identify, read_dataset, texts
-from inceptions.weights.readers.keras_order import name_layers
+from inceptions.weights.keras_order import name_layers
+from inceptions.weights.readers.foreign import AGAIN, ForeignTensors, quote, some
+from inceptions.weights.readers.keras_file import read_dataset, texts
 
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")  # the second in Keras 2.12 and 2.13
 _VARS = "vars"
@@ -47,25 +47,24 @@ class _Walk:
     """What was met on the way through a file."""
 
     layers: list[_Layer] = field(default_factory=list)
-    seen: set[int] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
 
 
 def is_saved(file: Any) -> bool:
     """Return whether an open HDF5 file is one of Keras' `.weights.h5`."""
-    return any(has(file, container) for container in _CONTAINERS)
+    return any(container in file for container in _CONTAINERS)
 
 
-def read_saved(file: Any, budget: Budget, *, config: Mapping[tuple[str, ...], dict], file_format: str) -> ForeignTensors:
+def read_saved(file: Any, *, config: Mapping[tuple[str, ...], dict], file_format: str) -> ForeignTensors:
     """Return the tensors of an open file; config: the layers' own settings, by place. Raises WeightsError."""
     walk = _Walk()
     _walk(file, (), walk)
     tensors: dict[str, np.ndarray] = {}
     for layer, layer_name in zip(walk.layers, _names(walk.layers, config), strict=True):
-        numbers = sorted(children(layer.variables), key=_by_number)
+        numbers = sorted(layer.variables, key=_by_number)
         for number, ending in zip(numbers, _endings(layer, len(numbers), config.get(layer.place, {})), strict=True):
             name = f"{layer_name}/{ending}"
-            array = read_dataset(child(layer.variables, number), name, budget)
+            array = read_dataset(layer.variables[number])
             if name in tensors:
                 raise WeightsError(f"two variables in it are named {quote(name)}; rename one of the layers and save it again")
             if array is None:
@@ -78,25 +77,21 @@ def read_saved(file: Any, budget: Budget, *, config: Mapping[tuple[str, ...], di
 
 def _walk(group: Any, place: tuple[str, ...], walk: _Walk) -> None:
     """Add the layers below `group`, by class in their order, and by depth through models within models."""
-    address = identify(group)
-    if address in walk.seen or len(walk.seen) > MAX_TENSORS or len(place) > _MAX_DEPTH:
-        raise damaged(f"its groups are within each other at {quote('/'.join(place))}")
-    walk.seen.add(address)
-    names = children(group)
+    if len(place) > _MAX_DEPTH:
+        raise WeightsError(f"its groups are within each other at {quote('/'.join(place))}; {AGAIN}")
+    names = list(group)
     walk.left_out += ["/".join((*place, name)) for name in names if name not in (*_CONTAINERS, _VARS)]
     for container in _CONTAINERS:
         if container not in names:
             continue
         ranks: Counter[str] = Counter()
-        inside = child(group, container)
-        for name in sorted(children(inside), key=_by_number):
+        inside = group[container]
+        for name in sorted(inside, key=_by_number):
             kind = re.sub(r"_\d+$", "", name)
             below = (*place, _ranked(kind, ranks))
-            layer = child(inside, name)
-            if has(layer, _VARS):
-                variables = child(layer, _VARS)
-                if children(variables):
-                    walk.layers.append(_Layer(below, kind, (texts(variables, "name") or [None])[0], variables))
+            layer = inside[name]
+            if layer.get(_VARS):
+                walk.layers.append(_Layer(below, kind, (texts(layer[_VARS], "name") or [None])[0], layer[_VARS]))
             _walk(layer, below, walk)
 
 
@@ -120,7 +115,7 @@ def _names(layers: list[_Layer], config: Mapping[tuple[str, ...], dict]) -> list
         for kind in {layer.kind for layer in layers} & {*_VARIABLES, _NORM}:
             listed = {place for place in config if re.sub(r"_\d+$", "", place[-1]) == kind}
             if listed != {layer.place for layer in layers if layer.kind == kind}:
-                raise damaged(f"its config.json doesn't list the {quote(kind)} layers that its weights have")
+                raise WeightsError(f"its config.json doesn't list the {quote(kind)} layers that its weights have; {AGAIN}")
         return [str(config.get(layer.place, {}).get("name", layer.place[-1])) for layer in layers]
     orders = name_layers(Counter(layer.kind for layer in layers))
     if orders is None:
@@ -146,7 +141,7 @@ def read_config(content: bytes) -> dict[tuple[str, ...], dict]:
         found = json.loads(content)
         return dict(_settings(found["config"], ()))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise damaged("its config.json isn't as Keras writes it") from None
+        raise WeightsError(f"its config.json isn't as Keras writes it; {AGAIN}") from None
 
 
 def _settings(config: dict, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict]]:
