@@ -7,13 +7,11 @@ Every number of a report can be worked out from it. Needs pyarrow (`inceptions[r
 - true, predicted: names of classes; confidence: softmax of the predicted one, 0 to 1
 - loss: cross-entropy in nats; rank: how many classes were likelier than the true one
 
-Of images without labels, true, loss and rank are null. Names are as `inceptions.names.shown` gives them; those of the classes, as they are,
-lie in the file's metadata as JSON.
+Of images without labels, true, loss and rank are null.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +21,6 @@ import numpy as np
 from inceptions.data.stored import Stored
 from inceptions.errors import UserError
 from inceptions.evaluation.score import Predictions, Score
-from inceptions.files import whole_file
-from inceptions.names import shown
 
 Key = tuple[str, int]
 """Names of models, and the number of crops."""
@@ -46,14 +42,14 @@ def write_predictions(
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = np.array([shown(name) for name in classes], dtype=object)
+    names = np.array(classes, dtype=object)
     tables = []
     for (models, crops), score in scores.items():
         columns = {
-            "models": pa.array([shown(models)] * score.count, pa.string()).dictionary_encode(),
+            "models": pa.array([models] * score.count, pa.string()).dictionary_encode(),
             "crops": np.full(score.count, crops),
             "index": score.indices,
-            "image": [shown(paths[index]) for index in score.indices],
+            "image": [str(paths[index]) for index in score.indices],
             "true": pa.array(names[score.labels] if isinstance(score, Score) else [None] * score.count, pa.string()).dictionary_encode(),
             "predicted": pa.array(names[score.predicted], pa.string()).dictionary_encode(),
             "confidence": score.confidence,
@@ -62,21 +58,18 @@ def write_predictions(
         }
         tables.append(pa.table(columns))
     whole = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
-    with whole_file(file) as scratch, scratch.open("wb") as out:  # pyarrow itself opens no name that is no UTF-8
-        parquet.write_table(whole.replace_schema_metadata({"class_names": json.dumps(classes)}), out)
+    parquet.write_table(whole.replace_schema_metadata({"classes": "\n".join(classes)}), file)
 
 
 def read_predictions(file: Path) -> Saved:
     """Return what `write_predictions` wrote. Raises UserError where the images have no labels."""
     from pyarrow import parquet
 
-    with file.open("rb") as content:
-        table = parquet.read_table(content)
+    table = parquet.read_table(file)
     if table["true"].null_count:
         raise UserError(f"{file}: predictions of images without labels, which no score can be made of; give some of labelled images")
-    metadata = table.schema.metadata
-    classes = tuple(json.loads(metadata[b"class_names"]) if b"class_names" in metadata else metadata[b"classes"].decode().split("\n"))
-    number = {shown(name): place for place, name in enumerate(classes)}
+    classes = tuple(table.schema.metadata[b"classes"].decode().split("\n"))
+    number = {name: place for place, name in enumerate(classes)}
     frame = {name: np.array(table[name].to_pylist()) for name in table.column_names}
     scores = {}
     for models, crops in dict.fromkeys(zip(frame["models"].tolist(), frame["crops"].tolist(), strict=True)):

@@ -62,8 +62,7 @@ class ModelCard:
             "sha256": self.sha256,
             "network": network,
         }
-        text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-        return text.encode(errors="backslashreplace").decode()  # JSON's own escapes of what UTF-8 can't hold: bytes of folders' names
+        return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
 def read_card(folder: Path) -> ModelCard:
