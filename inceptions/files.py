@@ -66,6 +66,32 @@ def whole_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
                 raise
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give the folder `path` to write results into one by one: new, empty, or one in which an earlier block did not come to its end.
+
+    Until the block ends without an error, `.unfinished` lies in it; where nothing else does when it fails, the folder goes.
+
+    Raises UserError: there is something else at `path`, or it can't be written to.
+    """
+    mark = path / ".unfinished"
+    if path.exists() and not (path.is_dir() and (mark.exists() or not any(path.iterdir()))):
+        raise UserError(f"{shown(path)} exists already; give another place, or delete it")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        yield path
+    except BaseException:
+        if [inside.name for inside in path.iterdir()] == [mark.name]:
+            mark.unlink()
+            path.rmdir()
+        raise
+    mark.unlink()
+
+
 def new_path(parent: Path, name: str) -> Path:
     """Return `parent/name`, or `parent/name-2` and so on: the first that is not there."""
     path, number = parent / name, 1

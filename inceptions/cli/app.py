@@ -158,8 +158,8 @@ def evaluate(
     data: Annotated[str, typer.Option("--data", "-d", help="Labelled images, as `train` takes them; of unlabelled, predictions alone.")],
     crops: Annotated[str, typer.Option(help="1, 10, 12 or 144 of each image, as the papers; 1,10,144 makes GoogLeNet's table.")] = "1",
     protocol: Annotated[str, typer.Option(help="How one crop is taken: model, tensorflow, torchvision, timm, caffe.")] = "model",
-    part: Annotated[Literal["auto", "test", "val", "train", "all"], typer.Option(help="Which images; auto: test, else val.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of the split, where the images are not split already.")] = 0,
+    part: Annotated[Literal["auto", "test", "val", "train", "all"], typer.Option(help="Which images; auto: test, val or all.")] = "auto",
+    split_seed: Annotated[int | None, typer.Option(help="Of parts that are set aside. [the models', else 0]")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Crops at a time.")] = 64,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images. [by the machine]")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, xpu. [an accelerator if there is one]")] = None,
@@ -173,7 +173,7 @@ def evaluate(
     """
     from inceptions.cli.evaluate import Asked, read_crops, run_evaluation
 
-    asked = Asked(tuple(models), data, read_crops(crops), protocol, part, seed, batch_size, workers, device, output)
+    asked = Asked(tuple(models), data, read_crops(crops), protocol, part, split_seed, batch_size, workers, device, output)
     run_evaluation(asked, as_json=json)
 
 

@@ -13,12 +13,12 @@ from inceptions.errors import UserError
 from inceptions.extras import require
 
 if TYPE_CHECKING:
-    from inceptions.evaluation.metrics import Share
+    from inceptions.evaluation.score import Interval
 
 
 def run_comparison(folders: list[Path], output: Path | None) -> None:
     """Print the runs side by side, and draw their curves over each other into `output`."""
-    from inceptions.evaluation.compare import differing, less_error, read_run
+    from inceptions.evaluation.compare import differing, error_difference, read_run
 
     if len(folders) < 2:
         raise UserError("give two run folders or more, such as runs/a runs/b")
@@ -27,17 +27,17 @@ def run_comparison(folders: list[Path], output: Path | None) -> None:
     names = [str(folder) for folder in folders]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("run", overflow="fold")
-    for column in ("accuracy", "95 % interval", "less error than the first", "epochs", "minutes"):
+    for column in ("accuracy", "95 % interval", "error against the first", "epochs", "minutes"):
         table.add_column(column, justify="right")
     for name, run in zip(names, runs, strict=True):
-        low, high = run.score.interval
-        against = "" if run is runs[0] else _against(less_error(runs[0], run))
+        accuracy = run.score.interval
+        against = "base" if run is runs[0] else _against(error_difference(runs[0], run))
         minutes = f"{run.rows[-1].seconds / 60:.1f}" if run.rows else ""
-        errors = (f"{100 * run.score.accuracy:.2f} %", f"{100 * low:.1f} to {100 * high:.1f} %", against)
+        errors = (f"{100 * accuracy.value:.2f} %", f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %", against)
         table.add_row(name, *errors, str(len(run.rows)), minutes)
     out.print(table)
     _print_settings(differing(runs), names)
-    out.print("intervals: Wilson's, and the paired bootstrap's of the difference on the same images", soft_wrap=True)
+    out.print("intervals: Wilson's; of errors on the same images, in points, below zero is better, the paired bootstrap's", soft_wrap=True)
     if output is not None:
         from inceptions.evaluation import plots
 
@@ -45,8 +45,8 @@ def run_comparison(folders: list[Path], output: Path | None) -> None:
         out.print(f"drew the curves in {output}", soft_wrap=True)
 
 
-def _against(less: Share | None) -> str:
-    return "other images" if less is None else f"{100 * less.value:+.2f} ({100 * less.low:+.2f} to {100 * less.high:+.2f})"
+def _against(points: Interval | None) -> str:
+    return "other images" if points is None else f"{points.value:+.2f} ({points.low:+.2f} to {points.high:+.2f})"
 
 
 def _print_settings(settings: dict[str, list[str]], names: list[str]) -> None:

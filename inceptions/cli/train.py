@@ -78,8 +78,8 @@ def resume_training(folder: Path, *, data: str | None, workers: int | None, minu
 
 def _prepare(asked: Asked) -> Setup:
     from inceptions.training.loop import prepare
+    from inceptions.training.recipe import change
     from inceptions.training.recipes import get_recipe
-    from inceptions.training.settings import change
 
     recipe = change(get_recipe(asked.recipe or ("finetune" if asked.weights else "quick")), asked.changes)
     if recipe.asynchronous and asked.workers:
@@ -126,10 +126,10 @@ def is_first_process() -> bool:
 
 def _conclude(result: Result) -> None:
     score = result.score
-    low, high = score.interval
+    accuracy = score.interval
     left_out = f" ({result.unreadable} unreadable files left out)" if result.unreadable else ""
-    out.print(f"\n[bold]{result.on} accuracy {100 * score.accuracy:.2f} %[/bold] on {score.count} images{left_out}")
-    out.print(f"  95 % interval {100 * low:.1f} to {100 * high:.1f} %; the model of epoch {result.best_epoch}")
+    out.print(f"\n[bold]{result.on} accuracy {100 * accuracy.value:.2f} %[/bold] on {score.count} images{left_out}")
+    out.print(f"  95 % interval {100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %; the model of epoch {result.best_epoch}")
     files = (("best", "the model"), ("report.html", "how it did, with its mistakes"), ("metrics.csv", "every epoch"))
     for name, what in (*files, ("tensorboard", "every epoch and step, for tensorboard --logdir")):
         if (result.folder / name).exists():

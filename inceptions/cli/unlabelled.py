@@ -11,6 +11,7 @@ from rich.table import Table
 
 from inceptions.cli.terminal import out
 from inceptions.data.splits import list_names
+from inceptions.evaluation.score import NO_CLASS
 
 if TYPE_CHECKING:
     from inceptions.evaluation.evaluate import Evaluation, Row
@@ -26,6 +27,7 @@ def predictions_as_plain(found: Evaluation[Predictions]) -> dict[str, Any]:
             "models": list(row.models),
             "crops": row.crops,
             "images": row.score.count,
+            "nan_outputs": row.score.nan_outputs,
             "predicted": dict(_count(row, found.classes)),
             "mean_confidence": row.score.mean_confidence,
             "multiply_adds": row.multiply_adds,
@@ -52,6 +54,8 @@ def print_predictions(found: Evaluation[Predictions], data: str) -> None:
     if len(counts) > SHOWN:
         others = sum(count for _, count in counts[SHOWN:])
         out.print(f"and {others} images as {len(counts) - SHOWN} other classes", soft_wrap=True)
+    if last.score.nan_outputs:
+        out.print(f"note: nothing is predicted of {last.score.nan_outputs} images: the network gives nan", soft_wrap=True)
     if last.score.unreadable:
         one = last.score.unreadable[0].path
         out.print(f"note: {len(last.score.unreadable)} unreadable files left out, such as {one}", markup=False, soft_wrap=True)
@@ -72,4 +76,4 @@ def _table_of_rows(found: Evaluation[Predictions]) -> Table:
 
 
 def _count(row: Row[Predictions], classes: tuple[str, ...]) -> list[tuple[str, int]]:
-    return [(classes[place], count) for place, count in Counter(row.score.predicted.tolist()).most_common()]
+    return [(classes[place], count) for place, count in Counter(row.score.predicted.tolist()).most_common() if place != NO_CLASS]

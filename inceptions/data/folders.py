@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inceptions.data.built_in import BUILT_IN, check_count
-from inceptions.data.splits import PART_NAMES, Labelled, Splits, list_names, split_labelled
+from inceptions.data.splits import PART_NAMES, Labelled, Splits, fingerprint, list_names, split_labelled
 from inceptions.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jfif .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .npy".split())
@@ -60,6 +60,11 @@ def load_splits(source: str | Path, *, seed: int = 0) -> Splits:
 
     Raises DataError for a source that isn't there, holds no labelled pictures, or one class only.
     """
+    splits = _load(source, seed)
+    return replace(splits, seed=seed, fingerprint=fingerprint(splits))
+
+
+def _load(source: str | Path, seed: int) -> Splits:
     text, path = str(source), Path(source).expanduser()
     if not text:
         raise DataError(f"no data given; give a folder, a table, shards or a built-in set ({', '.join(BUILT_IN)})")

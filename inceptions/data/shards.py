@@ -87,7 +87,7 @@ def load_shards(pattern: str, *, seed: int) -> Splits:
     chosen = {part: [item for shard in shards if shard in members for item in found[shard]] for part, members in parts.items()}
     note = f"of {len(shards)} shards {val} set aside for val and {test} for test, by seed {seed}"
     splits = split_labelled(chosen, source=pattern, seed=seed, classes=classes)
-    return replace(splits, notes=(note, *splits.notes))
+    return replace(splits, notes=(note, *splits.notes), set_aside=("val", "test"))
 
 
 def find_shards(pattern: str) -> list[str]:

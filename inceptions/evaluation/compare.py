@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from inceptions.errors import UserError
-from inceptions.evaluation.metrics import Share, difference
+from inceptions.evaluation import metrics
 from inceptions.evaluation.saved import read_predictions
-from inceptions.evaluation.score import Score
+from inceptions.evaluation.score import Interval, Score
 
 PASSING = ("versions", "started", "images", "recipe.source", "recipe.cost", "recipe.expect", "recipe.seed")  # says nothing of the method
 
@@ -53,9 +53,9 @@ def differing(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
     return {name: found for name, found in values.items() if len(set(found)) > 1}
 
 
-def less_error(first: RunRecord, other: RunRecord) -> Share | None:
-    """Return by how much the error of `other` is less than that of `first`, with its interval; None where they saw other images."""
-    return difference(first.score, other.score) if first.images == other.images else None
+def error_difference(first: RunRecord, other: RunRecord) -> Interval | None:
+    """Return the error of `other` less that of `first`, in percentage points, with its interval; None where they saw other images."""
+    return metrics.error_difference(first.score, other.score) if first.images == other.images else None
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

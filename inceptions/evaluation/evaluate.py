@@ -6,6 +6,7 @@ Of several processes, each goes through a share of the images; `merge` puts toge
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from inceptions.data.splits import Sample
 from inceptions.data.stored import Stored
-from inceptions.evaluation.answers import Answers, Step, Way, ask
+from inceptions.evaluation.blocks import Block, Settings, Step, iterate_blocks
 from inceptions.evaluation.labels import common_classes, match_labels
 from inceptions.evaluation.score import Found, Predictions, Score, join, predictions_of, score_of
 from inceptions.networks.trace import trace
@@ -87,17 +88,16 @@ def evaluate(
     """
     classes = common_classes({name: model.card for name, model in models.items()})
     kept, notes = match_labels(samples, names, classes)
-    way = Way(tuple(sorted(set(crops))), protocol, batch_size, device, workers, part)
-    answers = ask(models, kept, classes=classes, way=way, step=step)
-    indices = answers.indices.numpy()
-    labels = torch.tensor([kept[index].label for index in indices], dtype=torch.int64)
+    settings = Settings(tuple(sorted(set(crops))), protocol, batch_size, device, workers, part)
 
-    def score(probabilities: Tensor) -> Score:
-        return score_of(probabilities.clamp_min(1e-30).log(), labels, indices, answers.unreadable)
+    def score(block: Block, probabilities: Tensor) -> Score:
+        indices = block.indices.numpy()
+        labels = torch.tensor([kept[index].label for index in indices], dtype=torch.int64)
+        return score_of(probabilities.clamp_min(1e-30).log(), labels, indices, block.unreadable)
 
-    rows = _make_rows(models, answers, crops=way.crops, groups=groups or _alone_and_together(models), score=score)
-    paths = tuple(sample.path for sample in kept)
-    return Evaluation(classes, rows, answers.views_per_second, paths, tuple(notes))
+    blocks = iterate_blocks(models, kept, classes=classes, settings=settings, step=step)
+    rows, rates = _make_rows(models, blocks, crops=settings.crops, groups=groups or _alone_and_together(models), score=score)
+    return Evaluation(classes, rows, rates, tuple(sample.path for sample in kept), tuple(notes))
 
 
 def predict_unlabelled(
@@ -114,14 +114,14 @@ def predict_unlabelled(
 ) -> Evaluation[Predictions]:
     """Return what the models, by name, take samples for whose labels mean nothing, in the rows of `evaluate` and with its settings."""
     classes = common_classes({name: model.card for name, model in models.items()})
-    way = Way(tuple(sorted(set(crops))), protocol, batch_size, device, workers, part)
-    answers = ask(models, samples, classes=classes, way=way, step=step)
+    settings = Settings(tuple(sorted(set(crops))), protocol, batch_size, device, workers, part)
 
-    def score(probabilities: Tensor) -> Predictions:
-        return predictions_of(probabilities, answers.indices.numpy(), answers.unreadable)
+    def score(block: Block, probabilities: Tensor) -> Predictions:
+        return predictions_of(probabilities, block.indices.numpy(), block.unreadable)
 
-    rows = _make_rows(models, answers, crops=way.crops, groups=_alone_and_together(models), score=score)
-    return Evaluation(classes, rows, answers.views_per_second, tuple(sample.path for sample in samples), ())
+    blocks = iterate_blocks(models, samples, classes=classes, settings=settings, step=step)
+    rows, rates = _make_rows(models, blocks, crops=settings.crops, groups=_alone_and_together(models), score=score)
+    return Evaluation(classes, rows, rates, tuple(sample.path for sample in samples), ())
 
 
 def merge(shares: Sequence[Evaluation[Found]]) -> Evaluation[Found]:
@@ -139,16 +139,28 @@ def _alone_and_together(models: Iterable[str]) -> list[tuple[str, ...]]:
 
 def _make_rows(
     models: Mapping[str, LoadedModel],
-    answers: Answers,
+    blocks: Iterable[Block],
     *,
     crops: Sequence[int],
     groups: Sequence[tuple[str, ...]],
-    score: Callable[[Tensor], Found],
-) -> tuple[Row[Found], ...]:
-    """Return a row for each number of crops and each group of models; `score` makes its score of probabilities (N, K)."""
+    score: Callable[[Block, Tensor], Found],
+) -> tuple[tuple[Row[Found], ...], dict[str, float]]:
+    """Return a row for each number of crops and each group of models, and each model's views per second.
+
+    score: makes that of a block by probabilities (N, K).
+    """
     costs = {name: trace(replace(model.card.network, aux=())).total.multiply_adds for name, model in models.items()}
-    return tuple(
-        Row(group, number, number * sum(costs[name] for name in group), score(answers.average(group, place)))
-        for place, number in enumerate(crops)
-        for group in groups
-    )
+    lines = [(place, number, group) for place, number in enumerate(crops) for group in groups]
+    scores: list[list[Found]] = [[] for _ in lines]
+    views, seconds = Counter(), Counter()
+    for block in blocks:
+        for found, (place, _, group) in zip(scores, lines, strict=True):
+            found.append(score(block, block.average(group, place)))
+        views.update(block.views)
+        seconds.update(block.seconds)
+    rates = {name: views[name] / max(seconds[name], 1e-9) for name in models}
+    rows = [
+        Row(group, number, number * sum(costs[name] for name in group), join(found))
+        for found, (_, number, group) in zip(scores, lines, strict=True)
+    ]
+    return tuple(rows), rates

@@ -1,6 +1,6 @@
 """What a `Score` adds up to: enters one or two, leaves errors with intervals, calibration, and a row for each class.
 
-torchmetrics does the arithmetic (`inceptions[report]`).
+Calibration is torchmetrics' (`inceptions[report]`).
 """
 
 from __future__ import annotations
@@ -10,19 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from inceptions.evaluation.score import Score, wilson
+from inceptions.evaluation.score import NO_CLASS, Interval, Score, wilson
 
 BINS = 15  # of confidence: Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599, section 4
 _RESAMPLES = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A share of images with its 95 % interval, all 0 to 1."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,50 +29,53 @@ class ClassRow:
     taken_for_count: int
 
 
-def error(score: Score, *, k: int = 1) -> Share:
-    """Return the top-k error with Wilson's interval."""
-    wrong = score.count - score.right_in(k)
-    return Share(wrong / score.count if score.count else float("nan"), *wilson(wrong, score.count))
+def error(score: Score, *, k: int = 1) -> Interval:
+    """Return the top-k error, 0 to 1, with Wilson's interval."""
+    return wilson(score.count - score.right_in(k), score.count)
 
 
-def difference(a: Score, b: Score, *, k: int = 1, seed: int = 0) -> Share:
-    """Return by how much the top-k error of `b` is below that of `a` on the same images, with the interval of the paired bootstrap.
+def top5_error(score: Score, *, classes: int) -> Interval | None:
+    """Return the top-5 error, 0 to 1; None with five classes or fewer, where it says nothing."""
+    return error(score, k=5) if classes > 5 else None
 
-    Images are drawn anew with their pair of answers; as only three kinds matter (a right alone, b right alone, else), the counts of a
-    multinomial distribution are the same thing.
+
+def error_difference(base: Score, other: Score, *, k: int = 1, seed: int = 0) -> Interval:
+    """Return the top-k error of `other` less that of `base`, in percentage points, with the interval of the paired bootstrap.
+
+    Below zero, `other` makes fewer errors; it is so everywhere in this package. Images are drawn anew with their pair of answers; as only
+    three kinds matter (`other` alone wrong, `base` alone wrong, else), the counts of a multinomial distribution are the same thing.
+
+    Raises ValueError for scores of other images.
     """
-    mine, other = a.ranks[np.argsort(a.indices)] < k, b.ranks[np.argsort(b.indices)] < k
-    if len(mine) != len(other) or not np.array_equal(np.sort(a.indices), np.sort(b.indices)):
+    first, second = (score.ranks[np.argsort(score.indices)] >= k for score in (base, other))
+    if not np.array_equal(np.sort(base.indices), np.sort(other.indices)):
         raise ValueError("both must have been scored on the same images")
-    better, worse, count = int(np.sum(other & ~mine)), int(np.sum(mine & ~other)), max(1, len(mine))
+    better, worse, count = int(np.sum(first & ~second)), int(np.sum(second & ~first)), max(1, len(first))
     shares = np.array([better, worse, count - better - worse]) / count
     drawn = np.random.default_rng(seed).multinomial(count, shares, size=_RESAMPLES)
-    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / count, [0.025, 0.975])
-    return Share((better - worse) / count, float(low), float(high))
+    low, high = np.quantile(100 * (drawn[:, 1] - drawn[:, 0]) / count, [0.025, 0.975])
+    return Interval(100 * (worse - better) / count, float(low), float(high))
 
 
 def calibration_error(score: Score) -> float:
     """Return the expected calibration error, 0 to 1: how far confidence is from accuracy, over 15 equal bins of confidence."""
     from torchmetrics.functional.classification import binary_calibration_error
 
-    if not score.count:
+    answered = score.predicted != NO_CLASS
+    if not answered.any():
         return float("nan")
-    right = torch.from_numpy((score.ranks == 0).astype(np.int64))
-    return float(binary_calibration_error(torch.from_numpy(score.confidence).float(), right, n_bins=BINS, norm="l1"))
+    right = torch.from_numpy((score.ranks[answered] == 0).astype(np.int64))
+    return float(binary_calibration_error(torch.from_numpy(score.confidence[answered]).float(), right, n_bins=BINS, norm="l1"))
 
 
 def class_rows(score: Score, classes: tuple[str, ...]) -> list[ClassRow]:
     """Return a row for each class, those without images too."""
-    from torchmetrics.functional.classification import multiclass_f1_score, multiclass_precision, multiclass_recall
-
-    count = len(classes)
-    predicted, labels = (torch.from_numpy(values.astype(np.int64)) for values in (score.predicted, score.labels))
-    measures = (multiclass_precision, multiclass_recall, multiclass_f1_score)
-    found = [measure(predicted, labels, num_classes=count, average="none").numpy() for measure in measures]
-    confusion = score.confusion(count)
-    true, answered = confusion.sum(1), confusion.sum(0)
-    precision, recall, f1 = (np.where(seen > 0, values, np.nan) for values, seen in zip(found, (answered, true, true), strict=True))
-    wrong = confusion - np.diag(confusion.diagonal())
+    confusion = score.confusion(len(classes))
+    right, true, answered = confusion.diagonal(), np.bincount(score.labels, minlength=len(classes)), confusion.sum(0)
+    with np.errstate(invalid="ignore"):  # 0 / 0: nothing can be said
+        recall, precision = right / true, right / answered
+        f1 = np.where(true > 0, 2 * right / (true + answered), np.nan)
+    wrong = confusion - np.diag(right)
     most = wrong.argmax(1)
     return [
         ClassRow(

@@ -117,9 +117,10 @@ def reliability(score: Score, *, bins: int = 10) -> Figure:
     figure = Figure(figsize=(5, 5.2), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     edges = np.linspace(0, 1, bins + 1)
-    places = np.clip(np.digitize(score.confidence, edges[1:-1], right=True), 0, bins - 1)
+    answered = ~np.isnan(score.confidence)
+    places = np.clip(np.digitize(score.confidence[answered], edges[1:-1], right=True), 0, bins - 1)
     counts = np.bincount(places, minlength=bins)
-    right = np.bincount(places, weights=score.ranks == 0, minlength=bins)
+    right = np.bincount(places, weights=score.ranks[answered] == 0, minlength=bins)
     shares = np.divide(right, counts, out=np.zeros(bins), where=counts > 0)
     left, width = 100 * edges[:-1], 100 / bins
     top.bar(left, 100 * shares, width=width, align="edge", color=BLUE, edgecolor="white", label="images right")

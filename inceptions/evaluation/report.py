@@ -24,8 +24,8 @@ from inceptions.data.stored import Stored
 from inceptions.errors import ImageError
 from inceptions.evaluation import plots
 from inceptions.evaluation.evaluate import Row
-from inceptions.evaluation.metrics import calibration_error, class_rows, difference, error
-from inceptions.evaluation.score import Score
+from inceptions.evaluation.metrics import calibration_error, class_rows, error, error_difference, top5_error
+from inceptions.evaluation.score import NO_CLASS, Score
 from inceptions.extras import missing_modules
 
 NEEDED = ("jinja2", "matplotlib", "pyarrow", "torchmetrics")
@@ -93,17 +93,17 @@ def _page(report: Report, counts: np.ndarray, drawn: dict[str, str]) -> str:
     from markupsafe import Markup
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["percent"] = _percent
+    environment.filters.update(percent=_percent, points=_points)
     template = environment.from_string(files("inceptions.evaluation").joinpath("report.html.jinja").read_text(encoding="utf-8"))
     return template.render(
         report=report,
-        low_high=report.score.interval,
-        top5=error(report.score, k=5) if len(report.classes) > 5 else None,
+        accuracy=report.score.interval,
+        top5=top5_error(report.score, classes=len(report.classes)),
         calibration=calibration_error(report.score),
         figures={name: Markup(svg) for name, svg in drawn.items()},
         drawing=Markup(report.drawing),
         table=class_rows(report.score, report.classes),
-        confusions=_confusions(counts, report.classes),
+        confusions=_confusions(report.score, counts, report.classes),
         mistakes=_mistakes(report),
         compared=_compared(report.lines),
         settings=yaml.safe_dump(report.settings, sort_keys=False, allow_unicode=True) if report.settings else "",
@@ -114,32 +114,37 @@ def _percent(share: float, digits: int = 1) -> str:
     return "n/a" if math.isnan(share) else f"{100 * share:.{digits}f} %"
 
 
+def _points(value: float, digits: int = 1) -> str:
+    return f"{value:+.{digits}f}"
+
+
 def _compared(lines: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return the cells of the table of what was compared: errors with intervals, and how much less error than the first."""
+    """Return the cells of the table of what was compared: errors with intervals, and the error against the first's, in points."""
     return [
         {
             "line": line,
             "top1": error(line.score),
             "top5": error(line.score, k=5),
-            "less": difference(lines[0].score, line.score) if place else None,
+            "against": error_difference(lines[0].score, line.score) if place else None,
         }
         for place, line in enumerate(lines)
     ]
 
 
-def _confusions(counts: np.ndarray, classes: Sequence[str]) -> list[tuple[str, str, int, float]]:
+def _confusions(score: Score, counts: np.ndarray, classes: Sequence[str]) -> list[tuple[str, str, int, float]]:
     """Return the commonest confusions: true class, predicted class, how often, and which share of the true class that is."""
     wrong = counts - np.diag(counts.diagonal())
     places = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
     pairs = [divmod(int(place), len(classes)) for place in places]
-    return [(classes[t], classes[p], int(wrong[t, p]), wrong[t, p] / counts[t].sum()) for t, p in pairs if wrong[t, p]]
+    images = np.bincount(score.labels, minlength=len(classes))
+    return [(classes[t], classes[p], int(wrong[t, p]), wrong[t, p] / images[t]) for t, p in pairs if wrong[t, p]]
 
 
 def _mistakes(report: Report) -> list[tuple[str, list[Mistake]]]:
     """Return the mistakes to be shown, by kind: those made with the greatest confidence, and those with the greatest loss."""
     score = report.score
     wrong = np.flatnonzero(score.predicted != score.labels)
-    kinds = {"Most confident": score.confidence, "Worst, by loss": score.losses}
+    kinds = {"Most confident": score.confidence, "Worst, by loss": np.nan_to_num(score.losses, nan=np.inf)}
     shown = {name: wrong[np.argsort(-values[wrong], kind="stable")][:MISTAKES] for name, values in kinds.items()}
     thumbnails = {i: _thumbnail(report.paths[score.indices[i]]) for i in {int(i) for places in shown.values() for i in places}}
     return [(name, [_mistake(report, int(i), thumbnails[int(i)]) for i in places]) for name, places in shown.items() if len(places)]
@@ -150,7 +155,7 @@ def _mistake(report: Report, i: int, thumbnail: str) -> Mistake:
     return Mistake(
         path=str(report.paths[score.indices[i]]),
         true=report.classes[score.labels[i]],
-        predicted=report.classes[score.predicted[i]],
+        predicted="nothing (nan)" if score.predicted[i] == NO_CLASS else report.classes[score.predicted[i]],
         confidence=float(score.confidence[i]),
         loss=float(score.losses[i]),
         thumbnail=thumbnail,

@@ -7,7 +7,7 @@ Every number of a report can be worked out from it. Needs pyarrow (`inceptions[r
 - true, predicted: names of classes; confidence: softmax of the predicted one, 0 to 1
 - loss: cross-entropy in nats; rank: how many classes were likelier than the true one
 
-Of images without labels, true, loss and rank are null.
+Of images without labels, true, loss and rank are null; predicted is where the network gives nan, and confidence and loss are nan.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from inceptions.data.stored import Stored
 from inceptions.errors import UserError
-from inceptions.evaluation.score import Predictions, Score
+from inceptions.evaluation.score import NO_CLASS, Predictions, Score
 
 Key = tuple[str, int]
 """Names of models, and the number of crops."""
@@ -42,7 +42,7 @@ def write_predictions(
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = np.array(classes, dtype=object)
+    names = np.array([*classes, None], dtype=object)  # NO_CLASS is the last
     tables = []
     for (models, crops), score in scores.items():
         columns = {
@@ -69,7 +69,7 @@ def read_predictions(file: Path) -> Saved:
     if table["true"].null_count:
         raise UserError(f"{file}: predictions of images without labels, which no score can be made of; give some of labelled images")
     classes = tuple(table.schema.metadata[b"classes"].decode().split("\n"))
-    number = {name: place for place, name in enumerate(classes)}
+    number = {**{name: place for place, name in enumerate(classes)}, None: NO_CLASS}
     frame = {name: np.array(table[name].to_pylist()) for name in table.column_names}
     scores = {}
     for models, crops in dict.fromkeys(zip(frame["models"].tolist(), frame["crops"].tolist(), strict=True)):

@@ -14,6 +14,17 @@ from torch.utils.data import DataLoader
 
 from inceptions.data.dataset import Batch, Unreadable
 
+NO_CLASS = -1  # what is predicted of an image for which a network gives nan
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its 95 % interval, which is infinite where nothing is known of the spread."""
+
+    value: float
+    low: float
+    high: float
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -21,6 +32,9 @@ class Score:
 
     indices: (N,) places in the set. labels, predicted: (N,) class numbers. confidence: (N,) softmax of the predicted class, 0 to 1.
     losses: (N,) cross-entropy in nats. ranks: (N,) how many classes come before the true one. unreadable: files that were left out.
+
+    An image for which the network gives nan counts as wrong: NO_CLASS is predicted, its rank is K; its confidence and loss are nan, which
+    means and calibration leave out.
     """
 
     indices: np.ndarray
@@ -46,20 +60,26 @@ class Score:
     @property
     def loss(self) -> float:
         """The mean cross-entropy, in nats; nan without images."""
-        return float(np.mean(self.losses, dtype=np.float64)) if self.count else float("nan")
+        return _mean(self.losses)
+
+    @property
+    def nan_outputs(self) -> int:
+        """For how many images the network gives nan."""
+        return int(np.sum(self.predicted == NO_CLASS))
 
     def right_in(self, k: int) -> int:
         """Return for how many images the true class is among the k likeliest."""
         return int(np.sum(self.ranks < k))
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the accuracy by Wilson's method, 0 to 1."""
+    def interval(self) -> Interval:
+        """The accuracy, 0 to 1, with Wilson's interval."""
         return wilson(int(np.sum(self.predicted == self.labels)), self.count)
 
     def confusion(self, classes: int) -> np.ndarray:
-        """Return counts (K, K): row the true class, column the predicted one."""
-        counts = np.bincount(self.labels * classes + self.predicted, minlength=classes * classes)
+        """Return counts (K, K): row the true class, column the predicted one; of the images of which a class is predicted."""
+        answered = self.predicted != NO_CLASS
+        counts = np.bincount(self.labels[answered] * classes + self.predicted[answered], minlength=classes * classes)
         return counts.reshape(classes, classes)
 
 
@@ -82,20 +102,25 @@ class Predictions:
     @property
     def mean_confidence(self) -> float:
         """The mean softmax of the predicted class, 0 to 1; nan without images."""
-        return float(np.mean(self.confidence, dtype=np.float64)) if self.count else float("nan")
+        return _mean(self.confidence)
+
+    @property
+    def nan_outputs(self) -> int:
+        """For how many images the network gives nan."""
+        return int(np.sum(self.predicted == NO_CLASS))
 
 
 Found = TypeVar("Found", Score, Predictions)
 
 
-def wilson(right: int, count: int, *, z: float = 1.959964) -> tuple[float, float]:
-    """Return Wilson's interval of the share right / count at z standard deviations; (0, 1) when nothing was counted."""
+def wilson(right: int, count: int, *, z: float = 1.959964) -> Interval:
+    """Return the share right / count with Wilson's interval at z standard deviations; nan, 0 to 1, when nothing was counted."""
     if not count:
-        return 0.0, 1.0
+        return Interval(math.nan, 0.0, 1.0)
     share, square = right / count, z * z / count
     middle = (share + square / 2) / (1 + square)
     half = z * math.sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
 @torch.inference_mode()
@@ -106,36 +131,41 @@ def score(module: nn.Module, loader: DataLoader[Batch], *, device: torch.device,
     """
     was_training = module.training
     module.eval()
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    unreadable: list[Unreadable] = []
+    shares = [score_of(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), np.zeros(0, dtype=np.int64))]
     for batch in loader:
-        unreadable += batch.unreadable
+        logits = torch.zeros(0, 1)
         if len(batch.labels):
             images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
             with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
                 out = module(images)
-            logits = out if isinstance(out, Tensor) else out.logits
-            parts.append((logits.float().cpu(), batch.labels, batch.indices))
+            logits = (out if isinstance(out, Tensor) else out.logits).float().cpu()
+        shares.append(score_of(logits.log_softmax(1), batch.labels, batch.indices.numpy(), batch.unreadable))
     module.train(was_training)
-    if not parts:
-        return score_of(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), np.zeros(0, dtype=np.int64), tuple(unreadable))
-    logits, labels, indices = (torch.cat(column) for column in zip(*parts, strict=True))
-    return score_of(logits.log_softmax(1), labels, indices.numpy(), tuple(unreadable))
+    return join(shares)
 
 
 def score_of(log_probabilities: Tensor, labels: Tensor, indices: np.ndarray, unreadable: tuple[Unreadable, ...] = ()) -> Score:
     """Return the score of log probabilities (N, K) on labels (N,) of the images at `indices` (N,) of their set."""
     of_truth = log_probabilities.gather(1, labels[:, None])
-    earlier = torch.arange(log_probabilities.shape[1]) < labels[:, None]  # of equals the first is predicted; nan is right nowhere
-    ranks = (~(log_probabilities <= of_truth) | (earlier & (log_probabilities == of_truth))).sum(1)
-    confidence, predicted = log_probabilities.max(1) if len(labels) else (log_probabilities.sum(1), labels)
-    return Score(indices, labels.numpy(), predicted.numpy(), confidence.exp().numpy(), -of_truth[:, 0].numpy(), ranks.numpy(), unreadable)
+    earlier = torch.arange(log_probabilities.shape[1]) < labels[:, None]  # of equals the first is predicted
+    ranks = ((log_probabilities > of_truth) | (earlier & (log_probabilities == of_truth))).sum(1)
+    likeliest, predicted = log_probabilities.max(1)  # nan where there is one
+    has_nan = likeliest.isnan()
+    return Score(
+        indices,
+        labels.numpy(),
+        predicted.masked_fill(has_nan, NO_CLASS).numpy(),
+        likeliest.exp().numpy(),
+        (-of_truth[:, 0]).masked_fill(has_nan, math.nan).numpy(),
+        ranks.masked_fill(has_nan, log_probabilities.shape[1]).numpy(),
+        unreadable,
+    )
 
 
 def predictions_of(probabilities: Tensor, indices: np.ndarray, unreadable: tuple[Unreadable, ...] = ()) -> Predictions:
     """Return the likeliest class by probabilities (N, K) of each of the images at `indices` (N,) of their set."""
-    confidence, predicted = probabilities.max(1) if len(indices) else (probabilities.sum(1), torch.zeros(0, dtype=torch.int64))
-    return Predictions(indices, predicted.numpy(), confidence.numpy(), unreadable)
+    confidence, predicted = probabilities.max(1)
+    return Predictions(indices, predicted.masked_fill(confidence.isnan(), NO_CLASS).numpy(), confidence.numpy(), unreadable)
 
 
 def join(shares: Sequence[Found]) -> Found:
@@ -145,3 +175,9 @@ def join(shares: Sequence[Found]) -> Found:
     order = np.argsort(columns["indices"], kind="stable")
     unreadable = tuple(item for share in shares for item in share.unreadable)
     return kind(**{name: values[order] for name, values in columns.items()}, unreadable=unreadable)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean of what is a number; nan where nothing is."""
+    numbers = values[~np.isnan(values)]
+    return float(np.mean(numbers, dtype=np.float64)) if len(numbers) else math.nan

@@ -12,10 +12,10 @@ from typing import Any
 
 from inceptions.data.splits import Sample
 from inceptions.evaluation.evaluate import Evaluation, Row, evaluate
-from inceptions.evaluation.metrics import Share, difference, error
-from inceptions.evaluation.score import Score
+from inceptions.evaluation.metrics import error, error_difference
+from inceptions.evaluation.score import Interval, Score
 from inceptions.studies.study import Claim
-from inceptions.studies.verdict import Interval, Verdict, word_for
+from inceptions.studies.verdict import Verdict, word_for
 from inceptions.weights.folder import LoadedModel
 
 CROPS = (1, 10, 144)  # of the paper's table
@@ -23,14 +23,14 @@ CROPS = (1, 10, 144)  # of the paper's table
 
 @dataclass(frozen=True, slots=True)
 class AverageRow:
-    """One line of the table: numbers of models, crops and images, multiply-adds of one, top-1 error, how much less than the first's."""
+    """One line of the table: numbers of models, crops and images, multiply-adds of one, top-1 error, and its points above the first's."""
 
     models: int
     crops: int
     images: int
     multiply_adds: int
-    error: Share
-    less: Share
+    error: Interval
+    against_base: Interval
 
 
 def average(models: Sequence[LoadedModel], samples: Sequence[Sample], classes: Sequence[str], **settings: Any) -> Evaluation[Score]:
@@ -45,7 +45,9 @@ def table(rows: Sequence[Row[Score]]) -> tuple[AverageRow, ...]:
     base = rows[0].score
 
     def line(row: Row[Score]) -> AverageRow:
-        return AverageRow(len(row.models), row.crops, row.score.count, row.multiply_adds, error(row.score), difference(base, row.score))
+        return AverageRow(
+            len(row.models), row.crops, row.score.count, row.multiply_adds, error(row.score), error_difference(base, row.score)
+        )
 
     return tuple(map(line, rows))
 
@@ -57,16 +59,14 @@ def judge_averages(rows: Sequence[Row[Score]]) -> tuple[Verdict, ...]:
     pairs = [((1, more), (1, fewer)) for fewer, more in pairwise(CROPS)]
     if most > 1:
         pairs += [((most, crops), (1, crops)) for crops in CROPS]
-    return tuple(_verdict(better, worse, difference(by[worse], by[better])) for better, worse in pairs)
+    return tuple(_verdict(better, worse, error_difference(by[worse], by[better])) for better, worse in pairs)
 
 
-def _verdict(better: tuple[int, int], worse: tuple[int, int], less: Share) -> Verdict:
+def _verdict(better: tuple[int, int], worse: tuple[int, int], points: Interval) -> Verdict:
     claim = Claim(name_of(*better), name_of(*worse))
-    found = Interval(less.value, less.low, less.high)
-    spread = f"{100 * less.low:+.1f} to {100 * less.high:+.1f} fewer"
-    word = "more" if less.value < 0 else "fewer"
-    said = f"{claim.better}: {100 * abs(less.value):.1f} points {word} errors than {claim.worse} ({spread})"
-    return Verdict(claim, found, word_for(shown=less.low > 0, contradicted=less.high < 0), said)
+    word = "more" if points.value > 0 else "fewer"
+    said = f"{claim.better}: {abs(points.value):.1f} points {word} errors than {claim.worse} ({points.low:+.1f} to {points.high:+.1f})"
+    return Verdict(claim, points, word_for(shown=points.high < 0, contradicted=points.low > 0), said)
 
 
 def name_of(models: int, crops: int) -> str:

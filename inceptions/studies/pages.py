@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inceptions.files import whole_file, write_whole
+from inceptions.json_text import to_json
 from inceptions.studies.run import StudyResult
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def write_pages(result: StudyResult, folder: Path, *, command: str, data: str) -
         "averages": [asdict(row) for row in result.averages],
         "verdicts": [asdict(verdict) for verdict in result.verdicts],
     }
-    write_whole(folder / "study.json", json.dumps(plain, indent=1, ensure_ascii=False))
+    write_whole(folder / "study.json", to_json(plain))
     with whole_file(folder / "study.svg") as scratch:
         _plot(result).savefig(scratch, metadata={"Date": None})
 
@@ -63,7 +63,7 @@ def _arm_lines(result: StudyResult) -> list[str]:
     lines = ["| Arm | Parameters | Multiply-adds, M | Accuracy, % | 95 % interval | Seconds a run |", "|---|---:|---:|---:|---|---:|"]
     for arm in result.arms:
         spread = "one seed" if math.isinf(arm.accuracy.low) else f"{100 * arm.accuracy.low:.1f} to {100 * arm.accuracy.high:.1f}"
-        cells = (f"{arm.parameters:,}", f"{arm.multiply_adds / 1e6:.1f}", f"{100 * arm.accuracy.mean:.2f}", spread, f"{arm.seconds:.0f}")
+        cells = (f"{arm.parameters:,}", f"{arm.multiply_adds / 1e6:.1f}", f"{100 * arm.accuracy.value:.2f}", spread, f"{arm.seconds:.0f}")
         lines.append(f"| {arm.name} | {' | '.join(cells)} |")
     return lines
 
@@ -72,8 +72,8 @@ def _average_lines(result: StudyResult) -> list[str]:
     """Return the paper's table of models, crops, cost and error, and how many images it is of."""
     lines = ["| Models | Crops | Multiply-adds, M | Top-1 error, % | 95 % interval | Against the first |", "|---:|---:|---:|---:|---|---|"]
     for place, row in enumerate(result.averages):
-        less = f"{0 - 100 * row.less.value:+.2f} ({0 - 100 * row.less.high:+.1f} to {0 - 100 * row.less.low:+.1f})"
-        against = less if place else "base"
+        points = row.against_base
+        against = f"{points.value:+.2f} ({points.low:+.1f} to {points.high:+.1f})" if place else "base"
         spread = f"{100 * row.error.low:.1f} to {100 * row.error.high:.1f}"
         cells = (str(row.models), str(row.crops), f"{row.multiply_adds / 1e6:,.0f}", f"{100 * row.error.value:.2f}", spread, against)
         lines.append(f"| {' | '.join(cells)} |")
@@ -122,8 +122,8 @@ def _plot_arms(result: StudyResult) -> Figure:
         columns = [[100 * run.curve[epoch] for run in mine] for epoch in range(len(steps))]
         course.plot(steps, [sum(column) / len(column) for column in columns], color=colour, marker=".", label=arm.name)
         course.fill_between(steps, [min(column) for column in columns], [max(column) for column in columns], color=colour, alpha=0.15)
-        half = 0.0 if math.isinf(arm.accuracy.low) else 100 * (arm.accuracy.high - arm.accuracy.mean)
-        end.errorbar([100 * arm.accuracy.mean], [place], xerr=[half], color=colour, marker="o", capsize=3)
+        half = 0.0 if math.isinf(arm.accuracy.low) else 100 * (arm.accuracy.high - arm.accuracy.value)
+        end.errorbar([100 * arm.accuracy.value], [place], xerr=[half], color=colour, marker="o", capsize=3)
         end.plot([100 * run.accuracy for run in mine], [place] * len(mine), color=colour, marker="|", linestyle="none", alpha=0.6)
     course.set(xlabel="steps", ylabel="validation accuracy (%)")
     course.legend(frameon=False)

@@ -15,16 +15,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inceptions.data.splits import Sample, Splits, divide
+from inceptions.data.splits import Sample, Splits, divide, name_within
 from inceptions.devices import pick_device
 from inceptions.errors import UserError
 from inceptions.evaluation.saved import write_predictions
+from inceptions.evaluation.score import Interval
 from inceptions.extras import require
 from inceptions.files import write_whole
 from inceptions.networks.trace import Cost, trace
 from inceptions.studies.averages import AverageRow, average, judge_averages, table
 from inceptions.studies.study import Arm, Study
-from inceptions.studies.verdict import Finished, Interval, Verdict, interval, judge
+from inceptions.studies.verdict import Finished, Verdict, interval, judge
 from inceptions.training.loop import Pace, Setup, fit, prepare
 from inceptions.training.progress import Reporter
 from inceptions.training.run_folder import RESUME_NAME
@@ -144,12 +145,12 @@ def fewer(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
     """Return `count` samples, of each class its share, always the same ones; all where there are no more."""
     if len(samples) <= count:
         return tuple(samples)
-    by_class: dict[int, list[Sample]] = {}
-    for sample in samples:
-        by_class.setdefault(sample.label, []).append(sample)
+    by_class: dict[int, list[tuple[str, Sample]]] = {}
+    for name, sample in zip(name_within(samples), samples, strict=True):
+        by_class.setdefault(sample.label, []).append((name, sample))
     shares = {"rest": 1 - count / len(samples)}
-    kept = [divide(items, shares, key=lambda item: str(item.path), seed=0)["train"] for items in by_class.values()]
-    return tuple(sample for part in kept for sample in part)
+    kept = [divide(items, shares, key=lambda item: item[0], seed=0)["train"] for items in by_class.values()]
+    return tuple(sample for part in kept for _, sample in part)
 
 
 def slug(name: str) -> str:

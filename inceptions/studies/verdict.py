@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from inceptions.evaluation.score import Interval
 from inceptions.studies.study import Claim, Study
 
 Word = Literal["shown", "not shown at this size", "contradicted"]
@@ -32,17 +33,8 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean over seeds and its 95 % interval; infinitely wide with one seed."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
-    """A claim, what was found of it (in accuracy, or in powers of e of steps), and the word for it."""
+    """A claim, what was found of it (in accuracy, 0 to 1, in powers of e of steps, or in points of error), and the word for it."""
 
     claim: Claim
     difference: Interval
@@ -51,7 +43,7 @@ class Verdict:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Return the mean and its 95 % interval by Student's t."""
+    """Return the mean and its 95 % interval by Student's t; infinitely wide with one value."""
     from scipy.stats import t
 
     mean, count = float(np.mean(values)), len(values)
@@ -112,7 +104,7 @@ def _by_steps(claim: Claim, pairs: Sequence[tuple[Finished, Finished]]) -> Verdi
         said = f"{claim.better} does not reach the accuracy of {claim.worse} with {missed} of {len(logs)} seeds"
         return Verdict(claim, Interval(math.inf, math.inf, math.inf), word_for(shown=False, contradicted=missed == len(logs)), said)
     found = interval(logs)
-    low, mean, high = (100 * math.exp(min(value, 50)) for value in (found.low, found.mean, found.high))
+    low, mean, high = (100 * math.exp(min(value, 50)) for value in (found.low, found.value, found.high))
     spread = "one seed, no interval" if len(logs) == 1 else f"{low:.0f} to {high:.0f}"
     said = f"{claim.better} reaches the accuracy of {claim.worse} in {mean:.0f} % ({spread}) of its steps"
     return Verdict(claim, found, word_for(shown=found.high < 0, contradicted=found.low > 0), said)
@@ -124,7 +116,7 @@ def word_for(*, shown: bool, contradicted: bool) -> Word:
 
 
 def _points(found: Interval) -> str:
-    return f"{100 * abs(found.mean):.1f} points {'less' if found.mean < 0 else 'more'} accurate"
+    return f"{100 * abs(found.value):.1f} points {'less' if found.value < 0 else 'more'} accurate"
 
 
 def _spread(found: Interval) -> str:

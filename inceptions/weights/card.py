@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from inceptions.data.preprocess import Preprocess
-from inceptions.data.splits import require_different
+from inceptions.data.splits import SplitRecord, require_different
 from inceptions.errors import DataError, ModelFolderError, UserError
+from inceptions.json_text import to_json
 from inceptions.networks.codec import decode_network, encode
 from inceptions.networks.spec import Network, NetworkError
 
@@ -27,6 +28,7 @@ class ModelCard:
 
     classes: names, all different, in the order of the outputs; empty for an embedding. sha256: of the weights file.
     provenance: where the weights come from; metrics: what was measured on them, by name.
+    split: which images they were trained on, and how these were divided; None where it isn't known.
     """
 
     network: Network
@@ -37,6 +39,7 @@ class ModelCard:
     provenance: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     sha256: str = ""
+    split: SplitRecord | None = None
 
     def __post_init__(self) -> None:
         if self.classes and len(self.classes) != self.network.classes:
@@ -59,10 +62,11 @@ class ModelCard:
             "numerics": numerics,
             "metrics": self.metrics,
             "provenance": self.provenance,
+            **({"split": self.split.to_dict()} if self.split else {}),
             "sha256": self.sha256,
             "network": network,
         }
-        return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+        return to_json(data) + "\n"
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -104,6 +108,7 @@ def _card(data: Any) -> ModelCard:
         provenance=_get(data, "provenance", dict),
         metrics=_get(data, "metrics", dict),
         sha256=_get(data, "sha256", str),
+        split=SplitRecord.from_dict(data["split"]) if data.get("split") is not None else None,
     )
 
 

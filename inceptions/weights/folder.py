@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from inceptions.data.preprocess import Preprocess
+from inceptions.data.splits import SplitRecord
 from inceptions.errors import ModelFolderError
 from inceptions.files import whole_folder, write_whole
 from inceptions.networks.modules.models import Classifier, ClassifierWithAux
@@ -36,6 +37,7 @@ def save_model(
     licence: str | None = None,
     provenance: dict[str, Any] | None = None,
     metrics: dict[str, float] | None = None,
+    split: SplitRecord | None = None,
     kernels: torch.dtype = torch.float32,
 ) -> ModelCard:
     """Write `module` with everything that travels with it as a model folder; an older one there is replaced, whole, at the end.
@@ -46,7 +48,7 @@ def save_model(
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / CARD_NAME).is_file():
         raise ModelFolderError(f"{folder} exists and is not a model folder; give another, or delete it")
-    card = ModelCard(module.network, preprocess, classes, "classification", licence, provenance or {}, metrics or {})
+    card = ModelCard(module.network, preprocess, classes, "classification", licence, provenance or {}, metrics or {}, split=split)
     tensors = {key: _stored(value.detach().cpu(), kernels) for key, value in module.state_dict().items()}
     with whole_folder(folder) as target:
         weights = target / WEIGHTS_NAME

@@ -1,3 +1,5 @@
+import errno
+import html
 import json
 import os
 import shutil
@@ -43,7 +45,8 @@ def test_json_has_every_number(inceptions, models, pictures):
     (row,) = found["rows"]
     assert row["images"] == 78
     assert row["top1_interval"][0] <= row["top1_error"] <= row["top1_interval"][1]
-    assert row["less_error"] == 0
+    assert row["error_difference_points"] == 0
+    assert (row["top5_error"], row["top5_interval"], row["nan_outputs"]) == (None, None, 0)
     assert [cls["images"] for cls in found["per_class"]] == [26, 26, 26]
     right = sum(cls["recall"] * cls["images"] for cls in found["per_class"])
     assert right / 78 == pytest.approx(1 - row["top1_error"])
@@ -78,9 +81,76 @@ def test_compare_prints_runs_side_by_side_and_draws_their_curves(inceptions, pic
     assert inceptions("compare", "a", "b", "--output", "curves.txt").code == 2
 
 
-def test_images_that_were_set_aside_here_are_said_to_be(inceptions, models, pictures):
-    assert "sets aside" in inceptions("evaluate", models[0], "--data", pictures / "train").err
-    assert "sets aside" not in inceptions("evaluate", models[0], "--data", pictures).err
+def test_what_was_measured_is_said_on_the_terminal_in_the_report_and_in_json(inceptions, models, pictures, tmp_path):
+    """Of a plain folder a tenth was measured, and standard error alone said so."""
+    arguments = ("evaluate", models[0], "--data", pictures / "train", "--part", "test", "--split-seed", "3", "--output")
+    printed = inceptions(*arguments, tmp_path / "a").out
+    said = "6 test images of 66, set aside by split seed 3"
+    unknown = "whether these images were trained on isn't known"
+    assert said in printed
+    assert f"note: {unknown}" in printed
+    page = html.unescape((tmp_path / "a" / "report.html").read_text())
+    assert said in page
+    assert unknown in page
+    found = json.loads(inceptions(*arguments, tmp_path / "b", "--json").out)["measured"]
+    assert found.pop("notes")[0].startswith(unknown)
+    assert found == {"part": "test", "images": 6, "of": 66, "split_seeds": [3], "trained_on": {str(models[0]): None}}
+
+
+def test_the_same_difference_has_the_same_sign_everywhere(inceptions, models, pictures, tmp_path):
+    arguments = ("evaluate", *models, "--data", pictures, "--output")
+    printed = inceptions(*arguments, tmp_path / "a").out
+    rows = json.loads(inceptions(*arguments, tmp_path / "b", "--json").out)["rows"]
+    points = [row["error_difference_points"] for row in rows[1:]]
+    errors = [row["top1_error"] for row in rows]
+    assert points == pytest.approx([100 * (error - errors[0]) for error in errors[1:]])
+    assert any(points)
+    page = (tmp_path / "a" / "report.html").read_text()
+    for value in points:
+        assert f"{value:+.2f}" in printed
+        assert f"<td>{value:+.2f} " in page
+
+
+def test_the_table_is_printed_whatever_becomes_of_the_files(inceptions, models, pictures, tmp_path, monkeypatch):
+    """A disk that was full, or a folder that couldn't be made, lost everything; and the retry said that the folder exists already."""
+
+    def full(*_args, **_settings):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    arguments = ("evaluate", models[0], "--data", pictures, "--output", tmp_path / "e")
+    with monkeypatch.context() as patch:
+        patch.setattr("inceptions.evaluation.report.write_report", full)
+        failed = inceptions(*arguments)
+    assert failed.code == 2
+    assert "12 test images" in failed.out
+    assert "what was found is printed, but report.html can't be written" in failed.err
+    assert "No space left" in failed.err
+    assert (tmp_path / "e" / "predictions.parquet").is_file()
+    with monkeypatch.context() as patch:
+        patch.setattr("inceptions.evaluation.saved.write_predictions", full)
+        failed = inceptions(*arguments, "--json")
+    assert json.loads(failed.out)["rows"]
+    assert "predictions.parquet and report.html can't be written" in failed.err
+    done = inceptions(*arguments)
+    assert done.code == 0, done.err
+    assert sorted(path.suffix for path in (tmp_path / "e").iterdir()) == [".html", ".parquet", ".png", ".png"]
+    assert "exists already" in inceptions(*arguments).err
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(inceptions, models, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("inceptions.evaluation.evaluate.evaluate", None)
+    (tmp_path / "file").write_text("")
+    refused = inceptions("evaluate", models[0], "--data", pictures, "--output", tmp_path / "file" / "e")
+    assert refused.code == 2
+    assert "can't write" in refused.err
+
+
+def test_what_fails_before_anything_is_written_leaves_no_folder(inceptions, models, pictures, tmp_path):
+    (pictures / "test").rename(pictures / "val")
+    for model, part, said in (("nowhere/best", "auto", "not a model folder"), (models[0], "test", "there are no test images")):
+        failed = inceptions("evaluate", model, "--data", pictures, "--part", part, "--output", tmp_path / "e")
+        assert (failed.code, said in failed.err) == (2, True)
+        assert not (tmp_path / "e").exists()
 
 
 def test_the_table_fits_eighty_columns(inceptions, models, pictures, monkeypatch):
@@ -116,6 +186,13 @@ def test_json_counts_what_images_without_labels_are_taken_for(inceptions, models
         assert row["images"] == sum(row["predicted"].values()) == 12
         assert set(row["predicted"]) <= set(CLASSES)
         assert 1 / 3 < row["mean_confidence"] <= 1
+
+
+def test_json_of_pictures_that_can_not_be_read_has_null_and_no_nan(inceptions, models, loose):
+    for path in loose.iterdir():
+        path.write_bytes(b"no picture")
+    found = json.loads(inceptions("evaluate", models[0], "--data", loose, "--json").out, parse_constant=pytest.fail)
+    assert [row["mean_confidence"] for row in found["rows"]] == [None]
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])

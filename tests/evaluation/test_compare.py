@@ -6,8 +6,8 @@ import pytest
 
 from inceptions.data.folders import load_splits
 from inceptions.errors import UserError
-from inceptions.evaluation.compare import differing, less_error, read_run
-from inceptions.evaluation.metrics import difference
+from inceptions.evaluation import metrics
+from inceptions.evaluation.compare import differing, error_difference, read_run
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
 from inceptions.training.loop import Pace, fit, prepare
@@ -30,13 +30,13 @@ def test_runs_are_read_and_compared(runs):
     changed = differing([first, other])
     assert changed["recipe.label_smoothing"] == ["0.1", "0.0"]
     assert set(changed) == {"recipe.label_smoothing", "recipe.lr", "peak_lr"}
-    assert less_error(first, other) == difference(first.score, other.score)
+    assert error_difference(first, other) == metrics.error_difference(first.score, other.score)
     assert differing([first, first]) == {}
 
 
 def test_other_images_are_not_compared(runs):
     first = read_run(runs[0])
-    assert less_error(first, replace(first, images={0: "elsewhere.png"})) is None
+    assert error_difference(first, replace(first, images={0: "elsewhere.png"})) is None
 
 
 def test_what_is_no_run_is_refused(tmp_path):

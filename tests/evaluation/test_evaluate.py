@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from inceptions.data.decode import read_image
-from inceptions.data.preprocess import CAFFE, INCEPTION
 from inceptions.data.splits import Sample
 from inceptions.errors import UserError
+from inceptions.evaluation import blocks
 from inceptions.evaluation.crops import multi_crop, places_among
 from inceptions.evaluation.evaluate import evaluate, merge, predict_unlabelled
 from inceptions.evaluation.protocols import with_protocol
@@ -75,22 +75,13 @@ def test_one_crop_is_the_models_own_unless_a_protocol_is_asked_for(samples):
     model = make_model()
     for protocol in ("model", "tensorflow", "torchvision", "timm", "caffe"):
         found = evaluate({"m": model}, samples, NAMES, protocol=protocol)
-        prep = with_protocol(model.card.preprocess, protocol)
+        prep = with_protocol(model.card, protocol)
         pixels = np.stack([prep(read_image(sample.path)) for sample in samples])
         with torch.inference_mode():
             expected = model.module(torch.from_numpy(pixels)).log_softmax(1)
         assert found.rows[0].score.losses == pytest.approx(-expected[range(7), [s.label for s in samples]].numpy(), abs=1e-4)
     with pytest.raises(UserError, match="for one crop"):
         evaluate({"m": model}, samples, NAMES, protocol="timm", crops=(10,))
-
-
-def test_protocols_are_the_publishers():
-    assert with_protocol(CAFFE, "caffe") == CAFFE
-    assert with_protocol(INCEPTION, "tensorflow").resize == "central"
-    assert with_protocol(INCEPTION, "torchvision").resize_size == 342
-    assert with_protocol(INCEPTION, "timm").resize_size == 341
-    with pytest.raises(UserError, match="did you mean torchvision"):
-        with_protocol(INCEPTION, "torchvison")
 
 
 def test_classes_that_one_side_does_not_have_are_said(samples):
@@ -134,6 +125,19 @@ def test_shares_add_up_to_the_whole(samples, tmp_path, world):
             assert np.array_equal(getattr(one.score, column), getattr(other.score, column)), column
         assert one.score.losses == pytest.approx(other.score.losses, abs=1e-5)
         assert len(set(other.score.losses.tolist())) == 7
+
+
+def test_blocks_of_images_add_up_to_the_whole(samples, tmp_path, monkeypatch):
+    """All probabilities of seven models on ImageNet are gigabytes; batches differ, so that losses are within float32's rounding."""
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    models, images = {"a": make_model(), "b": make_model(seed=1)}, [*samples[:4], Sample(tmp_path / "bad.png", 0), *samples[4:]]
+    whole = evaluate(models, images, NAMES, crops=(1, 10))
+    monkeypatch.setattr(blocks, "BLOCK_NUMBERS", 3 * 2 * 2 * 3)  # three images of three classes, for two models and two numbers of crops
+    found = evaluate(models, images, NAMES, crops=(1, 10))
+    for one, other in zip(found.rows, whole.rows, strict=True):
+        assert one.score.indices.tolist() == other.score.indices.tolist() == [0, 1, 2, 3, 5, 6, 7]
+        assert one.score.unreadable == other.score.unreadable
+        assert one.score.losses == pytest.approx(other.score.losses, abs=1e-5)
 
 
 def test_worker_processes_read_the_same(samples):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from inceptions.evaluation.metrics import calibration_error, class_rows, difference, error
+from inceptions.evaluation.metrics import calibration_error, class_rows, error, error_difference, top5_error
 from inceptions.evaluation.score import score_of
 
 
@@ -50,13 +50,46 @@ def test_paired_bootstrap_is_that_of_drawing_images(score):
     ranks = np.where(rng.random(400) < 0.2, 0, score.ranks)
     other = score_of(torch.zeros(400, 4).log_softmax(1), torch.zeros(400, dtype=torch.int64), np.arange(400))
     other = type(other)(other.indices, score.labels, other.predicted, other.confidence, other.losses, ranks)
-    found = difference(score, other)
-    gains = (ranks < 1).astype(float) - (score.ranks < 1)
-    drawn = np.sort([gains[rng.integers(0, 400, 400)].mean() for _ in range(4000)])
-    assert found.value == pytest.approx(gains.mean())
-    assert (found.low, found.high) == pytest.approx((drawn[100], drawn[3900]), abs=0.01)
+    found = error_difference(score, other)
+    errors = 100 * ((ranks >= 1).astype(float) - (score.ranks >= 1))
+    drawn = np.sort([errors[rng.integers(0, 400, 400)].mean() for _ in range(4000)])
+    assert found.value == pytest.approx(errors.mean())
+    assert (found.low, found.high) == pytest.approx((drawn[100], drawn[3900]), abs=1)
+
+
+def test_fewer_errors_than_the_base_are_points_below_zero():
+    labels, places = torch.tensor([0, 0, 1, 1]), np.arange(4)
+    base, better = (score_of(torch.eye(2)[predicted].log(), labels, places) for predicted in ([0, 1, 0, 1], [0, 0, 0, 1]))
+    assert error_difference(base, better).value == -25
+    assert error_difference(better, base).value == 25
+
+
+def test_a_model_of_one_class_has_numbers_too():
+    score = score_of(torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64), np.arange(3))
+    (row,) = class_rows(score, ("only",))
+    assert (row.images, row.recall, row.precision, row.f1, row.taken_for) == (3, 1, 1, 1, "")
+    assert error(score).value == calibration_error(score) == 0
+
+
+def test_of_five_classes_the_top_5_error_says_nothing(score):
+    assert top5_error(score, classes=5) is None
+    assert top5_error(score, classes=6) == error(score, k=5)
+
+
+def test_what_is_not_a_number_is_wrong_and_spoils_no_mean(score):
+    """An image of which a network made nan had accuracy 0.5 and error 1.0 with it, and all images' calibration was nan."""
+    outputs = torch.tensor([[2.0, 1.0], [float("nan"), 1.0], [1.0, 2.0], [2.0, 1.0]]).log_softmax(1)
+    labels, places = torch.tensor([0, 0, 1, 1]), np.arange(4)
+    found, without = (score_of(outputs[rows], labels[rows], places[rows]) for rows in ([0, 1, 2, 3], [0, 2, 3]))
+    assert found.nan_outputs == 1
+    assert found.accuracy == found.interval.value == 1 - error(found).value == 0.5
+    assert (found.loss, calibration_error(found)) == (without.loss, calibration_error(without))
+    first, second = class_rows(found, ("a", "b"))
+    assert (first.images, first.recall, first.precision) == (2, 0.5, 0.5)
+    assert (second.images, second.taken_for_count) == (2, 1)
+    assert found.confusion(2).sum() == 3
 
 
 def test_different_images_cannot_be_compared(score):
     with pytest.raises(ValueError, match="same images"):
-        difference(score, score_of(torch.zeros(2, 4), torch.tensor([0, 1]), np.arange(2)))
+        error_difference(score, score_of(torch.zeros(2, 4), torch.tensor([0, 1]), np.arange(2)))

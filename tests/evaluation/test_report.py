@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 from inceptions.errors import UserError
 from inceptions.evaluation.evaluate import Evaluation, Row
-from inceptions.evaluation.metrics import calibration_error, class_rows, difference, error
+from inceptions.evaluation.metrics import calibration_error, class_rows, error, error_difference
 from inceptions.evaluation.report import Report, write_report
 from inceptions.evaluation.saved import read_predictions, write_predictions
 from inceptions.evaluation.score import predictions_of, score_of
@@ -78,8 +79,9 @@ def test_every_number_of_the_report_comes_again_from_the_saved_predictions(tmp_p
         for k in (1, 5):
             share = error(score, k=k)
             assert f"{100 * share.value:.2f} % ({100 * share.low:.1f} % to {100 * share.high:.1f} %)" in words
-    less = difference(base, last)
-    assert f"{100 * less.value:.2f} % ({100 * less.low:.1f} % to {100 * less.high:.1f} %)" in words
+    against = error_difference(base, last)
+    assert against.value < 0
+    assert f"{against.value:+.2f} ({against.low:+.1f} to {against.high:+.1f})" in words
     assert f"{100 * last.accuracy:.2f} % of 200 test images right" in words
     assert f"loss {last.loss:.3f} nats; calibration error {100 * calibration_error(last):.1f} %" in words
     for row in class_rows(last, classes):
@@ -100,6 +102,22 @@ def test_predictions_come_back_as_they_were(tmp_path):
         read = saved.scores[" + ".join(row.models), row.crops]
         for name in ("indices", "labels", "predicted", "confidence", "losses", "ranks"):
             assert np.array_equal(getattr(read, name), getattr(row.score, name)), name
+
+
+def test_images_of_which_a_network_makes_nan_are_told_and_saved(tmp_path):
+    found = evaluation(tmp_path, images=20)
+    logits = torch.full((20, 10), float("nan"))
+    logits[1:] = torch.eye(10)[torch.arange(19) % 10]
+    score = score_of(logits.log_softmax(1), torch.arange(20) % 10, np.arange(20))
+    found = replace(found, rows=(replace(found.rows[0], score=score),))
+    words = page_of(tmp_path, found)
+    assert "gives nan for 1 images" in words
+    assert "nothing (nan)" in words
+    save(found, tmp_path / "p.parquet")
+    read = read_predictions(tmp_path / "p.parquet").scores["m", 1]
+    assert read.predicted.tolist() == score.predicted.tolist()
+    assert read.nan_outputs == 1
+    assert read.loss == score.loss
 
 
 def test_predictions_without_labels_have_no_score_to_read(tmp_path):

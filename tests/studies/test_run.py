@@ -199,6 +199,13 @@ def test_models_of_more_seeds_and_more_crops_are_averaged(pictures, tmp_path):
         assert f"| {row.models} | {row.crops} | " in (tmp_path / "study.md").read_text()
 
 
+def test_fewer_images_are_the_same_wherever_the_folder_is(pictures, tmp_path):
+    """Absolute paths were hashed, so that a study on a copy of the images was one on other images."""
+    shutil.copytree(pictures, tmp_path / "copy")
+    here, there = (fewer(load_splits(folder).train, 30) for folder in (pictures, tmp_path / "copy"))
+    assert [sample.path.relative_to(pictures) for sample in here] == [sample.path.relative_to(tmp_path / "copy") for sample in there]
+
+
 def test_fewer_images_are_the_same_share_of_each_class(pictures):
     train = load_splits(pictures).train
     kept = fewer(train, 30)

@@ -27,8 +27,8 @@ def runs(old, new, *, curves=None):
 
 def test_interval_is_students():
     found = interval([0.80, 0.82, 0.84])
-    assert found.mean == pytest.approx(0.82)
-    assert found.high - found.mean == pytest.approx(4.303 * 0.02 / math.sqrt(3), rel=1e-3)  # t of 2 degrees of freedom
+    assert found.value == pytest.approx(0.82)
+    assert found.high - found.value == pytest.approx(4.303 * 0.02 / math.sqrt(3), rel=1e-3)  # t of 2 degrees of freedom
     assert interval([0.5]).low == -math.inf
 
 
@@ -39,7 +39,7 @@ def test_interval_is_students():
 def test_accuracy_is_compared_seed_by_seed(new, word):
     (verdict,) = judge(study("accuracy"), runs((0.80, 0.81, 0.82), new), {"old": 2, "new": 2})
     assert verdict.word == word
-    assert verdict.difference.mean == pytest.approx(sum(new) / 3 - 0.81)
+    assert verdict.difference.value == pytest.approx(sum(new) / 3 - 0.81)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from inceptions.data.preprocess import for_training
+from inceptions.data.splits import SplitRecord
 from inceptions.errors import ModelFolderError, UserError
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier, ClassifierWithAux
@@ -92,6 +93,15 @@ def test_as_many_class_names_as_outputs_are_wanted(tmp_path, module):
         save_model(module, tmp_path / "m", preprocess=PREPROCESS, classes=("ant", "bee"))
 
 
+def test_how_the_images_were_divided_travels_with_the_weights_and_may_be_missing(tmp_path, module, folder):
+    split = SplitRecord(3, "ab12", {"train": 80, "val": 10, "test": 10}, "photos")
+    save_model(module, tmp_path / "m", preprocess=for_training(32), classes=CLASSES, split=split)
+    update_metrics(tmp_path / "m", {"test_accuracy": 0.5})
+    assert load_model(tmp_path / "m").card.split == split
+    assert "split" not in json.loads((folder / CARD_NAME).read_text())
+    assert load_model(folder).card.split is None
+
+
 def test_metrics_can_be_added(folder):
     update_metrics(folder, {"test_accuracy": 0.75})
     assert read_card(folder).metrics == {"val_accuracy": 0.5, "test_accuracy": 0.75}
@@ -134,6 +144,8 @@ def edit(folder, **changes):
         ({"classes": ["ant"]}, "1 class names were given"),
         ({"preprocess": {"image_size": "large"}}, "image_size"),
         ({"network": {"type": "Network"}}, "is missing"),
+        ({"split": {"seed": 0}}, "split is .* it must have a seed, a fingerprint, images"),
+        ({"split": {"seed": 0, "fingerprint": "a", "source": "b", "images": {"train": 1}}}, "split is"),
         ({"numerics": {"type": "Numerics", "bn_epsilon": "tiny"}}, r"numerics\.bn_epsilon is 'tiny'"),
     ],
 )

@@ -1,0 +1,133 @@
+"""What models make of images, block by block: enters models and samples, leaves probabilities of every class, averaged over the crops.
+
+The softmax of each view is averaged per image (1409.4842, section 7). No more than a block of images has its probabilities in memory: of
+seven models with three numbers of crops, those of ImageNet's validation images would be 4.2 GB. Of several processes, each has a share.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from inceptions.data.dataset import Unreadable
+from inceptions.data.packed import PackedSamples
+from inceptions.data.splits import Sample
+from inceptions.errors import UserError
+from inceptions.evaluation.crops import places_among
+from inceptions.evaluation.protocols import with_protocol
+from inceptions.evaluation.views import Views, ViewSet, iterate_views
+from inceptions.weights.folder import LoadedModel
+
+Step = Callable[[int], None]  # is told how many views were computed
+BLOCK_NUMBERS = 2**26  # float32: 256 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How images are gone through, as `evaluate` says: crops rising; device None is the CPU; part: (rank, number of processes)."""
+
+    crops: tuple[int, ...]
+    protocol: str
+    batch_size: int
+    device: torch.device | None
+    workers: int | None
+    part: tuple[int, int]
+
+    @property
+    def is_one_crop(self) -> bool:
+        """Whether each image is cropped once, as the protocol says."""
+        return self.crops == (1,)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What models make of N images that every one of them could read.
+
+    indices (N,): the images' places among all samples. probabilities: of each model by name, for each number of crops, of each image, of
+    each class (P, N, K), 0 to 1. unreadable: what was left out. views, seconds: of each model, reading and cropping included.
+    """
+
+    indices: Tensor
+    probabilities: dict[str, Tensor]
+    unreadable: tuple[Unreadable, ...]
+    views: dict[str, int]
+    seconds: dict[str, float]
+
+    def average(self, models: Sequence[str], place: int) -> Tensor:
+        """Return the mean (N, K) over the models of the probabilities for the number of crops at `place`."""
+        first, *others = models
+        total = self.probabilities[first][place].clone()
+        for name in others:
+            total += self.probabilities[name][place]
+        return total / len(models)
+
+
+def iterate_blocks(
+    models: Mapping[str, LoadedModel], samples: Sequence[Sample], *, classes: Sequence[str], settings: Settings, step: Step | None = None
+) -> Iterator[Block]:
+    """Yield what the models make of this process's share of the samples, for classes by name; one block at least, if an empty one.
+
+    Raises UserError: a protocol with many crops, or no such protocol.
+    """
+    if not settings.is_one_crop and settings.protocol != "model":
+        numbers = ", ".join(map(str, settings.crops))
+        raise UserError(f"protocol={settings.protocol} is for one crop, and crops are {numbers}; leave out one of the two")
+    rank, world = settings.part
+    mine = samples[rank::world]
+    size = max(1, BLOCK_NUMBERS // (len(models) * len(settings.crops) * len(classes)))
+    for start in range(0, max(1, len(mine)), size):
+        block = _block(models, PackedSamples(mine[start : start + size]), classes, settings, step)
+        yield Block(rank + world * (start + block.indices), block.probabilities, block.unreadable, block.views, block.seconds)
+
+
+def _block(
+    models: Mapping[str, LoadedModel], samples: PackedSamples, classes: Sequence[str], settings: Settings, step: Step | None
+) -> Block:
+    """Return the block of all these samples; its indices are their places here."""
+    found, unreadable, views, seconds = {}, {}, {}, {}
+    for name, model in models.items():
+        preprocess = with_protocol(model.card, settings.protocol)
+        view_set = ViewSet(samples, preprocess, None if settings.is_one_crop else settings.crops[-1])
+        began = time.perf_counter()
+        found[name], bad, views[name] = _probabilities(model, view_set, classes, settings, step)
+        seconds[name] = time.perf_counter() - began
+        unreadable.update(bad)
+    places = [place for place in range(len(samples)) if place not in unreadable]
+    if unreadable:
+        found = {name: probabilities[:, places] for name, probabilities in found.items()}
+    return Block(torch.tensor(places, dtype=torch.int64), found, tuple(unreadable.values()), views, seconds)
+
+
+@torch.inference_mode()
+def _probabilities(
+    model: LoadedModel, views: ViewSet, classes: Sequence[str], settings: Settings, step: Step | None
+) -> tuple[Tensor, dict[int, Unreadable], int]:
+    """Return the probabilities (P, N, K), the images that can't be read, by their place, and how many views there were."""
+    crops, device = settings.crops, settings.device or torch.device("cpu")
+    module = model.module.to(device).to(memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
+    columns = torch.tensor([model.card.classes.index(name) for name in classes], device=device)
+    member = torch.zeros(len(crops), crops[-1], dtype=torch.bool)
+    for row, number in enumerate(crops):
+        member[row, places_among(number, crops[-1])] = True
+    sums = torch.zeros(len(crops), len(views), len(classes))
+    unreadable: dict[int, Unreadable] = {}
+    count = 0
+    for batch in iterate_views(views, batch_size=settings.batch_size, workers=settings.workers):
+        if isinstance(batch, Views):
+            unreadable[batch.place] = cast("Unreadable", batch.pixels)
+            continue
+        images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
+        found = module(images).float().softmax(1)[:, columns].cpu()
+        for row in range(len(crops)):
+            mine = member[row, batch.places]
+            sums[row].index_add_(0, batch.owners[mine], found[mine])
+        count += len(images)
+        if step is not None:
+            step(len(images))
+    sums /= torch.tensor(crops, dtype=torch.float32)[:, None, None]
+    return sums, unreadable, count

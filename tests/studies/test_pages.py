@@ -1,0 +1,54 @@
+"""What a study's pages say of intervals that are not known, and of errors that are fewer."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from inceptions.evaluation.evaluate import Row
+from inceptions.evaluation.score import score_of
+from inceptions.networks.registry import get_network
+from inceptions.studies.averages import CROPS, judge_averages, table
+from inceptions.studies.pages import as_markdown, write_pages
+from inceptions.studies.run import ArmResult, StudyResult
+from inceptions.studies.study import Arm, Claim, Study
+from inceptions.studies.verdict import Finished, interval, judge
+from inceptions.training.recipe import Recipe
+
+ARMS = tuple(Arm(name, get_network("inception_small"), Recipe()) for name in ("old", "new"))
+STUDY = Study("s", "A title", "new is better", "source", ARMS, (Claim("new", "old"),))
+
+
+def result_of_one_seed():
+    runs = tuple(Finished(arm.name, 0, 0.5, (0.4, float("nan")), 10, 1.0) for arm in ARMS)
+    arms = tuple(ArmResult(arm.name, 1, 1, interval([0.5]), 1.0) for arm in ARMS)
+    return StudyResult(STUDY, arms, runs, tuple(judge(STUDY, runs, {"old": 1, "new": 1})))
+
+
+def test_one_seed_has_no_interval_and_json_says_so_with_null(tmp_path):
+    """`-Infinity` and `NaN` stood there, which no other reader of JSON takes."""
+    write_pages(result_of_one_seed(), tmp_path, command="c", data="d")
+    found = json.loads((tmp_path / "study.json").read_text(), parse_constant=pytest.fail)
+    assert found["arms"][0]["accuracy"] == {"value": 0.5, "low": None, "high": None}
+    assert found["runs"][0]["curve"] == [0.4, None]
+
+
+def test_fewer_errors_are_points_below_zero_in_the_table_the_verdict_and_json(tmp_path):
+    labels = torch.zeros(40, dtype=torch.int64)
+    rows = []
+    for models in (1, 2):
+        for place, crops in enumerate(CROPS):
+            wrong = torch.arange(40) < 20 - 5 * place - 2 * models
+            score = score_of(torch.eye(2)[wrong.long()].log(), labels, np.arange(40))
+            rows.append(Row(tuple("ab"[:models]), crops, 1, score))
+    result = replace(result_of_one_seed(), averages=table(rows), verdicts=judge_averages(rows))
+    text = as_markdown(result, command="c", data="d")
+    assert "| 1 | 10 | 0 | 32.50 | 20.1 to 48.0 | -12.50 (" in text
+    verdict = result.verdicts[0]
+    assert (verdict.difference.value, verdict.word) == (-12.5, "shown")
+    assert verdict.said.startswith("1 model, 10 crops: 12.5 points fewer errors than 1 model, 1 crop (-")
+    write_pages(result, tmp_path, command="c", data="d")
+    found = json.loads((tmp_path / "study.json").read_text())
+    assert found["averages"][1]["against_base"]["value"] == found["verdicts"][0]["difference"]["value"] == -12.5
