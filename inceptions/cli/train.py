@@ -78,8 +78,8 @@ def resume_training(folder: Path, *, data: str | None, workers: int | None, minu
 
 def _prepare(asked: Asked) -> Setup:
     from inceptions.training.loop import prepare
-    from inceptions.training.recipe import change
     from inceptions.training.recipes import get_recipe
+    from inceptions.training.settings import change
 
     recipe = change(get_recipe(asked.recipe or ("finetune" if asked.weights else "quick")), asked.changes)
     if recipe.asynchronous and asked.workers:

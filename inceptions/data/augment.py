@@ -44,7 +44,7 @@ class Augment:
     def __post_init__(self) -> None:
         if not 0 < self.area[0] <= self.area[1] <= 1:
             raise UserError(f"augment: area={self.area} can't be used; it must be two rising numbers in (0, 1]")
-        if not 0 < self.aspect[0] <= self.aspect[1]:
+        if not 0 < self.aspect[0] <= self.aspect[1] < math.inf:
             raise UserError(f"augment: aspect={self.aspect} can't be used; it must be two rising positive numbers")
         if not self.interpolations or not set(self.interpolations) <= set(RESAMPLING):
             raise UserError(f"augment: interpolations={self.interpolations} can't be used; it must be some of {', '.join(RESAMPLING)}")

@@ -8,9 +8,9 @@ from .progress import Reporter as Reporter
 from .progress import Result as Result
 from .progress import Start as Start
 from .recipe import Recipe as Recipe
-from .recipe import change as change
-from .recipe import recipe_from_dict as recipe_from_dict
 from .recipes import RECIPES as RECIPES
 from .recipes import get_recipe as get_recipe
+from .settings import change as change
+from .settings import recipe_from_dict as recipe_from_dict
 from .setup import Setup as Setup
 from .setup import prepare as prepare

@@ -20,7 +20,6 @@ from inceptions.training.head_start import IMAGES, start_ahead
 from inceptions.training.optimizers import kernel_groups, make_optimizer
 from inceptions.training.processes import Processes
 from inceptions.training.recipe import Average
-from inceptions.training.recipes import peak_lr
 from inceptions.training.schedules import lr_factor
 from inceptions.training.setup import Setup, make_module
 
@@ -36,7 +35,7 @@ class Learner:
         if recipe.whiten:
             start_ahead(self.module, _some_images(setup))
         self.model: nn.Module = self.module
-        self.optimizer = make_optimizer(recipe.optimizer, self._groups(), lr=peak_lr(recipe, setup.network))
+        self.optimizer = make_optimizer(recipe.optimizer, self._groups(), lr=setup.peak_lr)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.average = make_average(self.module, recipe.average) if recipe.average else None
         self.lookahead = Lookahead(self.module.parameters(), steps=steps_per_epoch * recipe.epochs) if recipe.lookahead else None
@@ -144,8 +143,7 @@ class Learner:
                 torch.cuda.set_rng_state(chance["cuda"], self.setup.device)
 
     def _groups(self) -> list[dict[str, Any]]:
-        recipe = self.setup.recipe
-        peak = peak_lr(recipe, self.setup.network)
+        recipe, peak = self.setup.recipe, self.setup.peak_lr
         if recipe.finetune is None:
             return kernel_groups(self.module, weight_decay=recipe.weight_decay, lr=peak, bias_lr=recipe.bias_lr)
         return [

@@ -117,8 +117,7 @@ class Run:
             self.reporter = Reporters(reporter, Trackers(setup.log_with, hyperparameters_of(setup)))
         recipe, samples = setup.recipe, setup.splits.train
         self.train_set = ImageDataset(samples, setup.preprocess, augment=recipe.augment, seed=recipe.seed, on_error=recipe.on_error)
-        self.batch_size = min(recipe.batch_size, len(samples))
-        self.steps = max(1, len(samples) // self.batch_size)
+        self.steps = max(1, len(samples) // setup.batch_size)
         self.learner = Learner(setup, processes, steps_per_epoch=self.steps)
         self.at = Counters()
         self.unreadable: set[str] = set()
@@ -174,7 +173,7 @@ class Run:
         self.train_set.epoch = at.epoch
         loader = image_loader(
             self.train_set,
-            batch_size=self.batch_size,
+            batch_size=setup.batch_size,
             shuffle=True,
             workers=self.pace.workers,
             start=at.step,

@@ -34,7 +34,7 @@ def measure_plan(setup: Setup) -> Plan:
     The time of smaller images (progressive resizing) is taken in proportion to their area.
     """
     recipe, count = setup.recipe, len(setup.splits.train)
-    batch = min(recipe.batch_size, count)
+    batch = setup.batch_size
     learner = Learner(setup, Processes(), steps_per_epoch=max(1, count // batch))
     learner.begin_epoch(recipe.epochs)
     side = setup.network.image_size

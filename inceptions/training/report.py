@@ -22,7 +22,6 @@ from inceptions.networks.drawing.page import draw
 from inceptions.networks.modules.models import Classifier
 from inceptions.networks.trace import trace
 from inceptions.training.progress import EpochRow, Result, Start
-from inceptions.training.recipes import peak_lr
 from inceptions.training.run_folder import RESUME_NAME, RunFolder
 from inceptions.training.setup import Setup
 from inceptions.versions import now, versions
@@ -126,7 +125,7 @@ def settings_of(setup: Setup) -> dict[str, Any]:
         "classes": list(setup.splits.classes),
         "device": str(setup.device),
         "arithmetic": _arithmetic(setup.autocast),
-        "peak_lr": peak_lr(setup.recipe, setup.network),
+        "peak_lr": setup.peak_lr,
         "auxiliary_heads": {side.after: side.weight for side in setup.network.aux},
         "recipe": setup.recipe.to_dict(),
     }
@@ -134,8 +133,8 @@ def settings_of(setup: Setup) -> dict[str, Any]:
 
 def hyperparameters_of(setup: Setup) -> dict[str, Any]:
     """Return the recipe, with the network that it trains and at what rate, as plain values by dotted names such as optimizer.momentum."""
-    peak = peak_lr(setup.recipe, setup.network)
-    return {**dict(_flat(setup.recipe.to_dict())), "model": setup.network.name, "image_size": setup.network.image_size, "peak_lr": peak}
+    network = setup.network
+    return {**dict(_flat(setup.recipe.to_dict())), "model": network.name, "image_size": network.image_size, "peak_lr": setup.peak_lr}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

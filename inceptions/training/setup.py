@@ -22,7 +22,9 @@ from inceptions.networks.codec import decode_network, encode
 from inceptions.networks.modules.models import Classifier, training_module
 from inceptions.networks.spec import Network
 from inceptions.training.finetune import start_from
-from inceptions.training.recipe import Recipe, recipe_from_dict
+from inceptions.training.recipe import Recipe
+from inceptions.training.recipes import peak_lr
+from inceptions.training.settings import recipe_from_dict
 from inceptions.training.trackers import check_trackers
 
 log = logging.getLogger("inceptions")
@@ -49,6 +51,16 @@ class Setup:
     licence: str | None = None
     place: str = ""
     log_with: tuple[str, ...] = ()
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a step, of all processes together: the recipe's number, or all there are."""
+        return min(self.recipe.batch_size, len(self.splits.train))
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate."""
+        return peak_lr(self.recipe, self.network, batch_size=self.batch_size)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs, in JSON's types; the images as a fingerprint."""

@@ -11,9 +11,13 @@ from inceptions.data.folders import load_splits
 from inceptions.errors import ImageError, UserError
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
+from inceptions.training.learner import Learner
 from inceptions.training.loop import Pace, fit, prepare
+from inceptions.training.processes import Processes
 from inceptions.training.progress import Reporter
+from inceptions.training.recipe import Adam, RMSProp
 from inceptions.training.recipes import QUICK, peak_lr
+from inceptions.training.report import hyperparameters_of, settings_of
 from inceptions.weights.card import read_card
 from inceptions.weights.folder import load_model
 
@@ -167,10 +171,23 @@ def test_report_opens_without_the_network_and_shows_what_was_measured(pictures, 
 
 
 def test_learning_rate_follows_batch_and_normalisation():
-    assert peak_lr(QUICK, TINY) == 0.05
-    assert peak_lr(replace(QUICK, batch_size=128), TINY) == 0.1
-    assert peak_lr(QUICK, get_network("googlenet")) == 0.01
-    assert peak_lr(replace(QUICK, lr=0.3), TINY) == 0.3
+    assert peak_lr(QUICK, TINY, batch_size=64) == 0.05
+    assert peak_lr(QUICK, TINY, batch_size=128) == 0.1
+    assert peak_lr(QUICK, get_network("googlenet"), batch_size=64) == 0.01
+    assert peak_lr(replace(QUICK, lr=0.3), TINY, batch_size=64) == 0.3
+
+
+def test_each_optimizer_has_a_learning_rate_of_its_own():
+    assert peak_lr(replace(QUICK, optimizer=Adam()), TINY, batch_size=128) == 0.001
+    assert peak_lr(replace(QUICK, optimizer=RMSProp()), TINY, batch_size=32) == 0.025
+
+
+def test_the_learning_rate_goes_by_the_images_that_there_are(pictures):
+    """66 images less 6 for validation, in batches of 64."""
+    setup = prepare(TINY, load_splits(pictures), QUICK, source="pictures", image_size=16, device="cpu")
+    assert (setup.batch_size, setup.peak_lr) == (60, 0.05 * 60 / 64)
+    assert Learner(setup, Processes(), steps_per_epoch=1).peaks[0] == setup.peak_lr
+    assert settings_of(setup)["peak_lr"] == hyperparameters_of(setup)["peak_lr"] == setup.peak_lr
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from inceptions.networks.registry import get_network
 from inceptions.training.learner import Learner
 from inceptions.training.loop import Pace, fit, prepare
 from inceptions.training.processes import Processes
-from inceptions.training.recipe import Average, Finetune, RMSProp, change, recipe_from_dict
+from inceptions.training.recipe import Finetune
 from inceptions.training.recipes import CIFAR10, INCEPTION_V3_2015, QUICK, RECIPES, get_recipe, training_side
-from inceptions.training.schedules import Constant
+from inceptions.training.settings import recipe_from_dict
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -60,37 +60,6 @@ def test_finetune_takes_two_steps_with_the_head_alone_and_two_with_all(v3_75, pi
     assert all(0 < row.train_loss < 100 for row in result.rows)
     before, after = (load_file(folder / "model.safetensors") for folder in (v3_75, tmp_path / "run" / "last"))
     assert not torch.equal(before["stages.1a.conv.weight"], after["stages.1a.conv.weight"])
-
-
-def test_set_changes_fields_at_any_depth():
-    recipe = change(QUICK, ["lr=1e-2", "optimizer.momentum=0.8", "augment.area=[0.2, 1.0]", "clip_norm=none", "schedule=constant"])
-    assert (recipe.lr, recipe.optimizer.momentum, recipe.augment.area, recipe.clip_norm) == (0.01, 0.8, (0.2, 1.0), None)
-    assert recipe.schedule == Constant()
-
-
-def test_set_replaces_an_optimizer_and_fills_in_a_part_that_was_none():
-    recipe = change(QUICK, ["optimizer=rmsprop", "optimizer.epsilon=0.1", "average.decay=0.99"])
-    assert recipe.optimizer == RMSProp(epsilon=0.1)
-    assert recipe.average == Average(decay=0.99)
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("lerning_rate=1", "no such field; fields are"),
-        ("epoch=3", "did you mean epochs"),
-        ("optimizer.momentun=0.9", "did you mean optimizer.momentum"),
-        ("epochs=many", "epochs is 'many'"),
-        ("epochs=0", "epochs is 0; it must be a whole number, at least 1"),
-        ("lr", "needed is FIELD=VALUE"),
-        ("augment.area=[2, 3]", "rising numbers in"),
-        ("optimizer=sdg", "optimizer"),
-        ("optimizer.momentum=1.5", "optimizer.momentum is 1.5"),
-    ],
-)
-def test_set_says_what_is_wrong(line, message):
-    with pytest.raises(UserError, match=message):
-        change(QUICK, [line])
 
 
 def test_unknown_recipe_names_the_nearest():

@@ -16,7 +16,6 @@ from inceptions.training.asynchronous.worker import Job
 from inceptions.training.optimizers import make_optimizer
 from inceptions.training.progress import EpochRow
 from inceptions.training.recipe import Recipe
-from inceptions.training.recipes import peak_lr
 from inceptions.training.schedules import lr_factor
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def run_asynchronously(run: Run) -> None:
     """Train the epochs of `run` with its recipe's number of workers and a parameter server, and write how stale the gradients were."""
-    peak = peak_lr(run.setup.recipe, run.setup.network)
+    peak = run.setup.peak_lr
 
     def report(progress: Progress) -> None:
         number = (progress.epoch - 1) * run.steps + progress.step - 1
@@ -56,10 +55,9 @@ def run_asynchronously(run: Run) -> None:
 def make_job(run: Run) -> Job:
     """Return what the workers and the server are told."""
     setup, recipe = run.setup, run.setup.recipe
-    peak = peak_lr(recipe, setup.network)
     rule = Rule(
-        make_optimizer=partial(shard_optimizer, recipe=recipe, lr=peak),
-        lr_at=partial(lr_at, recipe=recipe, peak=peak, steps_per_epoch=run.steps),
+        make_optimizer=partial(shard_optimizer, recipe=recipe, lr=setup.peak_lr),
+        lr_at=partial(lr_at, recipe=recipe, peak=setup.peak_lr, steps_per_epoch=run.steps),
         average=recipe.average,
         checkpoint_every=run.pace.steps or 100,
     )
