@@ -1,7 +1,8 @@
-"""Optimisers: enters a recipe's optimiser and groups of parameters, leaves torch's; and TensorFlow's RMSProp, which torch has not."""
+"""Optimisers: enters a recipe's optimiser and groups of parameters, leaves torch's; and TensorFlow's RMSProp and Adam, which differ."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, assert_never
 
@@ -21,7 +22,7 @@ def make_optimizer(optimizer: Sgd | RMSProp | Adam, groups: Iterable[dict[str, A
         case RMSProp():
             return TensorFlowRMSProp(groups, lr, decay=optimizer.decay, momentum=optimizer.momentum, epsilon=optimizer.epsilon)
         case Adam():
-            return torch.optim.Adam(groups, lr=lr, betas=(optimizer.beta1, optimizer.beta2), eps=optimizer.epsilon)
+            return TensorFlowAdam(groups, lr, betas=(optimizer.beta1, optimizer.beta2), epsilon=optimizer.epsilon)
         case _:
             assert_never(optimizer)
 
@@ -37,6 +38,26 @@ def kernel_groups(module: nn.Module, *, weight_decay: float, lr: float, bias_lr:
     others = [p for p in module.parameters() if p.ndim <= 1 and id(p) not in apart]
     groups = [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return [*groups, {"params": biases, "weight_decay": 0.0, "lr": bias_lr * lr}] if biases else groups
+
+
+class TensorFlowAdam(torch.optim.Adam):
+    """torch's Adam with epsilon beside the root of the running mean as it is, and not as corrected for beginning at zero.
+
+    That is TensorFlow's, and the "epsilon hat" of 1412.6980, section 2. It matters where epsilon is large, as FaceNet's 0.1: at the first
+    step it weighs 32 times as much as torch's, so that training begins gently.
+    """
+
+    def __init__(self, params: Any, lr: float, *, betas: tuple[float, float], epsilon: float) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=epsilon)
+        self.epsilon = epsilon
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move every parameter that has a gradient."""
+        for group in self.param_groups:
+            taken = max((int(self.state[p]["step"]) for p in group["params"] if p.grad is not None and self.state[p]), default=0)
+            group["eps"] = self.epsilon / math.sqrt(1 - group["betas"][1] ** (taken + 1))
+        return super().step(closure)
 
 
 class TensorFlowRMSProp(Optimizer):

@@ -96,6 +96,11 @@ def lr_factor(schedule: Schedule, step: int, *, steps_per_epoch: int, epochs: in
             assert_never(schedule)
 
 
+def statistics_share(momentum: float, step: int) -> float:
+    """Return the share of the batch of `step`, counted from 0, in running statistics that begin unmeasured (`Recipe.bn_momentum`)."""
+    return max(momentum, min(0.1, 9 / (10 + step)))
+
+
 def _one_cycle(warmup: float, step: int, total: int) -> float:
     peak, last = max(0.0, warmup * total - 1), total - 1
     if step <= peak:

@@ -114,6 +114,14 @@ def test_shard_steps_as_torch_does(tmp_path):
     assert shard.read_out()["bn.running_mean"] == pytest.approx(1 - 0.9**3)
 
 
+def test_statistics_that_begin_unmeasured_move_faster_at_first(tmp_path):
+    shard = shard_of(tmp_path, rule=Rule(sgd, constant, fresh=True))
+    shard.momentum["bn.running_mean"] = 0.0003
+    for batch in range(3):
+        push(shard, batch)
+    assert shard.read_out()["bn.running_mean"] == pytest.approx(1 - 0.9**3)
+
+
 def test_staleness_is_the_number_of_updates_between_pull_and_push(tmp_path):
     shard = shard_of(tmp_path)
     assert [push(shard, batch, version=version) for batch, version in enumerate((0, 0, 0, 2, 4))] == [0, 1, 2, 1, 0]

@@ -2,6 +2,7 @@ import csv
 import math
 import re
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -55,7 +56,7 @@ def test_recipe_says_everything_that_was_asked_for(pictures, tmp_path):
     assert written["recipe"]["seed"] == 3
     assert written["classes"] == ["amber", "blue", "green"]
     assert written["images"] == {"train": 60, "val": 6, "test": 12}
-    assert written["versions"]["torch"] == str(torch.__version__)
+    assert written["versions"]["torch"] == version("torch")
     assert written["arithmetic"] == "float32"
 
 

@@ -60,6 +60,7 @@ def make_job(run: Run) -> Job:
         lr_at=partial(lr_at, recipe=recipe, peak=setup.peak_lr, steps_per_epoch=run.steps),
         average=recipe.average,
         checkpoint_every=run.pace.steps or 100,
+        fresh=setup.weights is None,
     )
     return Job(
         network=setup.network,

@@ -28,6 +28,7 @@ from inceptions.errors import UserError
 from inceptions.evaluation.plots import BLUE, ORANGE, save_figure
 from inceptions.training.recipe import Average
 from inceptions.training.run_folder import DAMAGE, read_state, write_state
+from inceptions.training.schedules import statistics_share
 
 Arrays = dict[str, np.ndarray]
 BatchScore = tuple[int, int, float]
@@ -78,6 +79,7 @@ class Rule:
     make_optimizer: gets (name, parameter) pairs, the shard's alone, and returns the optimizer.
     lr_at: the learning rate by the number of gradients applied so far; multiplied by a group's `lr_scale`, where it has one.
     average: the running average of weights and statistics that evaluation uses; None for the weights as they are.
+    fresh: the statistics begin unmeasured, so that they move faster at first (`Recipe.bn_momentum`).
     checkpoint_every: gradients between checkpoints.
     """
 
@@ -85,6 +87,7 @@ class Rule:
     lr_at: Callable[[int], float]
     average: Average | None = None
     checkpoint_every: int = 100
+    fresh: bool = False
 
 
 class ServerShard:
@@ -173,7 +176,8 @@ class ServerShard:
         self.optimizer.step()
         for name, running in self.statistics.items():
             if name in statistics:
-                running.lerp_(torch.tensor(statistics[name]), self.momentum[name])
+                momentum = self.momentum[name]
+                running.lerp_(torch.tensor(statistics[name]), statistics_share(momentum, self.version) if self.rule.fresh else momentum)
         self.version += 1
         self._average()
 
