@@ -171,8 +171,8 @@ def name_within(samples: Sequence[Sample]) -> list[str]:
         return []
     here = Path.cwd()
     names = [_absolute(sample.path, here) for sample in samples]
-    first = len(os.path.commonpath([min(names), max(names)])) + 1
-    return [name[first:].replace(os.sep, "/") for name in names]
+    shared = os.path.commonpath([min(names), max(names)])  # "" of shards that were given by their names alone
+    return [name[len(shared) :].replace(os.sep, "/").removeprefix("/") for name in names]
 
 
 def _absolute(path: Path | Stored, here: Path) -> str:

@@ -2,10 +2,11 @@
 
 import os
 import shutil
+import tarfile
 
 import pytest
 
-from inceptions.data.folders import load_splits
+from inceptions.data.folders import load_splits, locate_source
 from tests.pictures import paint
 
 
@@ -55,10 +56,9 @@ def test_a_record_comes_back_as_it_was(photos):
     assert (record.seed, record.images) == (2, {"train": 30, "val": 3, "test": 3})
 
 
-def test_shards_that_are_set_aside_are_said_to_be(tmp_path):
-    """Of ten shards or more whole ones are; `evaluate` took the parts for given ones."""
-    import tarfile
-
+@pytest.fixture
+def shards(tmp_path):
+    """Ten shards s-0.tar to s-9.tar of three pictures each."""
     paint(tmp_path / "images", each=10, size=(4, 4))
     for number in range(10):
         with tarfile.open(tmp_path / f"s-{number}.tar", "w") as tar:
@@ -67,6 +67,20 @@ def test_shards_that_are_set_aside_are_said_to_be(tmp_path):
                 label = path.with_suffix(".cls")
                 label.write_text(path.parent.name)
                 tar.add(label, f"{path.parent.name}-{number}.cls")
-    splits = load_splits(str(tmp_path / "s-{0..9}.tar"))
+    return tmp_path
+
+
+def test_shards_that_are_set_aside_are_said_to_be(shards):
+    """Of ten shards or more whole ones are; `evaluate` took the parts for given ones."""
+    splits = load_splits(str(shards / "s-{0..9}.tar"))
     assert splits.set_aside == ("val", "test")
-    assert load_splits(str(tmp_path / "s-{0..9}.tar"), seed=3).fingerprint == splits.fingerprint
+    assert load_splits(str(shards / "s-{0..9}.tar"), seed=3).fingerprint == splits.fingerprint
+
+
+@pytest.mark.parametrize("pattern", ["s-{0..9}.tar", "./s-{0..9}.tar", "s-*.tar", "s-0.tar", "../{here}/s-{{0..9}}.tar"])
+def test_shards_by_a_relative_pattern_are_the_same_from_every_folder(pattern, shards, monkeypatch):
+    monkeypatch.chdir(shards)
+    pattern = pattern.format(here=shards.name) if "here" in pattern else pattern
+    here, place = load_splits(pattern), locate_source(pattern)
+    monkeypatch.chdir("/")
+    assert load_splits(place).fingerprint == here.fingerprint
