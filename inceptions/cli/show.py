@@ -46,7 +46,7 @@ def show_weights(*, as_json: bool) -> None:
 
     tags = list_tags()
     if as_json:
-        rows = [{**asdict(tag), "classes": tag.classes, "preprocess": tag.preprocess.to_dict()} for tag in tags]
+        rows = [{**asdict(tag), "classes": tag.classes, "verified": tag.verified, "preprocess": tag.preprocess.to_dict()} for tag in tags]
         rows = [{key: value for key, value in row.items() if key != "_"} for row in rows]
         print(json.dumps([*(_shipped_row(name, card) for name, card in shipped.items()), *rows], indent=1, ensure_ascii=False))
         return

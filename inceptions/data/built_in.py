@@ -67,14 +67,14 @@ def _materialize(name: str, files: tuple[str, ...], read: _Read) -> Path:
         return folder
     try:
         downloads.mkdir(parents=True, exist_ok=True)
+        with FileLock(downloads.with_name(f".{name}.lock")):
+            if not folder.is_dir():
+                items = _fetch(name, files, read, downloads)
+                with whole_folder(folder, replace=False) as unfinished:
+                    _write(unfinished, items)
+                shutil.rmtree(downloads, ignore_errors=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    with FileLock(downloads.with_name(f".{name}.lock")):
-        if not folder.is_dir():
-            items = _fetch(name, files, read, downloads)
-            with whole_folder(folder, replace=False) as unfinished:
-                _write(unfinished, items)
-            shutil.rmtree(downloads, ignore_errors=True)
     return folder
 
 

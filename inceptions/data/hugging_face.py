@@ -6,7 +6,9 @@ words). Rows stay where they are, and their bytes are read when they are asked f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 from inceptions.data.splits import PART_NAMES, Labelled, Splits, list_names, split_labelled
 from inceptions.data.stored import Stored
+from inceptions.data.transfer import MIRROR_VARIABLE
 from inceptions.errors import DataError
 from inceptions.files import is_offline
 
@@ -41,7 +44,7 @@ class Row(Stored):
 
 
 def load_hugging_face(source: str, *, seed: int) -> Splits:
-    """Return the parts of NAME, NAME:CONFIG, or a folder; splits by other names than those of the three parts are left out.
+    """Return the parts of NAME, NAME@REVISION:CONFIG, or a folder; splits by other names than those of the three parts are left out.
 
     Raises DataError: `datasets` isn't installed, no such data set or no connection, no column of pictures or of classes.
     """
@@ -61,6 +64,27 @@ def load_hugging_face(source: str, *, seed: int) -> Splits:
     if "train" not in parts:
         raise DataError(f"hf:{source}: no train split; its splits are {list_names(sets)}")
     return split_labelled(parts, source=f"hf:{source}", seed=seed, classes=classes)
+
+
+@contextmanager
+def _as_told() -> Iterator[None]:
+    """Have Hugging Face's libraries, which ask the environment once, when they are imported, go by our variables meanwhile."""
+    import datasets
+    import huggingface_hub
+
+    told: list[tuple[Any, str, Any]] = []
+    if is_offline():
+        told = [(huggingface_hub.constants, "HF_HUB_OFFLINE", True), (datasets.config, "HF_HUB_OFFLINE", True)]
+    elif mirror := os.environ.get(MIRROR_VARIABLE, "").rstrip("/"):
+        told = [(datasets.config, "HF_ENDPOINT", mirror)]
+    before = [(module, name, getattr(module, name)) for module, name, _ in told]
+    for module, name, value in told:
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
 
 
 def _name_class(value: Any, names: list[str] | None, where: str) -> str:
@@ -98,14 +122,16 @@ def _load(source: str) -> Mapping[str, Any]:
         raise DataError(f"hf:{source}: datasets, which reads it, isn't installed; pip install 'inceptions[data]'") from error
 
     folder = Path(source).expanduser()
-    name, _, config = source.partition(":")
+    named, _, config = source.partition(":")
+    name, _, revision = named.partition("@")
     try:
         if folder.is_dir():
             found = datasets.load_from_disk(str(folder))
         elif source.startswith((".", "/", "~")):
             raise DataError(f"hf:{source}: no such folder; check the name")
         else:
-            found = datasets.load_dataset(name, config or None)
+            with _as_told():
+                found = datasets.load_dataset(name, config or None, revision=revision or None)
     except (OSError, ValueError, RuntimeError) as error:
         if isinstance(error, DataError):
             raise

@@ -9,28 +9,21 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 from filelock import FileLock
 
+from inceptions.data.transfer import TransferError, transfer
 from inceptions.errors import DataError
 from inceptions.files import OFFLINE_VARIABLE, cache_folder, cannot_write, is_offline, write_whole
 
 LIMIT_VARIABLE = "INCEPTIONS_SHARD_CACHE_GB"
 LIMIT_GB = 20.0
-ATTEMPTS = 4
-BACKOFF_S = 1.0  # doubled after each attempt
-TIMEOUT_S = 60.0
-
 _GONE = 3  # times that another process may throw a shard out between fetching and opening it
 
 
@@ -79,46 +72,13 @@ def _fetch(url: str, place: Path) -> None:
         with FileLock(place.with_suffix(".lock")):
             if not place.exists():  # otherwise another process has just fetched it
                 part = place.with_suffix(".part")
-                _download(url, part)
+                transfer(url, part)
                 part.replace(place)
                 _make_room(place, limit)
+    except TransferError as error:
+        raise DataError(f"{url}: can't be fetched ({error}); check the address and the connection") from error
     except OSError as error:
         raise cannot_write(place, error) from error
-
-
-def _download(url: str, part: Path) -> None:
-    """Write what the URL gives to `part`; tries again where that may help. Raises DataError, and OSError where it can't be written."""
-    reason = ""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(BACKOFF_S * 2 ** (attempt - 1))
-        try:
-            response = urlopen(Request(url, headers={"User-Agent": "inceptions"}), timeout=TIMEOUT_S)
-        except HTTPError as error:
-            if error.code < 500:
-                raise DataError(f"{url}: can't be fetched ({error.code} {error.reason}); check the pattern of the shards") from error
-            reason = f"{error.code} {error.reason}"
-            continue
-        except (OSError, HTTPException) as error:
-            reason = str(error)
-            continue
-        with response:
-            reason = _copy(response, part)
-        if not reason:
-            return
-    part.unlink(missing_ok=True)
-    raise DataError(f"{url}: can't be fetched after {ATTEMPTS} attempts ({reason}); check the connection")
-
-
-def _copy(response: HTTPResponse, part: Path) -> str:
-    """Write the answer to `part` and return "", or why it isn't whole."""
-    with part.open("wb") as file:
-        try:
-            shutil.copyfileobj(response, file, 1 << 20)
-        except (ConnectionError, TimeoutError, HTTPException) as error:
-            return str(error) or type(error).__name__
-        arrived, wanted = file.tell(), response.headers.get("Content-Length")
-    return "" if wanted is None or arrived == int(wanted) else f"{arrived} of {wanted} bytes arrived"
 
 
 def _make_room(newest: Path, limit: float) -> None:

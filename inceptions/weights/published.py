@@ -5,36 +5,44 @@ Also `create_model` with weights, and the Hugging Face Hub: a model folder up, a
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import hashlib
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from filelock import FileLock
 
+from inceptions.data.transfer import MIRROR_VARIABLE, Progress
 from inceptions.errors import ModelFolderError, UserError, WeightsError
-from inceptions.files import cache_folder
+from inceptions.files import OFFLINE_VARIABLE, cache_folder, cannot_write, is_offline
 from inceptions.networks.modules import models
 from inceptions.networks.registry import get_network
+from inceptions.versions import now
 from inceptions.weights import folder as folders
-from inceptions.weights.card import CARD_NAME, read_card
-from inceptions.weights.download import Progress, fetch_tag
+from inceptions.weights.adapters.catalog import find_adapter
+from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, read_card
+from inceptions.weights.download import fetch, fetch_tag, require_hub, split_repository
 from inceptions.weights.folder import LoadedModel, save_model
 from inceptions.weights.importer import import_tensors
 from inceptions.weights.readers import read_tensors
 from inceptions.weights.shipped import shipped_models
 from inceptions.weights.tags import Tag, class_names, get_tag
 
+CONVERSION = 1
+"""Raised when what a converted checkpoint holds is mended otherwise than in the tables of tags and networks."""
+
 
 def find_model(source: str | Path, *, progress: Progress | None = None) -> Path:
     """Return the model folder that `source` means: a folder, a tag such as `xception.keras_in1k`, or `hf:organisation/repository`.
 
-    A few come with the package; another tag's checkpoint is fetched, converted and kept when it is not there yet. Raises UserError as
-    these do.
+    A few come with the package; another tag's checkpoint is fetched, converted and kept when it is not there yet. On the Hub,
+    `@revision` may follow: a branch, a tag or a commit. Raises UserError as these do.
     """
     path = Path(source)
     if isinstance(source, Path) or path.exists() or "/" in source.removeprefix("hf:"):
-        return _from_hub(str(source)) if str(source).startswith("hf:") else path
+        return _from_hub(str(source), progress) if str(source).startswith("hf:") else path
     if "." not in source:
         raise ModelFolderError(f"{source} is not a model folder: there is no such folder; give one, or a tag (`inceptions list --weights`)")
     shipped = shipped_models()
@@ -76,14 +84,24 @@ def create_model(name: str, *, weights: str | Path | None = None, **settings: An
 
 def _kept(tag: Tag, progress: Progress | None) -> Path:
     """Return the model folder of a tag in the cache, made when it is not there; two processes make it once."""
-    folder = cache_folder() / "models" / tag.name
+    folder = cache_folder() / "models" / f"{tag.name}-{_fingerprint(tag)}"
     if (folder / CARD_NAME).is_file():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f".{tag.name}.lock"):
-        if not (folder / CARD_NAME).is_file():
-            _convert(tag, folder, progress)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f".{folder.name}.lock"):
+            if not (folder / CARD_NAME).is_file():
+                _convert(tag, folder, progress)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
     return folder
+
+
+def _fingerprint(tag: Tag) -> str:
+    """Return what changes with all that a converted tag is made of, so that one that was mended is converted anew."""
+    adapter = find_adapter(tag.framework, tag.network)
+    made_of = (CONVERSION, repr(tag), repr(adapter.network), class_names(tag))
+    return hashlib.blake2b(repr(made_of).encode(), digest_size=4).hexdigest()
 
 
 def _convert(tag: Tag, folder: Path, progress: Progress | None) -> None:
@@ -94,7 +112,8 @@ def _convert(tag: Tag, folder: Path, progress: Progress | None) -> None:
         "tag": tag.name,
         "url": tag.url,
         "sha256": tag.sha256,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "verified_by": tag.verified or "nothing: it came over http, and its hash is known in part",
+        "date": now(),
         "framework": tag.framework,
         "numerics_because": audit.numerics_because,
         "notes": [*found.notes, *audit.notes, *([tag.notes] if tag.notes else [])],
@@ -118,7 +137,7 @@ def push_model(folder: str | Path, repository: str, *, private: bool = True) -> 
     Raises ModelFolderError when the folder is not whole, UserError without huggingface_hub or without leave to write there.
     """
     folders.load_model(folder)  # only a whole folder is worth sending
-    hub = _hub()
+    hub = require_hub()
     try:
         hub.create_repo(repository, private=private, exist_ok=True)
         hub.upload_folder(repo_id=repository, folder_path=str(folder), allow_patterns=["model.json", "model.safetensors"])
@@ -127,23 +146,23 @@ def push_model(folder: str | Path, repository: str, *, private: bool = True) -> 
     return f"https://huggingface.co/{repository}"
 
 
-def _from_hub(source: str) -> Path:
-    repository = source.removeprefix("hf:")
-    hub = _hub()
-    try:
-        path = hub.snapshot_download(repository, allow_patterns=["model.json", "model.safetensors"])
-    except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError, OSError) as error:
-        raise UserError(f"{source} could not be fetched from the Hub ({_line(error)}); check the name and the connection") from None
-    read_card(Path(path))
-    return Path(path)
-
-
-def _hub() -> Any:
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise UserError("the Hugging Face Hub needs huggingface_hub; pip install 'inceptions[hub]'") from None
-    return huggingface_hub
+def _from_hub(source: str, progress: Progress | None) -> Path:
+    """Return the model folder `hf:organisation/repository`, or `...@revision`, in the cache of huggingface_hub, or as the mirror has it."""
+    repository, revision = split_repository(source.removeprefix("hf:"))
+    if os.environ.get(MIRROR_VARIABLE):
+        named = f"hf:{repository}@{quote(revision or 'main', safe='')}"
+        fetch(f"{named}/{WEIGHTS_NAME}", progress=progress)
+        folder = fetch(f"{named}/{CARD_NAME}").parent
+    else:
+        hub = require_hub()
+        try:
+            files = [CARD_NAME, WEIGHTS_NAME]
+            folder = Path(hub.snapshot_download(repository, revision=revision, allow_patterns=files, local_files_only=is_offline()))
+        except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError, OSError) as error:
+            hint = f"{OFFLINE_VARIABLE} is set; unset it" if is_offline() else "check the name and the connection"
+            raise UserError(f"{source} could not be fetched from the Hub ({_line(error)}); {hint}") from None
+    read_card(folder)
+    return folder
 
 
 def _line(error: BaseException) -> str:

@@ -34,6 +34,10 @@ CLASS_COUNTS = MappingProxyType(
 )
 
 
+# Hosts that serve checkpoints by http only; nothing is fetched from them without a hash.
+HTTP_HOSTS = frozenset({"data.lip6.fr", "dl.caffe.berkeleyvision.org", "download.tensorflow.org"})
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
     """One published checkpoint.
@@ -70,6 +74,17 @@ class Tag:
     def classes(self) -> int:
         """Number of outputs of the classifier in the file, the background class included; 0 without one."""
         return CLASS_COUNTS[self.class_list]
+
+    @property
+    def verified(self) -> str:
+        """What says that the file is the published one; "" where nobody on the way is kept from forging it."""
+        digits = self.sha256 or self.sha256_prefix or ""
+        if len(digits) == 64:
+            return "SHA-256"
+        if self.url.startswith("http:"):
+            return ""  # 32 bits of a hash are found by trying
+        known = [f"the first {4 * len(digits)} bits of its SHA-256"] * bool(digits) + ["its MD5"] * bool(self.md5)
+        return " and ".join(["https", *known])
 
 
 def list_tags() -> tuple[Tag, ...]:

@@ -83,10 +83,11 @@ def test_labels_of_words_make_classes(tmp_path):
 def test_a_name_and_its_configuration_are_asked_for(monkeypatch):
     datasets = pytest.importorskip("datasets")
     asked = []
-    monkeypatch.setattr(datasets, "load_dataset", lambda *names: asked.append(names) or {"train": make()})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *names, revision: asked.append((*names, revision)) or {"train": make()})
     load_splits("hf:somebody/pets:small")
     assert len(load_splits("hf:pets").train) == 32
-    assert asked == [("somebody/pets", "small"), ("pets", None)]
+    load_splits("hf:somebody/pets@v1.2:small")
+    assert asked == [("somebody/pets", "small", None), ("pets", None, None), ("somebody/pets", "small", "v1.2")]
 
 
 def test_what_cannot_be_used_is_told(tmp_path, monkeypatch):
@@ -106,7 +107,7 @@ def test_what_cannot_be_used_is_told(tmp_path, monkeypatch):
             load_splits(f"hf:{tmp_path}/{source}")
         assert "\n" not in str(error.value)
 
-    def fail(*_):
+    def fail(*_, revision):
         raise ConnectionError("Couldn't reach 'pets' on the Hub")
 
     monkeypatch.setattr(datasets, "load_dataset", fail)

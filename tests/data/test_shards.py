@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inceptions.data import Augment, for_training, load_splits, read_image, remote
+from inceptions.data import Augment, for_training, load_splits, read_image, remote, transfer
 from inceptions.data.dataset import EpochOrder, ImageDataset, image_loader
 from inceptions.data.shards import Member, find_shards
 from inceptions.errors import DataError, ImageError
@@ -75,7 +75,7 @@ def server(tmp_path, monkeypatch):
 
     monkeypatch.setenv("INCEPTIONS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(remote, "BACKOFF_S", 0.0)
+    monkeypatch.setattr(transfer, "BACKOFF_S", 0.0)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as found:
         thread = threading.Thread(target=found.serve_forever, args=(0.05,))
         thread.start()
@@ -262,7 +262,7 @@ def test_what_goes_wrong_on_the_net_is_told_and_no_fault_of_the_picture(server, 
     folder, address, _ = server
     fill_shards(folder, 1)
     splits = load_splits(f"{address}/s-00.tar")
-    with pytest.raises(DataError, match=r"s-09\.tar: can't be fetched \(404 File not found\); check the pattern"):
+    with pytest.raises(DataError, match=r"s-09\.tar: can't be fetched \(404 File not found\); check the address"):
         load_splits(f"{address}/s-09.tar")
     for path in (remote.cache_folder() / "shards").glob("*.tar"):
         path.unlink()
@@ -282,7 +282,9 @@ def test_a_transfer_that_breaks_off_is_tried_again(server):
     fill_shards(folder, 1)
     with remote.fetch_shard(f"{address}/s-00.tar?breaks=3") as file:
         assert file.read() == (folder / "s-00.tar").read_bytes()
-    with pytest.raises(DataError, match=r"can't be fetched after 4 attempts \(4 of 1000 bytes arrived\); check the connection"):
+    with pytest.raises(
+        DataError, match=r"can't be fetched \(the connection was cut after 4 of 1,000 bytes; 4 attempts\); check the address"
+    ):
         remote.fetch_shard(f"{address}/s-00.tar?breaks=4")
     assert set(asked.values()) == {4}
     assert not list((remote.cache_folder() / "shards").glob("*.part"))

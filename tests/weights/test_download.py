@@ -19,8 +19,9 @@ from socketserver import TCPServer
 
 import pytest
 
+from inceptions.data import transfer
 from inceptions.errors import UserError, WeightsError
-from inceptions.weights import download, web
+from inceptions.weights import download
 from inceptions.weights.download import fetch, fetch_tag, find_place
 from inceptions.weights.tags import get_tag
 
@@ -115,7 +116,7 @@ def cache(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("INCEPTIONS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(download, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(transfer, "BACKOFF_S", 0.001)
     return tmp_path / "cache"
 
 
@@ -136,46 +137,48 @@ def test_a_file_is_fetched_once_and_kept_under_its_address(server, cache):
     assert files(cache) == {"a.pth"}
 
 
-@pytest.mark.parametrize("known", [{"sha256": SHA256}, {"sha256": SHA256.upper()}, {"sha256_prefix": SHA256[:8]}, {"md5": MD5}])
+@pytest.mark.parametrize("known", [{"sha256": SHA256}, {"sha256": SHA256.upper()}, {"sha256": SHA256[:8]}, {"md5": MD5}])
 def test_a_file_with_the_right_hash_is_taken(server, known):
-    assert fetch(server.url, **known).read_bytes() == BODY
+    assert fetch(server.url, hashes=known).read_bytes() == BODY
 
 
 @pytest.mark.parametrize(
     ("known", "said"),
     [
         ({"sha256": "0" * 64}, f"its SHA-256 is {SHA256}, not {'0' * 64};"),
-        ({"sha256_prefix": "01234567"}, f"its SHA-256 is {SHA256}, not 01234567...;"),
+        ({"sha256": "01234567"}, f"its SHA-256 is {SHA256}, not 01234567...;"),
         ({"md5": "0" * 32}, f"its MD5 is {MD5}, not {'0' * 32};"),
     ],
 )
 def test_a_file_with_a_wrong_hash_is_removed_and_both_are_told(server, cache, known, said):
     with pytest.raises(WeightsError, match=re.escape(said)):
-        fetch(server.url, **known)
+        fetch(server.url, hashes=known)
     assert files(cache) == set()
-    assert fetch(server.url, sha256=SHA256).read_bytes() == BODY
+    assert fetch(server.url, hashes={"sha256": SHA256}).read_bytes() == BODY
 
 
 def test_a_file_in_the_cache_that_is_damaged_is_fetched_anew(server):
-    path = fetch(server.url, sha256=SHA256)
+    path = fetch(server.url, hashes={"sha256": SHA256})
     path.write_bytes(BODY[:-1])
-    assert fetch(server.url, sha256=SHA256).read_bytes() == BODY
+    assert fetch(server.url, hashes={"sha256": SHA256}).read_bytes() == BODY
 
 
 def test_a_cache_that_can_only_be_read_serves_what_is_in_it(server, monkeypatch):
-    path = fetch(server.url, sha256=SHA256)
+    path = fetch(server.url, hashes={"sha256": SHA256})
     monkeypatch.setattr(download, "FileLock", None)
-    assert fetch(server.url, sha256=SHA256) == path
+    assert fetch(server.url, hashes={"sha256": SHA256}) == path
 
 
 def test_a_later_call_goes_on_where_a_cut_connection_stopped(server, cache, monkeypatch):
-    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    monkeypatch.setattr(transfer, "ATTEMPTS", 1)
     server.answers = [partial(give, cut=600_000)]
-    with pytest.raises(UserError, match=r"cut after 600,000 of 1,000,000 bytes \(1 attempts\); try again later, it goes on from what has"):
-        fetch(server.url, sha256=SHA256)
+    with pytest.raises(
+        UserError, match=r"cut after 600,000 of 1,000,000 bytes; 1 attempts\); .* try again, it goes on from what has arrived"
+    ):
+        fetch(server.url, hashes={"sha256": SHA256})
     assert files(cache) == {"a.pth.part", "a.pth.part.etag"}
     seen = []
-    path = fetch(server.url, sha256=SHA256, progress=lambda done, total: seen.append((done, total)))
+    path = fetch(server.url, hashes={"sha256": SHA256}, progress=lambda done, total: seen.append((done, total)))
     assert path.read_bytes() == BODY
     assert server.requests[1][1]["Range"] == "bytes=600000-"
     assert server.requests[1][1]["If-Range"] == '"one"'
@@ -210,9 +213,9 @@ def test_a_partial_file_longer_than_the_file_is_dropped(server):
 
 @pytest.mark.parametrize("etag", [None, 'W/"weak"'])
 def test_what_cannot_be_gone_on_from_is_not_kept(server, cache, monkeypatch, etag):
-    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    monkeypatch.setattr(transfer, "ATTEMPTS", 1)
     server.answers = [partial(give, etag=etag, cut=600_000)]
-    with pytest.raises(UserError, match=r"try again later$"):
+    with pytest.raises(UserError, match=r"and try again, or fetch"):
         fetch(server.url)
     assert files(cache) == set()
 
@@ -225,7 +228,7 @@ def test_a_server_that_is_busy_is_asked_again(server, status):
 
 def test_a_server_that_stays_broken_is_given_up(server, cache):
     server.answers = [partial(refuse, status=500)] * 9
-    with pytest.raises(UserError, match=r"a\.pth: the server says 500 Internal Server Error \(4 attempts\); try again later$"):
+    with pytest.raises(UserError, match=r"a\.pth can't be fetched \(500 Internal Server Error; 4 attempts\); check the address"):
         fetch(server.url)
     assert len(server.requests) == 4
     assert files(cache) == set()
@@ -234,7 +237,7 @@ def test_a_server_that_stays_broken_is_given_up(server, cache):
 def test_a_file_that_is_not_there_is_told_at_once(server, cache):
     server.answers = [refuse]
     with pytest.raises(
-        UserError, match=r"a\.pth: the server says 404 Not Found; check the address, or fetch http.* and keep it as /.*a\.pth$"
+        UserError, match=r"a\.pth can't be fetched \(404 Not Found\); check the address .*, or fetch http.* and keep it as /.*a\.pth$"
     ):
         fetch(server.url)
     assert len(server.requests) == 1
@@ -243,19 +246,17 @@ def test_a_file_that_is_not_there_is_told_at_once(server, cache):
 
 @pytest.mark.parametrize("sent", [0, 1000])
 def test_a_server_that_falls_silent_is_left(server, monkeypatch, sent):
-    monkeypatch.setattr(web, "READ_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(download, "ATTEMPTS", 2)
+    monkeypatch.setattr(transfer, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(transfer, "ATTEMPTS", 2)
     server.answers = [partial(stall, sent=sent)] * 2
-    start = time.monotonic()
-    with pytest.raises(UserError, match=r"TimeoutError: timed out \(2 attempts\)|cut after 1,000 of"):
+    with pytest.raises(UserError, match=r"timed out; 2 attempts|cut after 1,000 of"):
         fetch(server.url)
-    assert time.monotonic() - start < 5
 
 
 def test_a_server_that_is_down_is_told():
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))  # it doesn't listen
-        with pytest.raises(UserError, match=r"a\.pth: ConnectionRefusedError: .* \(4 attempts\); try again later$"):
+        with pytest.raises(UserError, match=r"a\.pth can't be fetched \(.*Connection refused; 4 attempts\)"):
             fetch(f"http://127.0.0.1:{silent.getsockname()[1]}/a.pth")
 
 
@@ -268,22 +269,25 @@ def test_a_redirect_is_followed_and_keeps_the_range(server):
 @pytest.mark.parametrize("to", [None, "/weights/a.pth"])
 def test_redirects_without_end_are_left(server, cache, to):
     server.answers = [partial(redirect, to=to)] * 20
-    with pytest.raises(UserError, match=r"a\.pth: The HTTP server returned a redirect error that would lead to an infinite loop"):
+    with pytest.raises(UserError, match=r"a\.pth can't be fetched \(302 The HTTP server returned a redirect error"):
         fetch(server.url)
-    assert len(server.requests) <= 6
+    assert len(server.requests) <= 11
     assert files(cache) == set()
 
 
-@pytest.mark.parametrize("to", ["http://example.org/a.pth", "http://data.lip6.fr/a.pth", "ftp://127.0.0.1/a.pth"])
-def test_a_redirect_to_where_nothing_is_safe_is_refused(server, to):
-    server.answers = [partial(redirect, to=to)]
-    with pytest.raises(UserError, match=rf"^{to}: files are fetched by https only"):
-        fetch(server.url)
+def test_a_redirect_to_where_nothing_is_safe_is_refused(server, monkeypatch):
+    def to_nobody(url, has_hash, ask=download.require_safe):
+        ask(url.replace("127.0.0.1", "example.org") if "again" in url else url, has_hash=has_hash)
+
+    monkeypatch.setattr(download, "require_safe", to_nobody)
+    server.answers = [redirect]
+    with pytest.raises(UserError, match=r"^http://example.org:\d+/again/1: files are fetched by https only"):
+        fetch(server.url, hashes={"sha256": SHA256})
 
 
 def test_a_redirect_to_a_local_file_is_refused(server):
     server.answers = [partial(redirect, to="file:///etc/hostname")]
-    with pytest.raises(UserError, match=r"a\.pth: .*not allowed"):
+    with pytest.raises(UserError, match=r"a\.pth can't be fetched \(302 .*not allowed"):
         fetch(server.url)
 
 
@@ -304,7 +308,7 @@ def test_an_address_that_is_not_safe_is_refused(url):
 
 
 @pytest.mark.parametrize(
-    "url", ["https://example.org", "https://example.org/../a.pth", "https://example.org/%2e%2e/a.pth", "hf:timm/a.pth"]
+    "url", ["https://example.org", "https://example.org/../a.pth", "https://example.org/%2e%2e/a.pth", "hf:timm/a.pth", "hf:timm/@v1/a.pth"]
 )
 def test_an_address_that_is_no_files_is_refused(url):
     with pytest.raises(UserError, match=rf"^{url} is not "):
@@ -318,14 +322,6 @@ def test_files_of_other_addresses_are_kept_apart(cache):
     assert all(place.is_relative_to(cache / "downloads") for place in places)
 
 
-@pytest.mark.parametrize("length", [True, False])
-def test_a_file_that_is_too_large_is_left(server, cache, length):
-    server.answers = [partial(give, length=length)]
-    with pytest.raises(UserError, match=r"bytes or more, 500,000 are allowed"):
-        fetch(server.url, size_limit=500_000)
-    assert files(cache) == set()
-
-
 def test_a_server_that_does_not_say_the_size_will_do(server):
     seen = []
     server.answers = [partial(give, length=False)]
@@ -334,18 +330,15 @@ def test_a_server_that_does_not_say_the_size_will_do(server):
 
 
 def test_a_full_disk_is_told_and_what_has_arrived_stays(server, cache, monkeypatch):
-    room, write = [300_000], download._write
+    room = [300_000]
 
-    def write_while_there_is_room(file, chunk):
-        room[0] -= len(chunk)
+    def fill(done, total):
+        room[0] -= done
         if room[0] < 0:
             raise OSError(28, "No space left on device")
-        write(file, chunk)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(download, "_write", write_while_there_is_room)
-        with pytest.raises(UserError, match=r"a\.pth\.part: No space left on device; free some space, or set INCEPTIONS_CACHE to a folder"):
-            fetch(server.url)
+    with pytest.raises(UserError, match=r"can't write .*a\.pth \(No space left on device\); set INCEPTIONS_CACHE to a folder"):
+        fetch(server.url, progress=fill)
     assert len(server.requests) == 1
     assert files(cache) == {"a.pth.part", "a.pth.part.etag"}
     assert fetch(server.url).read_bytes() == BODY
@@ -355,7 +348,7 @@ def test_a_full_disk_is_told_and_what_has_arrived_stays(server, cache, monkeypat
 def test_a_cache_that_is_no_folder_is_told(tmp_path, monkeypatch, server):
     (tmp_path / "file").touch()
     monkeypatch.setenv("INCEPTIONS_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UserError, match=r"a\.pth: Not a directory; .*INCEPTIONS_CACHE"):
+    with pytest.raises(UserError, match=r"a\.pth \((Not a directory|File exists)\); .*INCEPTIONS_CACHE"):
         fetch(server.url)
     assert server.requests == []
 
@@ -365,7 +358,7 @@ def test_a_read_only_cache_is_told(cache, server):
         pytest.skip("root may write everywhere")
     cache.mkdir()
     cache.chmod(0o500)
-    with pytest.raises(UserError, match=r"a\.pth: Permission denied; .*INCEPTIONS_CACHE"):
+    with pytest.raises(UserError, match=r"a\.pth \(Permission denied\); .*INCEPTIONS_CACHE"):
         fetch(server.url)
     assert list(cache.iterdir()) == []
 
@@ -375,13 +368,13 @@ def test_offline_nothing_is_fetched_and_the_place_for_it_is_told(server, monkeyp
     place = find_place(server.url)
     said = "INCEPTIONS_OFFLINE is set and a.pth can't be used: it is not in the cache; unset it"
     with pytest.raises(UserError, match=f"^{re.escape(f'{said}, or fetch {server.url} by other means and keep it as {place}')}$"):
-        fetch(server.url, sha256=SHA256)
+        fetch(server.url, hashes={"sha256": SHA256})
     place.parent.mkdir(parents=True)
     place.write_bytes(BODY)
-    assert fetch(server.url, sha256=SHA256) == place
+    assert fetch(server.url, hashes={"sha256": SHA256}) == place
     place.write_bytes(OTHER)
     with pytest.raises(UserError, match=rf"a\.pth can't be used: its SHA-256 is {hashlib.sha256(OTHER).hexdigest()}, not {SHA256}"):
-        fetch(server.url, sha256=SHA256)
+        fetch(server.url, hashes={"sha256": SHA256})
     assert place.read_bytes() == OTHER
     assert server.requests == []
 
@@ -394,10 +387,10 @@ def test_offline_may_be_said_to_be_off(server, monkeypatch, value):
 
 def test_a_mirror_stands_in_the_place_of_scheme_and_host(server, cache, monkeypatch):
     monkeypatch.setenv("INCEPTIONS_MIRROR", f"http://127.0.0.1:{server.server_port}/mirror/")
-    path = fetch("https://download.pytorch.org/models/a.pth", sha256=SHA256)
+    path = fetch("https://download.pytorch.org/models/a.pth", hashes={"sha256": SHA256})
     assert path == cache / "downloads/download.pytorch.org/models/a.pth"
     assert server.requests[0][0] == "/mirror/models/a.pth"
-    path = fetch("hf:timm/a.b_in1k/model.safetensors", sha256=SHA256)
+    path = fetch("hf:timm/a.b_in1k/model.safetensors", hashes={"sha256": SHA256})
     assert path == cache / "downloads/huggingface.co/timm/a.b_in1k/resolve/main/model.safetensors"
     assert server.requests[1][0] == "/mirror/timm/a.b_in1k/resolve/main/model.safetensors"
 
@@ -406,7 +399,7 @@ def test_a_mirror_stands_in_the_place_of_scheme_and_host(server, cache, monkeypa
 def test_a_mirror_must_be_safe_too(monkeypatch, mirror):
     monkeypatch.setenv("INCEPTIONS_MIRROR", mirror)
     with pytest.raises(UserError, match=rf"^{mirror}/models/a.pth: files are fetched by https only"):
-        fetch("https://download.pytorch.org/models/a.pth", sha256=SHA256)
+        fetch("https://download.pytorch.org/models/a.pth", hashes={"sha256": SHA256})
 
 
 def test_two_processes_at_once_fetch_it_once(server, cache):
@@ -415,7 +408,7 @@ def test_two_processes_at_once_fetch_it_once(server, cache):
         give(handler)
 
     server.answers = [slowly, slowly]
-    code = f"from inceptions.weights.download import fetch; print(fetch({server.url!r}, sha256={SHA256!r}))"
+    code = f"from inceptions.weights.download import fetch; print(fetch({server.url!r}, hashes={dict(sha256=SHA256)!r}))"
     processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert {process.communicate(timeout=60)[0].strip() for process in processes} == {str(find_place(server.url))}
     assert len(server.requests) == 1
@@ -431,7 +424,7 @@ def hub(tmp_path, monkeypatch):
     path.parent.mkdir()
 
     def hf_hub_download(repo_id, filename, **options):
-        calls.append((repo_id, filename, options["local_files_only"]))
+        calls.append((repo_id, filename, options["revision"], options["local_files_only"]))
         if options["local_files_only"] and not path.exists():
             raise FileNotFoundError("Cannot find the requested files in the disk cache\nand more")
         if repo_id == "timm/gone":
@@ -444,15 +437,22 @@ def hub(tmp_path, monkeypatch):
 
 
 def test_files_on_the_hub_go_through_huggingface_hub(hub):
-    assert fetch("hf:timm/a.b_in1k/model.safetensors", sha256=SHA256).read_bytes() == BODY
+    assert fetch("hf:timm/a.b_in1k/model.safetensors", hashes={"sha256": SHA256}).read_bytes() == BODY
     assert fetch("hf:zoo/old/deep/er/a.onnx").read_bytes() == BODY
-    assert hub == [("timm/a.b_in1k", "model.safetensors", False), ("zoo/old", "deep/er/a.onnx", False)]
+    assert fetch("hf:zoo/old@v1.0/a.onnx").read_bytes() == BODY
+    assert hub == [
+        ("timm/a.b_in1k", "model.safetensors", None, False),
+        ("zoo/old", "deep/er/a.onnx", None, False),
+        ("zoo/old", "a.onnx", "v1.0", False),
+    ]
 
 
-def test_a_file_from_the_hub_with_a_wrong_hash_is_removed(hub, tmp_path):
-    with pytest.raises(WeightsError, match=rf"hf:timm/a/model.safetensors: its SHA-256 is {SHA256}, not 0000.*it was removed"):
-        fetch("hf:timm/a/model.safetensors", sha256="0" * 64)
-    assert files(tmp_path / "hub") == set()
+def test_a_file_from_the_hub_with_a_wrong_hash_stays_in_the_cache_that_others_share(hub, tmp_path):
+    with pytest.raises(
+        WeightsError, match=rf"hf:timm/a/model.safetensors: its SHA-256 is {SHA256}, not 0000.* is damaged: delete that file"
+    ):
+        fetch("hf:timm/a/model.safetensors", hashes={"sha256": "0" * 64})
+    assert files(tmp_path / "hub") == {"model.safetensors"}
 
 
 def test_what_the_hub_says_is_told_in_one_line(hub):
@@ -464,24 +464,25 @@ def test_what_the_hub_says_is_told_in_one_line(hub):
 def test_offline_the_hub_is_not_asked(hub, monkeypatch):
     monkeypatch.setenv("INCEPTIONS_OFFLINE", "1")
     with pytest.raises(
-        UserError, match=r"^INCEPTIONS_OFFLINE is set and hf:timm/a/b.bin is not in its cache; unset it, or fetch https://hugg"
+        UserError, match=r"^hf:timm/a/b.bin: INCEPTIONS_OFFLINE is set and it is not in the cache; unset it, or fetch https://hugg"
     ):
         fetch("hf:timm/a/b.bin")
-    assert hub == [("timm/a", "b.bin", True)]
+    assert hub == [("timm/a", "b.bin", None, True)]
 
 
 def test_a_file_of_the_hub_may_be_put_into_the_cache_by_hand(hub):
     place = find_place("hf:timm/a/b.bin")
     place.parent.mkdir(parents=True)
     place.write_bytes(BODY)
-    assert fetch("hf:timm/a/b.bin", sha256=SHA256) == place
+    assert fetch("hf:timm/a/b.bin", hashes={"sha256": SHA256}) == place
     assert hub == []
 
 
 def test_a_missing_huggingface_hub_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(
-        UserError, match=r"^hf:timm/a/b.bin needs huggingface_hub; pip install 'inceptions\[hub\]', or fetch https://huggingface"
+        UserError,
+        match=r"^hf:timm/a/b.bin: the Hugging Face Hub needs huggingface_hub; pip install 'inceptions\[hub\]', or fetch https://huggingface",
     ):
         fetch("hf:timm/a/b.bin")
 

@@ -19,7 +19,7 @@ from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier, FeatureExtractor
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import NetworkError
-from inceptions.weights import tags
+from inceptions.weights import published, tags
 from inceptions.weights.card import read_card
 from inceptions.weights.exporter import export_tensors
 from inceptions.weights.folder import save_model
@@ -93,6 +93,37 @@ def test_second_time_nothing_is_asked_for(site):
     assert len(server.asked) == asked
 
 
+def test_a_tag_whose_definition_was_mended_is_converted_anew(site, monkeypatch):
+    server, _ = site
+    first, asked = find_model(TAG), len(server.asked)
+    tag = tags.get_tag(TAG)
+    mended = replace(tag, preprocess=replace(tag.preprocess, interpolation="bicubic"))
+    monkeypatch.setattr(tags, "_TAGS", {**tags._TAGS, TAG: mended})
+    second = find_model(TAG)
+    assert (read_card(first).preprocess, read_card(second).preprocess) == (tag.preprocess, mended.preprocess)
+    monkeypatch.setattr(published, "CONVERSION", 2)
+    assert find_model(TAG) not in (first, second)
+    assert len(server.asked) == asked  # the file is there already
+
+
+def test_a_cache_that_cannot_be_used_is_one_line(site, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("INCEPTIONS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(
+        UserError, match=r"^can't write .*\((Not a directory|File exists)\); set INCEPTIONS_CACHE to a folder that can be writ"
+    ):
+        find_model(TAG)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setenv("INCEPTIONS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(UserError, match=r"^can't write .*No space left on device\); set INCEPTIONS_CACHE"):
+        find_model(TAG)
+    assert not list((tmp_path / "cache" / "models").glob("*/*"))
+
+
 def test_two_at_once_convert_it_once(site):
     server, _ = site
     found = []
@@ -111,7 +142,7 @@ def test_wrong_hash_leaves_no_model(site, monkeypatch, tmp_path):
     monkeypatch.setattr(tags, "_TAGS", {**tags._TAGS, TAG: bad})
     with pytest.raises(UserError, match="0000"):
         find_model(TAG)
-    assert not (tmp_path / "cache" / "models" / TAG).exists()
+    assert not list((tmp_path / "cache" / "models").glob("*/model.json"))
 
 
 def test_offline_says_so(site, monkeypatch):
@@ -164,14 +195,14 @@ class FakeHub:
         for name in allow_patterns:
             shutil.copy(Path(folder_path) / name, self.folder / repo_id / name)
 
-    def snapshot_download(self, repository, *, allow_patterns):
+    def snapshot_download(self, repository, *, revision, allow_patterns, local_files_only):
         if not (self.folder / repository).is_dir():
             raise self.errors.LocalEntryNotFoundError("no such repository\nand more")
         return str(self.folder / repository)
 
 
 def test_model_folder_goes_to_the_hub_and_comes_back(tmp_path, monkeypatch):
-    monkeypatch.setattr("inceptions.weights.published._hub", lambda: FakeHub(tmp_path / "hub"))
+    monkeypatch.setattr("inceptions.weights.published.require_hub", lambda: FakeHub(tmp_path / "hub"))
     network = reshape.scale_width(get_network("inception_small"), 0.25)
     save_model(Classifier(network), tmp_path / "m", preprocess=for_training(28), classes=tuple("0123456789"))
     assert inceptions.push_model(tmp_path / "m", "us/small") == "https://huggingface.co/us/small"

@@ -8,9 +8,8 @@ import pytest
 from inceptions.errors import UserError
 from inceptions.networks.registry import ALIASES, NETWORKS
 from inceptions.weights.adapters.catalog import ADAPTERS
-from inceptions.weights.download import find_place
+from inceptions.weights.download import find_place, require_safe
 from inceptions.weights.tags import CLASS_COUNTS, class_names, get_tag, list_tags
-from inceptions.weights.web import require_safe
 
 TAGS = list_tags()
 FORMS = {(adapter.framework, adapter.network.name): adapter for adapter in ADAPTERS}
@@ -116,8 +115,18 @@ def test_it_may_be_fetched_as_its_address_says(tag, monkeypatch, tmp_path):
     monkeypatch.setenv("INCEPTIONS_CACHE", str(tmp_path))
     assert find_place(tag.url).is_relative_to(tmp_path / "downloads")
     if not tag.url.startswith("hf:"):
-        require_safe(tag.url, verified=bool(tag.sha256 or tag.sha256_prefix or tag.md5))
+        require_safe(tag.url, has_hash=bool(tag.sha256 or tag.sha256_prefix or tag.md5))
     assert (tag.member is not None) == tag.url.endswith((".tar.gz", ".zip"))
+
+
+def test_only_a_whole_hash_or_https_verifies_a_file():
+    words = {tag.name: tag.verified for tag in TAGS}
+    assert words["googlenet.bvlc_in1k"] == "SHA-256"
+    assert words["bn_inception.cadene_in1k"] == ""  # http, and 32 bits
+    assert words["inception_v3.torchvision_in1k"] == "https and the first 32 bits of its SHA-256"
+    assert words["xception.keras_in1k"] == "https and its MD5"
+    assert words["inception_v3.tf_in1k"] == "https"
+    assert [name for name, word in words.items() if not word] == [name for name in words if name.endswith(".cadene_in1k")]
 
 
 def test_no_two_tags_are_the_same_file():

@@ -204,4 +204,11 @@ def _caffe_names(double: str) -> Callable[[Unit], tuple[str, str]]:
 
 
 ADAPTERS: tuple[Adapter, ...] = (*_torchvision(), *_timm_and_cadene(), *_tensorflow(), *_keras(), *_caffe())
+
+
+def find_adapter(framework: str, network: str) -> Adapter:
+    """Return the adapter of a framework's form of a network, by its name."""
+    return next(adapter for adapter in ADAPTERS if (adapter.framework, adapter.network.name) == (framework, network))
+
+
 FRAMEWORKS: tuple[str, ...] = tuple(dict.fromkeys(adapter.framework for adapter in ADAPTERS))

@@ -7,9 +7,9 @@ import zipfile
 
 import pytest
 
+import inceptions.weights.unpack as unpacking
 from inceptions.errors import UserError, WeightsError
-from inceptions.weights import archive as unpacking
-from inceptions.weights.archive import unpack
+from inceptions.weights.unpack import unpack
 
 BODY = random.Random(0).randbytes(100_000)
 
@@ -68,31 +68,25 @@ def test_the_wanted_files_of_an_archive_lose_their_folders(tmp_path, write):
     assert {path.name for path in tmp_path.iterdir()} == {"a", "a.files"}
 
 
-HOSTILE = {
-    "a name that climbs out": lambda path: write_tar(path, ("../../evil.ckpt", b"x")),
-    "a name that climbs out, not even wanted": lambda path: write_tar(path, ("../../evil", b"x"), ("model.ckpt", b"x")),
-    "a link to an absolute path": lambda path: write_tar(path, (special("a.ckpt", tarfile.SYMTYPE, "/etc/passwd"), b"")),
-    "a link that climbs out": lambda path: write_tar(path, (special("a.ckpt", tarfile.SYMTYPE, "../../x"), b"")),
-    "a link to another member": lambda path: write_tar(path, ("b", b"x"), (special("a.ckpt", tarfile.SYMTYPE, "b"), b"")),
-    "a hard link": lambda path: write_tar(path, (special("a.ckpt", tarfile.LNKTYPE, "/etc/passwd"), b"")),
-    "a device": lambda path: write_tar(path, (special("a.ckpt", tarfile.CHRTYPE), b"")),
-    "a pipe": lambda path: write_tar(path, (special("a.ckpt", tarfile.FIFOTYPE), b"")),
-    "a member of 1 TB": huge,
-    "a bomb": lambda path: write_tar(path, ("model.ckpt", bytes(2_000_000))),
-    "a bomb beside what is wanted": lambda path: write_tar(path, ("padding", bytes(2_000_000)), ("model.ckpt", b"x")),
-    "thousands of members": lambda path: write_tar(path, *((f"{number}.ckpt", b"") for number in range(1001))),
-    "one name twice": lambda path: write_tar(path, ("a/model.ckpt", b"x"), ("b/model.ckpt", b"y")),
+def test_nothing_in_an_archive_is_put_elsewhere(tmp_path):
+    folder = tmp_path / "deep" / "er"
+    folder.mkdir(parents=True)
+    links = [(special("a.ckpt", tarfile.SYMTYPE, "/etc/passwd"), b""), (special("b.ckpt", tarfile.LNKTYPE, "model.ckpt"), b"")]
+    links += [(special("c.ckpt", tarfile.CHRTYPE), b""), (special("d.ckpt", tarfile.FIFOTYPE), b"")]
+    write_tar(folder / "a.tar.gz", ("../../evil.ckpt", b"x"), ("/tmp/absolute.ckpt", b"y"), *links)
+    assert [path.name for path in unpack(folder / "a.tar.gz", member="*.ckpt*")] == ["absolute.ckpt", "evil.ckpt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    assert {path.name for path in folder.iterdir()} == {"a.tar.gz", "a.tar.gz.files"}
+
+
+DAMAGED = {
     "nothing that is wanted": lambda path: write_tar(path, ("graph.pb", b"x")),
     "a folder only": lambda path: write_tar(path, (special("model.ckpt", tarfile.DIRTYPE), b"")),
+    "a member of 1 TB": huge,
     "half a tar": lambda path: path.write_bytes(write_tar(path, ("model.ckpt", BODY)).read_bytes()[:50_000]),
     "a tar with a byte changed": lambda path: path.write_bytes(write_tar(path, ("model.ckpt", BODY[:1000])).read_bytes()[:-8] + bytes(8)),
-    "a tar with a tail": lambda path: path.write_bytes(
-        gzip.compress(gzip.decompress(write_tar(path, ("a.ckpt", b"x")).read_bytes()) + bytes(1 << 20))
-    ),
     "no archive": lambda path: path.write_bytes(BODY[:1000]),
     "an empty file": lambda path: path.write_bytes(b""),
-    "a zip name that climbs out": lambda path: write_zip(path, ("../../evil.ckpt", b"x")),
-    "a zip bomb": lambda path: write_zip(path, ("model.ckpt", bytes(2_000_000))),
     "an encrypted zip": encrypted,
     "half a zip": lambda path: path.write_bytes(write_zip(path, ("model.ckpt", b"x" * 1000)).read_bytes()[:-30]),
     "a zip with a byte changed": lambda path: path.write_bytes(
@@ -101,14 +95,14 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_archive_is_refused_and_leaves_nothing(tmp_path, kind):
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_archive_is_refused_and_leaves_nothing(tmp_path, kind):
     folder = tmp_path / "deep" / "er"
     folder.mkdir(parents=True)
     archive = folder / "a.tar.gz"
-    HOSTILE[kind](archive)
+    DAMAGED[kind](archive)
     with pytest.raises(WeightsError, match=re.escape(str(archive))):
-        unpack(archive, member="*.ckpt*", size_limit=1_000_000)
+        unpack(archive, member="*.ckpt*")
     assert {path.name for path in tmp_path.rglob("*")} == {"deep", "er", "a.tar.gz"}
 
 
@@ -119,20 +113,20 @@ def test_a_full_disk_while_unpacking_is_told(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(unpacking.shutil, "copyfileobj", fill)
-    with pytest.raises(UserError, match=r"a\.tar\.gz\.files: No space left on device; free some space"):
+    with pytest.raises(UserError, match=r"a\.tar\.gz\.files \(No space left on device\); "):
         unpack(archive, member="*.ckpt")
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
 
 
 def test_who_unpacks_second_takes_what_the_first_unpacked(tmp_path, monkeypatch):
     archive = write_tar(tmp_path / "a.tar.gz", ("model.ckpt", b"x"))
-    work = unpacking._unpack_into
+    copy = unpacking.shutil.copyfileobj
 
-    def lose_the_race(folder, *arguments):
-        work(folder, *arguments)
-        monkeypatch.setattr(unpacking, "_unpack_into", work)
+    def lose_the_race(content, file):
+        copy(content, file)
+        monkeypatch.setattr(unpacking.shutil, "copyfileobj", copy)
         unpack(archive, member="*.ckpt")
 
-    monkeypatch.setattr(unpacking, "_unpack_into", lose_the_race)
+    monkeypatch.setattr(unpacking.shutil, "copyfileobj", lose_the_race)
     assert [path.read_bytes() for path in unpack(archive, member="*.ckpt")] == [b"x"]
     assert {path.name for path in tmp_path.iterdir()} == {"a.tar.gz", "a.tar.gz.files"}
