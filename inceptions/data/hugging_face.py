@@ -69,14 +69,14 @@ def load_hugging_face(source: str, *, seed: int) -> Splits:
 @contextmanager
 def _as_told() -> Iterator[None]:
     """Have Hugging Face's libraries, which ask the environment once, when they are imported, go by our variables meanwhile."""
-    import datasets
+    import datasets.config as datasets_config
     import huggingface_hub
 
     told: list[tuple[Any, str, Any]] = []
     if is_offline():
-        told = [(huggingface_hub.constants, "HF_HUB_OFFLINE", True), (datasets.config, "HF_HUB_OFFLINE", True)]
+        told = [(huggingface_hub.constants, "HF_HUB_OFFLINE", True), (datasets_config, "HF_HUB_OFFLINE", True)]
     elif mirror := os.environ.get(MIRROR_VARIABLE, "").rstrip("/"):
-        told = [(datasets.config, "HF_ENDPOINT", mirror)]
+        told = [(datasets_config, "HF_ENDPOINT", mirror)]
     before = [(module, name, getattr(module, name)) for module, name, _ in told]
     for module, name, value in told:
         setattr(module, name, value)
