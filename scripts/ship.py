@@ -28,6 +28,7 @@ def ship(source: Path, name: str, data: str, said: str, licence: str, command: s
         preprocess=model.card.preprocess,
         classes=model.card.classes,
         licence=licence,
+        split=model.card.split,
         provenance=provenance,
         kernels=torch.bfloat16,
     )

@@ -80,7 +80,8 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Times to go through the training images. [the recipe's]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step. [the recipe's]")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate. [the recipe's]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation and split. [0]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation. [0]")] = None,
+    split_seed: Annotated[int | None, typer.Option(help="Of val and test, where they are set aside. [0, or that of --weights]")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels. [the network's]")] = None,
     channels: Annotated[int | None, typer.Option(min=1, help="Channels of the images: 1 grey, 3 colour, more. [the network's]")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder, new. [runs/MODEL-DATA]")] = None,
@@ -97,7 +98,8 @@ def train(
     """Train a classifier on your images; test it; write a run folder with the model, its curves and a report."""
     from inceptions.cli.train import Asked, resume_training, run_training
 
-    said = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "on_error": on_error, "precision": precision}
+    said = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "split_seed": split_seed}
+    said |= {"on_error": on_error, "precision": precision}
     lines = [f"{name}={value}" for name, value in said.items() if value is not None] + list(changes or ())
     if resume is not None:
         named = (model, recipe, weights, image_size, channels, output, device)
@@ -128,6 +130,7 @@ def study(
     data: Annotated[str | None, typer.Option("--data", "-d", help="Labelled images, as `train` takes them.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each arm. [the study's, mostly 3]")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of each run. [the study's]")] = None,
+    split_seed: Annotated[int, typer.Option(help="Of val and test, where they are set aside; the same in all runs.")] = 0,
     images: Annotated[int, typer.Option(min=10, help="Training images at most, evenly of each class.")] = 10_000,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Its folder; one that is there goes on. [runs/study-NAME]")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps, xpu. [an accelerator if there is one]")] = None,
@@ -141,7 +144,7 @@ def study(
         return
     if data is None:
         raise typer.BadParameter("give the images to compare on: --data DATA")
-    run_study_command(Asked(name, data, seeds, epochs, images, output, device, workers))
+    run_study_command(Asked(name, data, seeds, epochs, split_seed, images, output, device, workers))
 
 
 @app.command()

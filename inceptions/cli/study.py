@@ -27,6 +27,7 @@ class Asked:
     data: str
     seeds: int | None
     epochs: int | None
+    split_seed: int
     images: int
     output: Path | None
     device: str | None
@@ -73,7 +74,7 @@ def run_study_command(asked: Asked) -> None:
         from inceptions.studies.run import Budget, run_study
 
     study = get_study(asked.name)
-    splits = load_splits(asked.data)
+    splits = load_splits(asked.data, seed=asked.split_seed)
     folder = asked.output or Path("runs") / f"study-{study.name}"
     total, done = (asked.seeds or study.seeds) * len(study.arms), 0
     err.print(f"[bold]{study.title}[/bold]\n{study.hypothesis} ({study.source})", soft_wrap=True)

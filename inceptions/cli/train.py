@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from inceptions.cli.terminal import err, out, show_warnings
-from inceptions.data.folders import load_splits, name_source
+from inceptions.data.folders import name_source
 from inceptions.errors import UserError
 from inceptions.files import new_path
 from inceptions.networks.registry import get_network
@@ -80,13 +80,15 @@ def _prepare(asked: Asked) -> Setup:
     from inceptions.training.loop import prepare
     from inceptions.training.recipes import get_recipe
     from inceptions.training.settings import change
+    from inceptions.training.setup import divide_images
 
     recipe = change(get_recipe(asked.recipe or ("finetune" if asked.weights else "quick")), asked.changes)
     if recipe.asynchronous and asked.workers:
         recipe = replace(recipe, asynchronous=asked.workers)
     network = get_network(asked.model or recipe.model)
     with err.status("reading the list of images…"):
-        splits = load_splits(asked.data, seed=recipe.seed)
+        chosen = any(line.startswith("split_seed=") for line in asked.changes)
+        splits = divide_images(asked.data, recipe, None if chosen else asked.weights)
     setup = prepare(
         network,
         splits,

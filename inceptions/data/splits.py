@@ -51,6 +51,10 @@ class SplitRecord:
     images: dict[str, int]
     source: str
 
+    def trained_on(self, splits: Splits) -> frozenset[Sample]:
+        """Return the samples that training has seen, of these images divided by this seed; val may have been trained on too."""
+        return frozenset((*splits.train, *(() if self.images["val"] else splits.val)))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as values that JSON keeps."""
         return asdict(self)

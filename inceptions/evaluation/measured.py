@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inceptions.data.folders import load_splits, name_source
-from inceptions.data.splits import PART_NAMES, Sample, SplitRecord, Splits, list_names
+from inceptions.data.splits import PART_NAMES, Sample, Splits, list_names
 from inceptions.errors import UserError
 from inceptions.weights.card import ModelCard
 
@@ -83,7 +83,8 @@ def choose_images(
     samples = _common(splits, part, [divided[seed] for seed in seeds])
     if not samples:
         raise UserError(_nothing(splits, part, seeds))
-    trained_on = {name: _count_trained(samples, divided[same[name].seed], same[name]) if name in same else None for name in cards}
+    trained = {name: record.trained_on(divided[record.seed]) for name, record in same.items()}
+    trained_on = {name: sum(sample in trained[name] for sample in samples) if name in trained else None for name in cards}
     notes = _notes(cards, trained_on, part, seeds)
     return Measured(part, tuple(seeds), samples, sum(map(len, splits.parts.values())), splits.classes, trained_on, tuple(notes))
 
@@ -122,12 +123,6 @@ def _nothing(splits: Splits, part: str, seeds: Sequence[int]) -> str:
         return f"{divided}; measure the models one by one, or on all images, or train them with one split seed"
     there = [f"{len(samples)} {name}" for name, samples in splits.parts.items() if samples]
     return f"there are no {part} images; there are {', '.join(there)}"
-
-
-def _count_trained(samples: Sequence[Sample], splits: Splits, record: SplitRecord) -> int:
-    """Return how many of the samples are in the model's training part, which val may have been a part of."""
-    trained = {*splits.train, *(splits.val if not record.images["val"] else ())}
-    return sum(sample in trained for sample in samples)
 
 
 def _notes(cards: Mapping[str, ModelCard], trained_on: Mapping[str, int | None], part: str, seeds: Sequence[int]) -> list[str]:

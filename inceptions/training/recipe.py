@@ -152,6 +152,8 @@ class Recipe:
     early_stop: epochs without a better validation accuracy after which to stop; 0 never.
     asynchronous: worker processes of asynchronous SGD with a parameter server; 0 trains in step.
     precision: "auto" is bfloat16 where the device has it, with the weights in float32.
+    seed: of weights, order and augmentation. split_seed: of the parts that are set aside, so that runs of other seeds are tested on images
+        that none of them has learned from.
     """
 
     name: str = "quick"
@@ -187,6 +189,7 @@ class Recipe:
     asynchronous: int = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
+    split_seed: int = 0
     on_error: Literal["fail", "skip"] = "fail"
 
     def __post_init__(self) -> None:
@@ -239,7 +242,7 @@ def _check(name: str, value: object, holds: bool, allowed: str) -> None:
         raise UserError(f"{name} is {value!r}; it must be {allowed}")
 
 
-_WHOLE = {"epochs": 1, "batch_size": 2, "accumulate": 1, "early_stop": 0, "asynchronous": 0, "seed": 0}
+_WHOLE = {"epochs": 1, "batch_size": 2, "accumulate": 1, "early_stop": 0, "asynchronous": 0, "seed": 0, "split_seed": 0}
 _LIMITS = {"weight_decay": (0, 10), "label_smoothing": (0, 0.999), "mixup": (0, 100), "cutmix": (0, 100), "bias_lr": (0, 1000)}
 _OPTIONAL = {"aux_weight": (0, 100), "drop_rate": (0, 0.999)}
 _POSITIVE = {"lr": math.inf, "clip_norm": math.inf, "bn_momentum": 1}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +10,9 @@ from typing import Any
 
 import torch
 
-from inceptions.data.folders import Splits, load_splits, locate_source
+from inceptions.data.folders import load_splits, locate_source
 from inceptions.data.preprocess import Preprocess, for_training
-from inceptions.data.stored import Stored
+from inceptions.data.splits import SplitRecord, Splits
 from inceptions.devices import pick_device, pick_precision
 from inceptions.errors import UserError
 from inceptions.networks import reshape
@@ -26,6 +24,8 @@ from inceptions.training.recipe import Recipe
 from inceptions.training.recipes import peak_lr
 from inceptions.training.settings import recipe_from_dict
 from inceptions.training.trackers import check_trackers
+from inceptions.weights.card import read_card
+from inceptions.weights.published import find_model
 
 log = logging.getLogger("inceptions")
 
@@ -62,12 +62,17 @@ class Setup:
         """The highest learning rate."""
         return peak_lr(self.recipe, self.network, batch_size=self.batch_size)
 
+    @property
+    def split(self) -> SplitRecord:
+        """How the images were divided, as the model folder keeps it."""
+        return self.splits.record(self.source)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs, in JSON's types; the images as a fingerprint."""
+        """Return what a resumed run needs, in JSON's types; the images as a fingerprint, and how they were divided."""
         return {
             "data": self.source,
             "place": self.place,
-            "images": fingerprint(self.splits),
+            "images": _known_by(self.split),
             "device": str(self.device),
             "weights": self.weights,
             "licence": self.licence,
@@ -101,6 +106,7 @@ def prepare(
     found = pick_device(device)
     autocast = pick_precision(recipe.precision, found)
     splits = _merge_val(splits) if recipe.train_on_val else splits
+    recipe = replace(recipe, split_seed=splits.seed)
     if not splits.mirror:
         recipe = replace(recipe, augment=replace(recipe.augment, flip=False))
     frozen = recipe.finetune.freeze_epochs if recipe.finetune else 0
@@ -112,6 +118,7 @@ def prepare(
         begin = start_from(
             weights, class_names=splits.classes, image_size=image_size, channels=channels, aux=_wants_aux(recipe), seed=recipe.seed
         )
+        _warn_of_leaks(begin.card.split, splits, source, weights)
         network = _apply(recipe, begin.network)
         begun = training_module(network)
         begun.load_state_dict({key: value for key, value in begin.module.state_dict().items() if network.aux or not key.startswith("aux.")})
@@ -131,6 +138,38 @@ def prepare(
     return Setup(_apply(recipe, fitting), preprocess, splits, recipe, found, autocast, source, place=place, log_with=trackers)
 
 
+def divide_images(source: str, recipe: Recipe, weights: str | Path | None) -> Splits:
+    """Return the parts of a data set, divided by the recipe's split seed, or as for the training of `weights` if the images are the same.
+
+    So weights that are trained further are tested on images that they have never learned from.
+    """
+    splits = load_splits(source, seed=recipe.split_seed)
+    record = read_card(find_model(weights)).split if weights is not None else None
+    if record is None or record.fingerprint != splits.fingerprint or record.seed == splits.seed:
+        return splits
+    splits = load_splits(source, seed=record.seed)
+    return replace(
+        splits, notes=(*splits.notes, f"{weights} was trained on these images: divided as they were, by split seed {record.seed}")
+    )
+
+
+def _warn_of_leaks(record: SplitRecord | None, splits: Splits, source: str, weights: str | Path) -> None:
+    """Warn where the weights were trained on the images that the run is tested or validated on."""
+    if record is None or record.fingerprint != splits.fingerprint:
+        return
+    trained = record.trained_on(splits if record.seed == splits.seed else load_splits(source, seed=record.seed))
+    for name in ("test", "val"):
+        count = sum(sample in trained for sample in splits.parts[name])
+        if count:
+            said = "%s was trained on %d of the %d %s images; its own test images are those of split_seed %d"
+            log.warning(said, weights, count, len(splits.parts[name]), name, record.seed)
+
+
+def _known_by(record: SplitRecord) -> dict[str, Any]:
+    """Return what the images and their parts are known again by, wherever they are."""
+    return {name: value for name, value in record.to_dict().items() if name != "source"}
+
+
 def _wants_aux(recipe: Recipe) -> bool:
     return recipe.aux_weight != 0 and not (recipe.finetune and recipe.finetune.head_only)
 
@@ -145,9 +184,9 @@ def _check_asynchronous(recipe: Recipe) -> None:
 def restore(values: dict[str, Any]) -> Setup:
     """Return the setup of `to_dict`; UserError where the images are no longer those of the run."""
     recipe = recipe_from_dict(values["recipe"])
-    splits = load_splits(values["place"], seed=recipe.seed)
+    splits = load_splits(values["place"], seed=recipe.split_seed)
     splits = _merge_val(splits) if recipe.train_on_val else splits
-    if fingerprint(splits) != values["images"]:
+    if _known_by(splits.record("")) != values["images"]:
         where = values["place"]
         raise UserError(f"the images in {where} are no longer those that the run began with; say where they are now, or start a new run")
     device = pick_device(values["device"])
@@ -161,24 +200,6 @@ def make_module(setup: Setup) -> Classifier:
     """Return the module as it begins, on its device: that of the weights it starts from, or one drawn by the recipe's seed."""
     made = setup.start or training_module(setup.network)
     return made.to(setup.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-
-def fingerprint(splits: Splits) -> str:
-    """Return a hash of the labels and names of all images, which begin in the folder that all of them are in: it may be moved."""
-    here, parts = Path.cwd(), (splits.train, splits.val, splits.test)
-    names = [[_absolute(sample.path, here) for sample in part] for part in parts]
-    everything = [name for part in names for name in part]
-    folder = os.path.commonpath([min(everything), max(everything)])
-    digest = hashlib.sha256("\n".join(splits.classes).encode())
-    for part, named in zip(parts, names, strict=True):
-        digest.update(b"|")
-        for sample, name in zip(part, named, strict=True):
-            digest.update(f"{name[len(folder) :]}\t{sample.label}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()
-
-
-def _absolute(path: Path | Stored, here: Path) -> str:
-    return os.path.join(here, path) if isinstance(path, Path) else str(path)  # noqa: PTH118 - ten times as fast as Path
 
 
 def _merge_val(splits: Splits) -> Splits:

@@ -105,7 +105,7 @@ def test_a_number_that_can_t_be_is_refused_by_name(field, value):
 
 
 @pytest.mark.parametrize("value", [*NUMBERS, 1.5, 2**32, 10**30], ids=str)
-@pytest.mark.parametrize("field", ["epochs", "batch_size", "accumulate", "early_stop", "asynchronous", "seed"])
+@pytest.mark.parametrize("field", ["epochs", "batch_size", "accumulate", "early_stop", "asynchronous", "seed", "split_seed"])
 def test_a_count_that_can_t_be_is_refused_by_name(field, value):
     with pytest.raises(UserError, match=f"^{field} is .*; it must be a whole number"):
         Recipe(**{field: value})
