@@ -63,6 +63,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
 
     epoch: set by the training loop before each pass; with the seed it decides the order and the variations.
     on_error: "fail" raises ImageError for a picture that can't be read, "skip" gives an `Unreadable` in its place.
+    interleaved: how many groups of samples a shuffled pass is in at a time, as `Splits.interleaved` says.
 
     With an `augment`, a JPEG whose crop is at least four times as large as the network's input is decoded at a half, a quarter or an eighth
     of its size, so that twice the input's is left to resize from. Pixels then differ by about a level; evaluation and prediction, which
@@ -77,6 +78,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
         augment: Augment | None = None,
         seed: int = 0,
         on_error: Literal["fail", "skip"] = "fail",
+        interleaved: int = 1,
     ) -> None:
         self.samples = samples if isinstance(samples, PackedSamples) else PackedSamples(samples)
         self.groups = number_groups(samples)
@@ -84,6 +86,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
         self.augment = augment
         self.seed = seed
         self.on_error = on_error
+        self.interleaved = interleaved
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -147,7 +150,8 @@ class ImageDataset(Dataset[Example | Unreadable]):
 class EpochOrder(Sampler[list[int]]):
     """The batches of one pass: indices in order, or in a permutation that the data set's seed and epoch decide; begins at batch `start`.
 
-    Where samples have groups, such as shards that are fetched one by one, the groups are in random order, and the samples within each.
+    Where samples have groups, such as shards that are fetched one by one, the groups are in random order, and so many of them are read at a
+    time as the data set says; see `interleave`.
     """
 
     def __init__(
@@ -173,11 +177,22 @@ class EpochOrder(Sampler[list[int]]):
         state = np.random.SeedSequence((self.dataset.seed, self.dataset.epoch)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0] >> 1))
         order = torch.randperm(len(self.dataset), generator=generator)
-        if self.dataset.groups is None:
+        groups, together = self.dataset.groups, self.dataset.interleaved
+        if groups is None or together > groups.max():
             return order.tolist()
-        groups = torch.from_numpy(self.dataset.groups)
-        rank = torch.randperm(int(groups.max()) + 1, generator=generator)
-        return order[torch.argsort(rank[groups[order]], stable=True)].tolist()
+        return interleave(torch.from_numpy(groups), together, generator).tolist()
+
+
+def interleave(groups: Tensor, together: int, generator: torch.Generator) -> Tensor:
+    """Return an order (N,) of the samples whose groups (N,) are numbered from 0, which is in `together` groups at any time.
+
+    The groups stand in random order. Each gives its samples, at random moments, while those about it give theirs: the window moves on by
+    one group as one ends and another begins. At both ends of the pass it is half as wide.
+    """
+    count = int(groups.max()) + 1
+    middle = torch.randperm(count, generator=generator)[groups] + 0.5
+    first, last = (middle - together / 2).clamp_min(0), (middle + together / 2).clamp_max(count)
+    return (first + (last - first) * torch.rand(len(groups), generator=generator, dtype=torch.float64)).argsort()
 
 
 class ImageLoader(DataLoader[Any]):

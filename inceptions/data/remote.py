@@ -66,7 +66,7 @@ def _find_place(url: str) -> Path:
 def _fetch(url: str, place: Path) -> None:
     if is_offline():
         raise DataError(f"{url}: not in the cache, and {OFFLINE_VARIABLE} is set; unset it")
-    limit = _read_limit()
+    limit = read_limit()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(place.with_suffix(".lock")):
@@ -96,7 +96,7 @@ def _make_room(newest: Path, limit: float) -> None:
         total -= size
 
 
-def _read_limit() -> float:
+def read_limit() -> float:
     """Return the size of the cache in bytes."""
     given = os.environ.get(LIMIT_VARIABLE, "") or str(LIMIT_GB)
     with suppress(ValueError):

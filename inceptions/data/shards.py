@@ -7,7 +7,8 @@ In a shard, files of one name before the first dot belong together: a picture (.
 it, .json has it as "label". A label is a number or the name of a class.
 
 The headers are read once, and of each picture its place is kept. So a sample is a sample as in a folder: any order, and a run that goes on
-within an epoch, work as for files. Pictures behind a URL are taken shard by shard, so that each is fetched about once an epoch.
+within an epoch, work as for files. Shards behind a URL are fetched about once an epoch: it takes them in an order of its own, and mixes the
+pictures of as many as the cache holds; of all, where it holds all. A note says so where that isn't enough, as shards are sorted by class.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from glob import glob
+from math import ceil, exp, lgamma
 from pathlib import Path
 from typing import NamedTuple
 
-from inceptions.data.remote import fetch_shard, is_remote, recall_index
+from inceptions.data.remote import LIMIT_VARIABLE, fetch_shard, is_remote, read_limit, recall_index
 from inceptions.data.splits import TEST_SHARE, VAL_SHARE, Labelled, Splits, hash_key, list_names, sort_names, split_labelled
 from inceptions.data.stored import Stored
 from inceptions.errors import DataError
@@ -62,6 +65,9 @@ class Member(Stored):
         return f"{self.shard}/{self.name}"
 
 
+_Shards = dict[str, list[Labelled]]
+
+
 class Entry(NamedTuple):
     """What the index of a shard says of a picture."""
 
@@ -74,20 +80,75 @@ class Entry(NamedTuple):
 def load_shards(pattern: str, *, seed: int) -> Splits:
     """Return the parts of all labelled pictures in the shards; from ten shards on, whole shards are set aside for val and test.
 
+    Shards that are sorted by class are split picture by picture, as folders are: one of them would be a test of one class.
+
     Raises DataError: shards that aren't there or can't be read, pictures without a label; and as `split_labelled`.
     """
     shards = find_shards(pattern)
     found = {shard: [_label(shard, entry) for entry in _index(shard)] for shard in shards}
     classes = sort_names({item.name for items in found.values() for item in items})
-    if len(shards) < SPLIT_BY_SHARD:
-        return split_labelled({"train": [item for items in found.values() for item in items]}, source=pattern, seed=seed, classes=classes)
+    parts, notes = _divide(found, seed=seed)
+    together = _count_interleaved(found)
+    if not _is_mixed(found, together):
+        notes.append(_tell_sorted(found, together))
+    splits = split_labelled(parts, source=pattern, seed=seed, classes=classes)
+    return replace(splits, notes=(*notes, *splits.notes), set_aside=("val", "test"), interleaved=together)
+
+
+def _divide(found: _Shards, *, seed: int) -> tuple[dict[str, list[Labelled]], list[str]]:
+    """Return the parts that whole shards make, and what there is to say of it; all is train where pictures are to be split one by one."""
+    shards = list(found)
+    if len(shards) < SPLIT_BY_SHARD or not _is_mixed(found, round(VAL_SHARE * len(shards))):
+        return {"train": [item for items in found.values() for item in items]}, []
     order = sorted(shards, key=lambda shard: hash_key(shard.rsplit("/", 1)[-1], seed=seed))
     val, test = (round(share * len(shards)) for share in (VAL_SHARE, TEST_SHARE))
-    parts = {"val": set(order[:val]), "test": set(order[val : val + test]), "train": set(order[val + test :])}
-    chosen = {part: [item for shard in shards if shard in members for item in found[shard]] for part, members in parts.items()}
-    note = f"of {len(shards)} shards {val} set aside for val and {test} for test, by seed {seed}"
-    splits = split_labelled(chosen, source=pattern, seed=seed, classes=classes)
-    return replace(splits, notes=(note, *splits.notes), set_aside=("val", "test"))
+    chosen = {"val": set(order[:val]), "test": set(order[val : val + test]), "train": set(order[val + test :])}
+    parts = {part: [item for shard in shards if shard in members for item in found[shard]] for part, members in chosen.items()}
+    return parts, [f"of {len(shards)} shards {val} set aside for val and {test} for test, by seed {seed}"]
+
+
+def _count_interleaved(found: _Shards) -> int:
+    """Return how many shards an epoch can be in at a time: all, where they are on this disk or fit on it, else three quarters of the cache.
+
+    The rest of it is for what is fetched ahead, and for what another process still reads.
+    """
+    if not any(map(is_remote, found)):
+        return len(found)
+    sizes, limit = _measure(found), read_limit()
+    return len(found) if sum(sizes) <= limit else max(1, int(0.75 * limit / max(sizes)))
+
+
+def _measure(found: _Shards) -> list[int]:
+    """Return the bytes of each shard, nearly: the records that its pictures fill."""
+    ends = [
+        max((item.path.offset + item.path.size for item in items if isinstance(item.path, Member)), default=0) for items in found.values()
+    ]
+    return [-(-end // tarfile.RECORDSIZE) * tarfile.RECORDSIZE for end in ends]
+
+
+def _is_mixed(found: _Shards, together: int) -> bool:
+    """Return whether so many shards, drawn at random, hold at least half of the classes that as many pictures of the whole would."""
+    shards, pictures = len(found), sum(map(len, found.values()))
+    holding = Counter(name for items in found.values() for name in {item.name for item in items})
+    having = Counter(item.name for items in found.values() for item in items)
+    here = sum(1 - _miss(shards, count, together) for count in holding.values())
+    anywhere = sum(1 - _miss(pictures, count, round(together * pictures / shards)) for count in having.values())
+    return here >= anywhere / 2
+
+
+def _miss(number: int, marked: int, drawn: int) -> float:
+    """Return the probability that none of the `marked` among `number` things is drawn: C(number - marked, drawn) / C(number, drawn)."""
+    if drawn > number - marked:
+        return 0.0
+    return exp(lgamma(number - marked + 1) - lgamma(number - marked - drawn + 1) - lgamma(number + 1) + lgamma(number - drawn + 1))
+
+
+def _tell_sorted(found: _Shards, together: int) -> str:
+    gigabytes = sum(_measure(found)) / 1e9
+    return (
+        f"the shards are sorted by class, and an epoch mixes {together} of {len(found)} at a time, so that batches will be of few classes; "
+        f"write them anew in random order, or set {LIMIT_VARIABLE} to {max(1, ceil(gigabytes))} or more, which holds all of them"
+    )
 
 
 def find_shards(pattern: str) -> list[str]:

@@ -79,6 +79,7 @@ class Splits:
     mirror: whether a mirror image is of the same class.
     set_aside: the parts that were not given but taken from train, by `seed`.
     fingerprint: of all images, as `fingerprint` gives it, before any were left out.
+    interleaved: of shards behind a URL, how many a shuffled epoch is in at a time.
     """
 
     classes: tuple[str, ...]
@@ -90,6 +91,7 @@ class Splits:
     set_aside: tuple[str, ...] = ()
     seed: int = 0
     fingerprint: str = ""
+    interleaved: int = 1
 
     @property
     def parts(self) -> dict[str, tuple[Sample, ...]]:

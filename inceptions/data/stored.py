@@ -11,8 +11,8 @@ class Stored(ABC):
     `str()` of it names the picture for people. It can be hashed and compared, and pickled in a few hundred bytes: worker processes get
     every one. So it holds names and numbers, no open files and no pixels.
 
-    group: pictures of the same group lie together in something that is best read at once, so that a shuffled epoch takes one group after
-        another; "" where any order is as good.
+    group: pictures of the same group lie together in something that is best read at once, so that a shuffled epoch is in few groups at a
+        time; "" where any order is as good.
     """
 
     @property

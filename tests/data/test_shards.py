@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from inceptions.data import Augment, for_training, load_splits, read_image, remote, transfer
-from inceptions.data.dataset import EpochOrder, ImageDataset, image_loader
+from inceptions.data.dataset import EpochOrder, ImageDataset, image_loader, interleave
 from inceptions.data.shards import Member, find_shards
 from inceptions.errors import DataError, ImageError
 
@@ -227,9 +228,10 @@ def test_shards_behind_a_url_are_the_same_pictures(server):
 def test_an_epoch_goes_shard_by_shard_and_fetches_each_once(server, monkeypatch):
     folder, address, asked = server
     fill_shards(folder, 4, each=10)
-    splits = load_splits(f"{address}/s-{{00..03}}.tar")
-    dataset = ImageDataset(splits.train, for_training(8), seed=1)
     monkeypatch.setenv("INCEPTIONS_SHARD_CACHE_GB", "0")  # one shard at a time
+    splits = load_splits(f"{address}/s-{{00..03}}.tar")
+    assert splits.interleaved == 1
+    dataset = ImageDataset(splits.train, for_training(8), seed=1, interleaved=splits.interleaved)
     orders = []
     for dataset.epoch in (0, 1):
         asked.clear()
@@ -244,6 +246,67 @@ def test_an_epoch_goes_shard_by_shard_and_fetches_each_once(server, monkeypatch)
     assert orders[0] != orders[1]
     order = EpochOrder(dataset, batch_size=5, shuffle=True, start=3, drop_last=False)
     assert [index for batch in order for index in batch] == orders[1][15:]
+
+
+def fill_sorted_shards(folder: Path, count: int, *, classes: int, each: int = 30) -> None:
+    """Shards of pictures of one class each, and as many of every class."""
+    for shard in range(count):
+        members = []
+        for place in range(each):
+            members += [(f"{place:02}.png", encode(shard)), (f"{place:02}.cls", str(shard * classes // count).encode())]
+        write_shard(folder / f"s-{shard:02}.tar", members)
+
+
+def count_classes(splits, *, batch_size: int) -> list[int]:
+    """How many classes there are in each batch of an epoch."""
+    dataset = ImageDataset(splits.train, for_training(8), interleaved=splits.interleaved)
+    order = EpochOrder(dataset, batch_size=batch_size, shuffle=True, start=0, drop_last=False)
+    return [len({splits.train[index].label for index in batch}) for batch in order]
+
+
+def test_shards_that_are_sorted_by_class_are_mixed_as_far_as_the_cache_holds_them(server, monkeypatch):
+    folder, address, _ = server
+    fill_sorted_shards(folder, 12, classes=6)
+    pattern, size = f"{address}/s-{{00..11}}.tar", (folder / "s-00.tar").stat().st_size
+    whole = load_splits(pattern)
+    assert whole.interleaved == 12
+    assert min(count_classes(whole, batch_size=24)) >= 4
+    monkeypatch.setenv("INCEPTIONS_SHARD_CACHE_GB", str(8 * size / 1e9))
+    some = load_splits(pattern)
+    assert some.interleaved == 6
+    assert min(count_classes(some, batch_size=24)) >= 2
+    assert not any("sorted by class" in note for note in (*whole.notes, *some.notes))
+
+
+def test_shards_that_are_sorted_and_that_the_cache_cannot_mix_are_told(server, monkeypatch):
+    folder, address, _ = server
+    fill_sorted_shards(folder, 9, classes=9)
+    monkeypatch.setenv("INCEPTIONS_SHARD_CACHE_GB", "0")
+    note = next(note for note in load_splits(f"{address}/s-{{00..08}}.tar").notes if "sorted by class" in note)
+    assert note.startswith("the shards are sorted by class, and an epoch mixes 1 of 9 at a time, so that batches will be of few classes; ")
+    assert "set INCEPTIONS_SHARD_CACHE_GB to 1 or more, which holds all of them" in note
+    fill_shards(folder / "fine", 9)
+    assert not any("sorted" in note for note in load_splits(f"{address}/fine/s-{{00..08}}.tar").notes)
+
+
+def test_sorted_shards_are_split_picture_by_picture_so_that_every_part_has_every_class(tmp_path):
+    fill_sorted_shards(tmp_path, 20, classes=20, each=10)
+    splits = load_splits(f"{tmp_path}/s-*.tar")
+    assert [len({sample.label for sample in part}) for part in (splits.train, splits.val, splits.test)] == [20, 20, 20]
+
+
+def test_an_interleaved_epoch_is_in_a_few_shards_at_a_time_and_comes_back_to_none():
+    groups = torch.arange(40).repeat_interleave(50)
+    orders = [interleave(groups, 8, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
+    assert sorted(orders[0].tolist()) == list(range(2000))
+    visited = groups[orders[0]].tolist()
+    held, fetched = [], 0
+    for group in visited:  # what a cache of ten shards would fetch
+        fetched += group not in held
+        held = [*(other for other in held if other != group), group][-10:]
+    assert fetched == 40
+    assert min(len(set(visited[start : start + 64])) for start in range(0, 2000 - 64)) >= 4
 
 
 def test_the_cache_keeps_what_was_used_last(server, monkeypatch):
