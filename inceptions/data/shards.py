@@ -119,11 +119,10 @@ def _count_interleaved(found: _Shards) -> int:
 
 
 def _measure(found: _Shards) -> list[int]:
-    """Return the bytes of each shard, nearly: the records that its pictures fill."""
-    ends = [
+    """Return the bytes of each shard to the end of its last picture, behind which there is little."""
+    return [
         max((item.path.offset + item.path.size for item in items if isinstance(item.path, Member)), default=0) for items in found.values()
     ]
-    return [-(-end // tarfile.RECORDSIZE) * tarfile.RECORDSIZE for end in ends]
 
 
 def _is_mixed(found: _Shards, together: int) -> bool:

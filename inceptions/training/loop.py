@@ -116,7 +116,14 @@ class Run:
         if setup.log_with and processes.is_first:
             self.reporter = Reporters(reporter, Trackers(setup.log_with, hyperparameters_of(setup)))
         recipe, samples = setup.recipe, setup.splits.train
-        self.train_set = ImageDataset(samples, setup.preprocess, augment=recipe.augment, seed=recipe.seed, on_error=recipe.on_error)
+        self.train_set = ImageDataset(
+            samples,
+            setup.preprocess,
+            augment=recipe.augment,
+            seed=recipe.seed,
+            on_error=recipe.on_error,
+            interleaved=setup.splits.interleaved,
+        )
         self.steps = max(1, len(samples) // setup.batch_size)
         self.learner = Learner(setup, processes, steps_per_epoch=self.steps)
         self.at = Counters()

@@ -73,6 +73,7 @@ class Setup:
             "data": self.source,
             "place": self.place,
             "images": _known_by(self.split),
+            "interleaved": self.splits.interleaved,
             "device": str(self.device),
             "weights": self.weights,
             "licence": self.licence,
@@ -184,7 +185,7 @@ def _check_asynchronous(recipe: Recipe) -> None:
 def restore(values: dict[str, Any]) -> Setup:
     """Return the setup of `to_dict`; UserError where the images are no longer those of the run."""
     recipe = recipe_from_dict(values["recipe"])
-    splits = load_splits(values["place"], seed=recipe.split_seed)
+    splits = replace(load_splits(values["place"], seed=recipe.split_seed), interleaved=values.get("interleaved", 1))
     splits = _merge_val(splits) if recipe.train_on_val else splits
     if _known_by(splits.record("")) != values["images"]:
         where = values["place"]

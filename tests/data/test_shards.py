@@ -273,7 +273,7 @@ def test_shards_that_are_sorted_by_class_are_mixed_as_far_as_the_cache_holds_the
     assert min(count_classes(whole, batch_size=24)) >= 4
     monkeypatch.setenv("INCEPTIONS_SHARD_CACHE_GB", str(8 * size / 1e9))
     some = load_splits(pattern)
-    assert some.interleaved == 6
+    assert 6 <= some.interleaved < 8  # three quarters of the cache; labels behind the last picture of a shard are not counted
     assert min(count_classes(some, batch_size=24)) >= 2
     assert not any("sorted by class" in note for note in (*whole.notes, *some.notes))
 

@@ -22,6 +22,7 @@ from inceptions.training.loop import Pace, fit, prepare, resume
 from inceptions.training.progress import Reporter
 from inceptions.training.recipes import QUICK
 from inceptions.training.run_folder import Checkpoints
+from inceptions.training.setup import restore
 from inceptions.weights.card import read_card
 
 TINY = reshape.scale_width(get_network("inception_small"), 0.25)
@@ -205,3 +206,9 @@ def test_early_stop_ends_a_run_that_no_longer_gets_better(pictures, tmp_path):
     result = begin(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=30, lr=1e-9, early_stop=2))
     assert len(result.rows) < 30
     assert result.rows[-1].epoch - result.best_epoch == 2
+
+
+def test_a_resumed_run_mixes_as_many_shards_as_it_began_with(pictures):
+    splits = replace(load_splits(pictures), interleaved=7)  # another size of the cache
+    setup = prepare(TINY, splits, RECIPE, source=str(pictures), image_size=16, device="cpu")
+    assert restore(setup.to_dict()).splits.interleaved == 7

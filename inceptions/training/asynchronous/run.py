@@ -78,6 +78,7 @@ def make_job(run: Run) -> Job:
         state={key: value.cpu() for key, value in run.learner.module.state_dict().items()},
         on_error=recipe.on_error,
         device=setup.device.type,
+        interleaved=setup.splits.interleaved,
     )
 
 

@@ -39,6 +39,7 @@ class Job:
     autocast: the type of the arithmetic, None for float32 throughout. loss: of what the network gives and labels (N,); must be picklable.
     checkpoints: folder of the shards' files; where it holds some, the run goes on from them.
     state: weights to begin with, as the network's `state_dict`; None for new ones, drawn with `seed`.
+    interleaved: how many groups of samples an epoch is in at a time, as `Splits.interleaved` says.
     """
 
     network: Network
@@ -57,6 +58,7 @@ class Job:
     on_error: Literal["fail", "skip"] = "fail"
     device: str = "cpu"
     shard_bytes: int = SHARD_BYTES
+    interleaved: int = 1
 
     @property
     def fitting_batch(self) -> int:
@@ -164,7 +166,9 @@ class BatchReader:
     """Reads batches by number, the following one ahead in a thread (decoding leaves Python's lock to others)."""
 
     def __init__(self, job: Job) -> None:
-        self.dataset = ImageDataset(job.samples, job.preprocess, augment=job.augment, seed=job.seed, on_error=job.on_error)
+        self.dataset = ImageDataset(
+            job.samples, job.preprocess, augment=job.augment, seed=job.seed, on_error=job.on_error, interleaved=job.interleaved
+        )
         self.batch_size = job.fitting_batch
         self.thread = ThreadPoolExecutor(max_workers=1)
         self.order: list[list[int]] = []
