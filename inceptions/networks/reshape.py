@@ -93,6 +93,11 @@ def with_classes(network: Network, classes: int) -> Network:
     return replace(network, classes=classes)
 
 
+def with_embedding(network: Network, channels: int) -> Network:
+    """Return `network` with a bottleneck of `channels` in its head, the fully connected layer that its embedding comes from."""
+    return replace(network, head=tuple(replace(node, channels=channels) if isinstance(node, Linear) else node for node in network.head))
+
+
 def with_in_channels(network: Network, in_channels: int) -> Network:
     """Return `network` for images of `in_channels` channels: 1 for grey, 4 and more for multispectral."""
     return replace(network, in_channels=in_channels)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,11 @@ from typing import Any
 from inceptions.errors import WeightsError
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier
+from inceptions.versions import now
 from inceptions.weights.folder import save_model
-from inceptions.weights.importer import Audit, find_forms, import_tensors
+from inceptions.weights.importer import Audit, find_forms, import_tensors, name_outputs
 from inceptions.weights.readers import read_tensors
+from inceptions.weights.readers.tensorflow_checkpoint import checkpoint_files
 
 _TORCH = ("torchvision", "timm", "cadene", "pytorch_fid", "facenet_pytorch")
 _FRAMEWORKS_OF = {
@@ -44,7 +45,7 @@ def import_file(path: Path, *, framework: str | None = None, network: str | None
     module, audit = import_tensors(found.tensors, framework=framework, network=network)
     expects_classes = bool(module.network.classes) or module.network.embedding != ()
     if not expects_classes and not no_top:
-        raise WeightsError(f"{path}: there is no classifier in it; say --no-top to have a model that ends in its features")
+        raise WeightsError(f"{path}: there is no classifier in it; ask for a model that ends in its features (no top)")
     if no_top and module.network.classes:
         module = _without_top(module)
         notes.append(f"the classifier of {audit.classes} classes was taken off")
@@ -68,7 +69,7 @@ def detect(tensors: Mapping[str, Any], file_format: str, *, network: str | None 
     if not forms:
         raise WeightsError(
             f"no known network has these tensors (such as {', '.join(map(repr, list(tensors)[:3]))}) in {', '.join(frameworks)}; "
-            "say which it is with --from and --model to see what is missing"
+            "name its framework and its network to see what is missing"
         )
     chosen = forms[0]
     layers = chosen.network.stages, chosen.network.numerics
@@ -76,30 +77,32 @@ def detect(tensors: Mapping[str, Any], file_format: str, *, network: str | None 
     if others:
         raise WeightsError(
             f"these tensors fit {chosen.framework} and {', '.join(form.framework for form in others)} alike, which compute differently; "
-            "say which it is with --from"
+            "name its framework"
         )
     alike = [form.framework for form in forms[1:]]
-    sure = f"; {', '.join(alike)} has the same names and arithmetic, but perhaps other pixels: say --from if it is that" if alike else ""
+    sure = f"; {', '.join(alike)} has the same names and arithmetic, but perhaps other pixels: name it if it is that" if alike else ""
     return chosen.framework, chosen.network.name, f"tensor names and shapes are those of {chosen.framework}'s {chosen.network.name}{sure}"
 
 
 def save_converted(module: Classifier, audit: Audit, source: Path, folder: Path, *, classes: tuple[str, ...] | None = None) -> None:
-    """Write an imported model as a model folder; classes without names get their numbers.
+    """Write an imported model as a model folder; classes without names get their numbers, and background is put before 1000 names of 1001.
 
     Raises WeightsError when the folder exists, ModelFolderError when the names are too few or too many.
     """
     if folder.exists():
-        raise WeightsError(f"{folder} exists already; give another --output, or delete it")
+        raise WeightsError(f"{folder} exists already; give another folder, or delete it")
     if classes is None:
-        classes = tuple(str(number) for number in range(audit.classes))
+        classes = name_outputs(audit.classes)
+    elif (len(classes), audit.classes) == (1000, 1001):
+        classes = (name_outputs(1001)[0], *classes)
     digests = {}
-    for part in [source] if source.is_file() else sorted(source.parent.glob(f"{source.name}.*")):  # TensorFlow names a prefix of files
+    for part in checkpoint_files(source):
         with part.open("rb") as file:
             digests[part.name] = hashlib.file_digest(file, "sha256").hexdigest()
     provenance = {
         "made_by": f"inceptions {version('inceptions')} convert",
         "files": digests,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": now(),
         "framework": audit.framework,
         "numerics_because": audit.numerics_because,
         "notes": list(audit.notes),

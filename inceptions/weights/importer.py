@@ -20,7 +20,7 @@ from inceptions.errors import WeightsError
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier, ClassifierWithAux, training_module
 from inceptions.networks.registry import get_network
-from inceptions.networks.spec import Network, Numerics
+from inceptions.networks.spec import Linear, Network, Numerics
 from inceptions.weights.adapters.catalog import ADAPTERS, FRAMEWORKS, Adapter
 from inceptions.weights.adapters.prepare import prepare
 from inceptions.weights.adapters.styles import class_axis, to_ours
@@ -100,6 +100,17 @@ def import_tensors(
     return module, audit
 
 
+def name_outputs(count: int) -> tuple[str, ...]:
+    """Return names for outputs whose classes are not known by name: their numbers, which must not mean other classes than elsewhere.
+
+    Of 1001 the first is TensorFlow's background, and the others have the numbers of ImageNet's 1000. The 1008 of the graph of 2015 are in
+    an order of their own.
+    """
+    if count == 1001:
+        return ("background", *map(str, range(1000)))
+    return tuple(f"output {number}" if count == 1008 else str(number) for number in range(count))
+
+
 def find_forms(tensors: Mapping[str, Any], frameworks: tuple[str, ...], *, network: str | None = None) -> list[Adapter]:
     """Return the adapters under which every one of `tensors` has its place, the likeliest first."""
     wanted = get_network(network).name if network is not None else None
@@ -108,7 +119,7 @@ def find_forms(tensors: Mapping[str, Any], frameworks: tuple[str, ...], *, netwo
         plain, _ = prepare(tensors, framework)
         for adapter in ADAPTERS:
             if adapter.framework == framework and wanted in (None, adapter.network.name):
-                plan = _plan(adapter, plain, adapter.network)
+                plan = _plan(adapter, plain)
                 if not plan.problems and (framework != "pytorch_fid" or plan.network.classes == adapter.network.classes):
                     forms.append(adapter)
     return sorted(forms, key=lambda adapter: adapter.framework != "pytorch_fid")  # only it has 1008 classes
@@ -122,11 +133,13 @@ def _choose(tensors: Mapping[str, Any], framework: str, network: str | Network |
     if not fitting:
         has = ", ".join(adapter.network.name for adapter in adapters)
         raise WeightsError(f"{framework} has no {wanted}; it has {has}")
-    plans = [_plan(adapter, tensors, network if isinstance(network, Network) else adapter.network) for adapter in fitting]
+    plans = [_plan(adapter, tensors, network if isinstance(network, Network) else None) for adapter in fitting]
     return min(plans, key=lambda plan: plan.problems)
 
 
-def _plan(adapter: Adapter, tensors: Mapping[str, Any], network: Network) -> _Plan:
+def _plan(adapter: Adapter, tensors: Mapping[str, Any], network: Network | None = None) -> _Plan:
+    """Return where each of the tensors goes; network: other than the adapter's own, which takes the width of the file's embedding."""
+    network = network or reshape.with_embedding(adapter.network, _count_outputs(adapter, tensors, adapter.network, "head"))
     classes = _count_classes(adapter, tensors, network)
     network = reshape.with_classes(network, classes)
     aux = bool(classes and adapter.network.aux) and any(
@@ -153,12 +166,16 @@ def _plan(adapter: Adapter, tensors: Mapping[str, Any], network: Network) -> _Pl
 def _count_classes(adapter: Adapter, tensors: Mapping[str, Any], network: Network) -> int:
     if not network.classes and network.embedding != ():
         return 0
-    with_one = reshape.with_classes(network, max(network.classes, 1))
-    for unit, names in adapter.units(with_one, aux=False):
-        if unit.part == "classifier":
+    return _count_outputs(adapter, tensors, reshape.with_classes(network, max(network.classes, 1)), "classifier")
+
+
+def _count_outputs(adapter: Adapter, tensors: Mapping[str, Any], network: Network, part: str) -> int:
+    """Return how many outputs the fully connected layer of the classifier, or of the head, has in the checkpoint; 0 without one."""
+    for unit, names in adapter.units(network, aux=False):
+        if unit.part == part:
             kernel = tensors.get(names["kernel"])
             if kernel is None or len(kernel.shape) < 2:
-                return 0
+                return unit.node.channels if part == "head" and isinstance(unit.node, Linear) else 0
             return int(kernel.shape[class_axis(adapter.style.layout, tuple(kernel.shape))])
     return 0
 
@@ -210,9 +227,11 @@ def _as_tensor(name: str, value: Any) -> Tensor:
 def _notes(plan: _Plan) -> tuple[str, ...]:
     notes = []
     if plan.network.classes == 1001:
-        notes.append("1001 outputs: the first is TensorFlow's background class, then the 1000 of ImageNet")
+        notes.append("1001 outputs: the first is TensorFlow's background class, the others are numbered as ImageNet's 1000, from 0")
     if plan.network.classes == 1008:
-        notes.append("1008 outputs, in the order of the graph of 2015, which is not that of ImageNet's 1000 classes")
+        notes.append(
+            "1008 outputs, in the order of the graph of 2015, which is not that of ImageNet's 1000 classes: their names are not known"
+        )
     if not plan.network.classes:
         notes.append("no classifier in the checkpoint: the model ends in its features")
     if plan.adapter.network.aux and not plan.aux:

@@ -25,7 +25,7 @@ from inceptions.weights.adapters.catalog import find_adapter
 from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, read_card
 from inceptions.weights.download import fetch, fetch_tag, require_hub, split_repository
 from inceptions.weights.folder import LoadedModel, save_model
-from inceptions.weights.importer import import_tensors
+from inceptions.weights.importer import import_tensors, name_outputs
 from inceptions.weights.readers import read_tensors
 from inceptions.weights.shipped import shipped_models
 from inceptions.weights.tags import Tag, class_names, get_tag
@@ -124,7 +124,7 @@ def _convert(tag: Tag, folder: Path, progress: Progress | None) -> None:
         module,
         folder,
         preprocess=tag.preprocess,
-        classes=names or tuple(str(number) for number in range(audit.classes)),
+        classes=names or name_outputs(audit.classes),
         licence=tag.licence,
         provenance=provenance,
         metrics={name: value for name, value in published.items() if value is not None},

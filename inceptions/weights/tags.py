@@ -19,11 +19,12 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
-from inceptions.data.preprocess import CAFFE, IMAGENET_MEAN, IMAGENET_STD, INCEPTION, Preprocess
+from inceptions.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from inceptions.errors import UserError
 from inceptions.networks.registry import ALIASES, NETWORKS
+from inceptions.weights.adapters.catalog import find_adapter
 from inceptions.weights.shipped import shipped_models
 
 ClassList = Literal["imagenet_1k", "imagenet_1k_background", "fid_1008", "vggface2", "casia_webface", "none"]
@@ -134,14 +135,11 @@ def _prefixes() -> list[str]:
     return list(dict.fromkeys(map(_prefix, _TAGS.values())))
 
 
-def _pixels(image_size: int, resize_size: int, interpolation: Literal["bilinear", "bicubic"] = "bicubic") -> Preprocess:
-    return replace(INCEPTION, image_size=image_size, resize_size=resize_size, interpolation=interpolation)
+def _pixels(framework: str, network: str, **changes: Any) -> Preprocess:
+    """Return the pixels of a framework's form of a network, but for what this file was published with otherwise."""
+    return replace(find_adapter(framework, network).preprocess, **changes)
 
 
-# Google's own evaluation, of TF-slim and what was ported from it to Keras: networks.md, 10.3.
-_CENTRAL = Preprocess(299, resize="central", crop_fraction=0.875)
-# Fixed image standardisation of the FaceNet models of 2018: networks.md, 5a.
-_FACES = Preprocess(160, resize="squash", resize_size=160, mean=(127.5,) * 3, std=(128.0,) * 3)
 _CHECKPOINT = "*.ckpt*"  # a TensorFlow checkpoint: one file in 2016, later an index and its data
 _BUCKET = "https://storage.googleapis.com/download.tensorflow.org/models"
 _NO_HASH = "no hash of the file is published"
@@ -149,18 +147,18 @@ _NO_HASH = "no hash of the file is published"
 
 def _torchvision() -> Iterator[Tag]:
     rows = (
-        # variant of     file                                 pixels                         top-1   top-5
-        ("googlenet_bn", "googlenet-1378be20.pth", _pixels(224, 256, "bilinear"), 69.778, 89.530),
-        ("inception_v3", "inception_v3_google-0cc3c7bd.pth", _pixels(299, 342, "bilinear"), 77.294, 93.450),
+        # network        file                                top-1   top-5
+        ("googlenet_bn", "googlenet-1378be20.pth", 69.778, 89.530),
+        ("inception_v3", "inception_v3_google-0cc3c7bd.pth", 77.294, 93.450),
     )
-    for network, file, pixels, top1, top5 in rows:
+    for network, file, top1, top5 in rows:
         yield Tag(
             f"{network}.torchvision_in1k",
             network=network,
             framework="torchvision",
             url=f"https://download.pytorch.org/models/{file}",
             class_list="imagenet_1k",
-            preprocess=pixels,
+            preprocess=_pixels("torchvision", network),
             sha256_prefix=_hash_in(file),
             top1=top1,
             top5=top5,
@@ -197,14 +195,15 @@ def _timm() -> Iterator[Tag]:
         ("xception65p.ra3_in1k", 318, 83.160, 96.506, None, "trained in timm"),
     )
     for name, resize, top1, top5, sha256, notes in rows:
-        pixels = _pixels(299, resize)
+        network = name.partition(".")[0]
+        imagenet = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if "gluon" in name else {}
         yield Tag(
             name,
-            network=name.partition(".")[0],
+            network=network,
             framework="timm",
             url=f"hf:timm/{name}/model.safetensors",
             class_list="imagenet_1k",
-            preprocess=replace(pixels, mean=IMAGENET_MEAN, std=IMAGENET_STD) if "gluon" in name else pixels,
+            preprocess=_pixels("timm", network, resize_size=resize, **imagenet),
             sha256=sha256,
             licence="Apache-2.0",
             top1=top1,
@@ -219,7 +218,7 @@ def _timm() -> Iterator[Tag]:
         framework="timm",
         url=f"https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/{file}",
         class_list="imagenet_1k",
-        preprocess=_pixels(299, 333),
+        preprocess=_pixels("timm", "xception"),
         sha256_prefix=_hash_in(file),
         licence="Apache-2.0",
         top1=79.058,
@@ -230,29 +229,20 @@ def _timm() -> Iterator[Tag]:
 
 
 def _cadene() -> Iterator[Tag]:
-    blue_first = replace(CAFFE, resize="shorter", mean=(104.0, 117.0, 128.0))
-    rows: tuple[tuple[str, str, str, ClassList, Preprocess, float, float], ...] = (
-        # tag, network, file, classes, pixels, top-1, top-5
-        ("bn_inception", "bn_inception_caffe", "bn_inception-52deb4733.pth", "imagenet_1k", blue_first, 73.524, 91.562),
-        ("inception_v4", "inception_v4", "inceptionv4-8e4777a0.pth", "imagenet_1k_background", _pixels(299, 341), 80.062, 94.926),
-        (
-            "inception_resnet_v2",
-            "inception_resnet_v2",
-            "inceptionresnetv2-520b38e4.pth",
-            "imagenet_1k_background",
-            _pixels(299, 333),
-            80.170,
-            95.234,
-        ),
+    rows: tuple[tuple[str, str, str, ClassList, float, float], ...] = (
+        # tag, network, file, classes, top-1, top-5
+        ("bn_inception", "bn_inception_caffe", "bn_inception-52deb4733.pth", "imagenet_1k", 73.524, 91.562),
+        ("inception_v4", "inception_v4", "inceptionv4-8e4777a0.pth", "imagenet_1k_background", 80.062, 94.926),
+        ("inception_resnet_v2", "inception_resnet_v2", "inceptionresnetv2-520b38e4.pth", "imagenet_1k_background", 80.170, 95.234),
     )
-    for prefix, network, file, classes, pixels, top1, top5 in rows:
+    for prefix, network, file, classes, top1, top5 in rows:
         yield Tag(
             f"{prefix}.cadene_in1k",
             network=network,
             framework="cadene",
             url=f"http://data.lip6.fr/cadene/pretrainedmodels/{file}",
             class_list=classes,
-            preprocess=pixels,
+            preprocess=_pixels("cadene", network),
             sha256_prefix=_hash_in(file),
             licence="BSD-3-Clause",
             top1=top1,
@@ -279,7 +269,7 @@ def _keras() -> Iterator[Tag]:
             framework="keras",
             url=f"{stem}.h5",
             class_list="imagenet_1k",
-            preprocess=_CENTRAL,
+            preprocess=_pixels("keras", network),
             md5=md5,
             licence=licence,
             top1=top1,
@@ -341,7 +331,7 @@ def _tf_slim() -> Iterator[Tag]:
             framework="tf_slim",
             url=f"{_BUCKET}/{archive}.tar.gz",
             class_list="imagenet_1k_background",
-            preprocess=replace(_CENTRAL, image_size=224) if network in ("googlenet_bn", "inception_v2_slim") else _CENTRAL,
+            preprocess=_pixels("tf_slim", network),
             sha256=sha256,
             licence="Apache-2.0",
             top1=top1,
@@ -365,7 +355,7 @@ def _deeplab() -> Iterator[Tag]:
             framework="tf_deeplab",
             url=f"{_BUCKET}/{archive}.tar.gz",
             class_list="imagenet_1k_background",
-            preprocess=_CENTRAL,
+            preprocess=_pixels("tf_deeplab", network),
             licence="Apache-2.0",
             member=_CHECKPOINT,
             notes=f"{_NO_HASH}; the model zoo gives no ImageNet accuracy of this file",
@@ -394,7 +384,7 @@ def _facenet() -> Iterator[Tag]:
             framework="facenet_pytorch",
             url=f"https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/{date}-{classes.replace('_', '-')}.pt",
             class_list=classes,
-            preprocess=_FACES,
+            preprocess=_pixels("facenet_pytorch", "inception_resnet_v1_facenet"),
             sha256=pytorch,
             licence="MIT",
             notes=notes + ("SHA-256 as many public projects pin it, not the author." if pytorch else f"{_NO_HASH}."),
@@ -419,7 +409,7 @@ def _others() -> Iterator[Tag]:
         framework="pytorch_fid",
         url=f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{file}",
         class_list="fid_1008",
-        preprocess=Preprocess(299, resize="squash", resize_size=299, mean=(128.0,) * 3, std=(128.0,) * 3),
+        preprocess=_pixels("pytorch_fid", "inception_v3_fid"),
         sha256_prefix=_hash_in(file),
         licence="Apache-2.0",
         notes="the network of FID and Inception Score; its classes are in an order of their own. pytorch-fid maps pixels to 2x - 1, "
@@ -431,7 +421,7 @@ def _others() -> Iterator[Tag]:
         framework="caffe",
         url="http://dl.caffe.berkeleyvision.org/bvlc_googlenet.caffemodel",
         class_list="imagenet_1k",
-        preprocess=CAFFE,
+        preprocess=_pixels("caffe", "googlenet"),
         sha256="6f7101e3a2183738a7125a0c5021ba82a1feb4228c5ca0924d991b6daf6f6fad",
         licence="unrestricted",
         top1=68.7,
@@ -478,7 +468,7 @@ def _others() -> Iterator[Tag]:
             framework="onnx",
             url=f"{zoo}/{path}",
             class_list="imagenet_1k",
-            preprocess=CAFFE,
+            preprocess=_pixels("onnx", network),
             sha256=sha256,
             licence=licence,
             top1=top1,

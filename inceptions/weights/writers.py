@@ -23,7 +23,7 @@ def write_tensors(source: Path, path: Path, *, framework: str) -> int:
     Raises WeightsError: an unknown framework, a suffix that it has not, or a network or numerics that it can't hold.
     """
     if framework not in EXPORTABLE:
-        raise WeightsError(f"--to is {framework!r}; weights can be written for {', '.join(EXPORTABLE)}")
+        raise WeightsError(f"framework is {framework!r}; weights can be written for {', '.join(EXPORTABLE)}")
     if path.suffix not in _SUFFIXES[framework]:
         raise WeightsError(f"{path}: {framework} reads {', '.join(_SUFFIXES[framework])} files; give one of these suffixes")
     has_aux = bool(read_card(source).network.aux) and framework == "torchvision"

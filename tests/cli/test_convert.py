@@ -54,6 +54,21 @@ def test_names_that_are_there_twice_are_refused(inceptions, checkpoint, tmp_path
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.parametrize("given", [0, 1000, 1001])
+def test_the_first_of_1001_outputs_is_the_background(inceptions, tmp_path, given):
+    module = Classifier(reshape.with_classes(reshape.without_aux(get_network("googlenet_bn")), 1001))
+    torch.save(
+        {name: torch.from_numpy(value) for name, value in export_tensors(module, framework="torchvision").items()}, tmp_path / "a.pth"
+    )
+    names = [f"class {number}" for number in range(given)]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    options = ("--classes", tmp_path / "names.txt") if given else ()
+    assert inceptions("convert", tmp_path / "a.pth", "--output", tmp_path / "m", *options).code == 0
+    classes = json.loads((tmp_path / "m" / "model.json").read_text())["classes"]
+    assert len(classes) == 1001
+    assert classes[:2] == {0: ["background", "0"], 1000: ["background", "class 0"], 1001: ["class 0", "class 1"]}[given]
+
+
 def test_no_top_takes_the_classifier_off(inceptions, checkpoint, tmp_path):
     path, _ = checkpoint
     result = inceptions("convert", path, "--output", tmp_path / "m", "--no-top")
@@ -90,7 +105,7 @@ def test_place_to_write_to_is_asked_for_once(inceptions, checkpoint, tmp_path, m
         (("--from", "torchvision", "--model", "inception_v3"), "these tensors are not torchvision's inception_v3; "),
         (("--from", "keras", "--model", "googlenet"), "keras has no googlenet; it has inception_v3, "),
         (("--classes", "nothing.txt"), "--classes nothing.txt can't be read"),
-        (("--to", "caffe"), "--to is 'caffe'; weights can be written for torchvision, timm, keras"),
+        (("--to", "caffe"), "framework is 'caffe'; weights can be written for torchvision, timm, keras"),
     ],
 )
 def test_what_cannot_be_converted_is_one_line_and_nothing_is_written(inceptions, checkpoint, tmp_path, monkeypatch, arguments, message):
@@ -119,7 +134,7 @@ def test_names_that_fit_libraries_that_compute_differently_are_asked_for(incepti
     result = inceptions("convert", tmp_path / "a.pth", "--output", tmp_path / "m")
     assert result.code == 2
     assert "fit pytorch_fid and torchvision" in result.err
-    assert "--from" in result.err
+    assert "name its framework" in result.err
 
 
 def test_existing_output_is_refused_before_anything_is_read(inceptions, tmp_path):

@@ -1,7 +1,6 @@
 """Every public implementation that recorded its outputs agrees with ours, under weights made by a rule (tests/golden/README.md)."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from inceptions.networks import reshape
 from inceptions.networks.modules.layers import Chain, Concat, Sum
 from inceptions.networks.modules.models import Outputs
 from inceptions.networks.registry import get_network
-from inceptions.networks.spec import Linear
 from inceptions.weights.importer import import_tensors
 from tests.golden import rule
 
@@ -30,9 +28,6 @@ def import_by_rule(name):
     network = None
     if name.endswith("os16"):
         network = reshape.dilate(get_network("xception65"), 16)
-    elif name.endswith("_128"):
-        face = get_network("inception_resnet_v1_facenet")
-        network = replace(face, head=(*face.head[:2], Linear(128, norm=True)))
     return spec, *import_tensors(dict(rule.checkpoint(spec)), framework=framework, network=network)
 
 

@@ -9,8 +9,12 @@ from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier
 from inceptions.networks.registry import get_network
 from inceptions.weights import import_tensors
+from inceptions.weights.adapters.catalog import find_adapter
 from inceptions.weights.adapters.prepare import prepare
+from inceptions.weights.adapters.styles import to_theirs
+from inceptions.weights.convert import detect
 from inceptions.weights.exporter import export_tensors
+from inceptions.weights.importer import name_outputs
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +28,34 @@ def test_model_is_ready_with_as_many_outputs_as_the_checkpoint(theirs):
     assert not module.training
     assert (module.num_classes, audit.classes) == (3, 3)
     assert "no auxiliary heads in the checkpoint" in audit.notes
+
+
+@pytest.mark.parametrize("width", [128, 512])
+def test_embeddings_of_faces_have_the_width_of_their_checkpoint(width):
+    bottleneck = "InceptionResnetV1/Bottleneck"
+    face = reshape.with_embedding(get_network("inception_resnet_v1_facenet"), width)
+    adapter = find_adapter("tf_facenet", face.name)
+    module = Classifier(face)
+    tensors = {
+        name: to_theirs(module.state_dict()[unit.tensors[role]], unit, role, "tensorflow")
+        for unit, names in adapter.units(face, aux=False)
+        for role, name in names.items()
+        if role != "gamma"
+    }
+    assert tuple(tensors[f"{bottleneck}/weights"].shape) == (1792, width)
+    tensors |= {"Logits/weights": torch.zeros(width, 10575), "centers": torch.zeros(10575, width)}
+    framework, name, _ = detect(tensors, "tf_checkpoint")
+    loaded, _ = import_tensors(tensors, framework=framework, network=name)
+    assert loaded.network.head == face.head
+    assert torch.equal(loaded.state_dict()["head.2.linear.weight"], module.state_dict()["head.2.linear.weight"])
+
+
+def test_numbers_of_classes_mean_the_same_with_and_without_a_background():
+    assert name_outputs(1000)[:2] == ("0", "1")
+    assert name_outputs(1001)[:3] == ("background", "0", "1")
+    assert not set(name_outputs(1008)) & set(name_outputs(1000))
+    for count in (3, 1000, 1001, 1008):
+        assert len({*name_outputs(count)}) == count
 
 
 def test_wrapper_of_data_parallel_is_taken_off(theirs):
