@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from inceptions.training.setup import Setup  # which imports torch
 
 SECONDS_BETWEEN_LINES = 60  # in a log
+FEW_IMAGES = 5000  # to train on; with fewer, weights that were trained on other images mostly make the better model
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,19 @@ def _prepare(asked: Asked) -> Setup:
     )
     if asked.model and setup.network.name != network.name:
         raise UserError(f"--weights {asked.weights} holds {setup.network.name}, not {network.name}; leave out --model")
-    return setup
+    return replace(setup, notes=(*setup.notes, *_advise_weights(setup, asked.data)))
+
+
+def _advise_weights(setup: Setup, data: str) -> Iterator[str]:
+    """Say what trained weights would give, where there are few images and the network has some."""
+    from inceptions.weights.tags import best_tag
+
+    count, tag = len(setup.splits.train), best_tag(setup.network.name)
+    if setup.weights is None and tag and count < FEW_IMAGES:
+        yield (
+            f"{count:,} images are few to learn everything from, for the weights begin at random; trained ones know edges and textures "
+            f"already: inceptions train {shlex.quote(data)} --weights {tag}"
+        )
 
 
 def show_plan(setup: Setup) -> None:

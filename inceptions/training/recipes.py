@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import replace
+from typing import assert_never
 
 from inceptions.data.augment import Augment
 from inceptions.errors import UserError
@@ -266,14 +267,21 @@ def get_recipe(name: str) -> Recipe:
 def peak_lr(recipe: Recipe, network: Network, *, batch_size: int) -> float:
     """Return the highest learning rate of a run: the recipe's, or else the optimizer's own for steps of `batch_size` images.
 
-    SGD, and RMSProp, whose epsilon of 1 makes its steps SGD's: 0.05 for 64 images with batch normalisation and 0.01 without, in proportion
-    to the images. Adam: 0.001 (1412.6980, section 2), for its steps don't grow with the gradients.
+    SGD: 0.05 for 64 images with batch normalisation and 0.01 without. RMSProp: 0.045 for 32 (1512.00567, section 8), a fifth of it without.
+    Both are in proportion to the images. Adam: 0.001 (1412.6980, section 2), for its steps don't grow with the gradients.
     """
     if recipe.lr is not None:
         return recipe.lr
-    if isinstance(recipe.optimizer, Adam):
-        return 0.001
-    return (0.05 if has_batch_norm(network) else 0.01) * batch_size / 64
+    normalised = has_batch_norm(network)
+    match recipe.optimizer:
+        case Sgd():
+            return (0.05 if normalised else 0.01) * batch_size / 64
+        case RMSProp():
+            return (0.045 if normalised else 0.009) * batch_size / 32
+        case Adam():
+            return 0.001
+        case _:
+            assert_never(recipe.optimizer)
 
 
 def training_side(recipe: Recipe, *, epoch: int, image_size: int) -> int:

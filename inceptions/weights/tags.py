@@ -113,6 +113,14 @@ def get_tag(name: str) -> Tag:
     raise UserError(f"there are no weights called {name!r}; {hint} (`inceptions list --weights` shows all)")
 
 
+def best_tag(network: str) -> str | None:
+    """Return the tag of the weights of `network` to train further: the most accurate on ImageNet, else one that comes with the package."""
+    published = [tag for tag in _TAGS.values() if tag.network == network and tag.class_list.startswith("imagenet")]
+    if published:
+        return max(published, key=lambda tag: tag.top1 or 0).name
+    return next((name for name in shipped_models() if name.startswith(f"{network}.")), None)
+
+
 def class_names(tag: Tag) -> tuple[str, ...]:
     """Return the names of the classes in the order of the outputs; none where the list is not known here (faces, the 1008 of FID).
 
