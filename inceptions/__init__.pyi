@@ -6,6 +6,8 @@ from . import networks as networks
 from . import studies as studies
 from . import training as training
 from . import weights as weights
+from .inference.predict import predict as predict
+from .inference.prediction import Prediction as Prediction
 from .networks.describe import describe as describe
 from .networks.drawing.page import draw as draw
 from .networks.registry import get_network as get_network

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
 def main() -> None:
     """Run the command line and leave with its exit code: 0, 2 for what a person can mend, 130 when interrupted."""
     from inceptions.cli.app import app
-    from inceptions.cli.terminal import complain
     from inceptions.errors import StoppedError, UserError
     from inceptions.networks.spec import NetworkError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does: what the encoding hasn't is written out
     try:
         app(prog_name="inceptions")
     except (UserError, NetworkError) as error:
-        complain(str(error))
+        _complain(str(error), error)
         sys.exit(130 if isinstance(error, StoppedError) else 2)
-    except KeyboardInterrupt:
-        complain("interrupted")
-        sys.exit(130)
+
+
+def _complain(message: str, error: BaseException) -> None:
+    from inceptions.cli.terminal import complain
+
+    complain("; ".join([message, *getattr(error, "__notes__", ())]))

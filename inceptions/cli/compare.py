@@ -3,60 +3,79 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.table import Table
-
-from inceptions.cli.terminal import out
+from inceptions.cli.terminal import Column, print_json, print_table, tell
 from inceptions.errors import UserError
 from inceptions.extras import require
 
 if TYPE_CHECKING:
+    from inceptions.evaluation.compare import RunRecord
     from inceptions.evaluation.score import Interval
 
 
-def run_comparison(folders: list[Path], output: Path | None) -> None:
+def run_comparison(folders: list[Path], output: Path | None, *, as_json: bool) -> None:
     """Print the runs side by side, and draw their curves over each other into `output`."""
-    from inceptions.evaluation.compare import differing, error_difference, read_run
-
     if len(folders) < 2:
         raise UserError("give two run folders or more, such as runs/a runs/b")
+    from inceptions.evaluation.compare import differing, error_difference, read_run
+
     require("report", "pyarrow", *(["matplotlib"] if output else []), needed_for="compare")
     runs = [read_run(folder) for folder in folders]
-    names = [str(folder) for folder in folders]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("run", overflow="fold")
-    for column in ("accuracy", "95 % interval", "error against the first", "epochs", "minutes"):
-        table.add_column(column, justify="right")
-    for name, run in zip(names, runs, strict=True):
-        accuracy = run.score.interval
-        against = "base" if run is runs[0] else _against(error_difference(runs[0], run))
-        minutes = f"{run.rows[-1].seconds / 60:.1f}" if run.rows else ""
-        errors = (f"{100 * accuracy.value:.2f} %", f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %", against)
-        table.add_row(name, *errors, str(len(run.rows)), minutes)
-    out.print(table)
-    _print_settings(differing(runs), names)
-    out.print("intervals: Wilson's; of errors on the same images, in points, below zero is better, the paired bootstrap's", soft_wrap=True)
+    against = [error_difference(runs[0], run) for run in runs]
+    settings = differing(runs)
+    if as_json:
+        print_json({"runs": [_as_plain(*pair) for pair in zip(runs, against, strict=True)], "settings": settings})
+    else:
+        _print(runs, against)
+        _print_settings(settings, [str(folder) for folder in folders])
+        tell("intervals: Wilson's; of errors on the same images, in points, below zero is better, the paired bootstrap's")
     if output is not None:
         from inceptions.evaluation import plots
 
-        plots.save_figure(plots.curves_over_each_other({name: run.rows for name, run in zip(names, runs, strict=True)}), output)
-        out.print(f"drew the curves in {output}", soft_wrap=True)
+        curves = {str(folder): run.rows for folder, run in zip(folders, runs, strict=True)}
+        plots.save_figure(plots.curves_over_each_other(curves), output)
+        tell(f"drew the curves in {output}")
 
 
-def _against(points: Interval | None) -> str:
-    return "other images" if points is None else f"{points.value:+.2f} ({points.low:+.2f} to {points.high:+.2f})"
+def _as_plain(run: RunRecord, points: Interval | None) -> dict[str, Any]:
+    """Return a run in plain values; accuracy and its interval are shares, 0 to 1.
+
+    error_difference_points: the error less that of the first run on the same images; null where it saw others.
+    """
+    accuracy = run.score.interval
+    return {
+        "run": str(run.folder),
+        "images": run.score.count,
+        "accuracy": accuracy.value,
+        "interval": [accuracy.low, accuracy.high],
+        "error_difference_points": points and points.value,
+        "error_difference_points_interval": points and [points.low, points.high],
+        "epochs": len(run.rows),
+        "seconds": run.rows[-1].seconds if run.rows else None,
+    }
+
+
+def _print(runs: list[RunRecord], against: list[Interval | None]) -> None:
+    rows = []
+    for run, points in zip(runs, against, strict=True):
+        accuracy = run.score.interval
+        shares = (f"{100 * accuracy.value:.2f} %", f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %")
+        minutes = f"{run.rows[-1].seconds / 60:.1f}" if run.rows else ""
+        rows.append((str(run.folder), shares, ("base", "") if run is runs[0] else _points(points), str(len(run.rows)), minutes))
+    pairs = (Column(("accuracy", "95 % interval")), Column(("error against the first", "95 % interval")))
+    print_table((Column("run", "text"), *pairs, Column("epochs"), Column("minutes")), rows)
+
+
+def _points(points: Interval | None) -> tuple[str, str]:
+    if points is None:
+        return "other images", ""
+    return f"{points.value:+.2f}", f"{points.low:+.2f} to {points.high:+.2f}"
 
 
 def _print_settings(settings: dict[str, list[str]], names: list[str]) -> None:
     if not settings:
-        out.print("the settings are the same but for the seed")
+        tell("the settings are the same but for the seed")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("setting", no_wrap=True)
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for setting, values in settings.items():
-        table.add_row(setting, *values)
-    out.print(table)
+    columns = (Column("setting", "name"), *(Column(name, "text") for name in names))
+    print_table(columns, [(setting, *values) for setting, values in settings.items()])

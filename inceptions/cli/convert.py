@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.table import Table
-
-from inceptions.cli.terminal import err, out, show_warnings
+from inceptions.cli.terminal import Column, err, print_json, print_table, say, tell
 from inceptions.data.preprocess import Preprocess
 from inceptions.errors import UserError
+from inceptions.networks.registry import get_network
 
 if TYPE_CHECKING:
     from inceptions.weights.importer import Audit
@@ -27,33 +26,41 @@ def run_import(
     classes_file: Path | None,
     mean: str | None = None,
     std: str | None = None,
+    as_json: bool = False,
 ) -> None:
     """Convert a checkpoint file to a model folder and print what became of it.
 
     mean, std: of the pixels that it was trained on, where they are not those of its framework; one number, or one for each channel.
     """
-    show_warnings()
     if output.exists():
         raise UserError(f"{output} exists already; give another --output, or delete it")
+    if model is not None:
+        get_network(model)  # a name that is none is told before a large file is read
+    classes = _read_classes(classes_file)
     with err.status("reading the checkpoint…"):
         from inceptions.weights.convert import import_file, save_converted
 
         module, audit = import_file(source, framework=framework, network=model, no_top=no_top)
         audit = replace(audit, preprocess=_with_pixels(audit.preprocess, mean=mean, std=std))
-    _print(audit)
-    save_converted(module, audit, source, output, classes=_read_classes(classes_file))
-    out.print(f"wrote {output}", soft_wrap=True)
+    save_converted(module, audit, source, output, classes=classes)
+    if as_json:
+        print_json({"model": str(output), **_as_plain(audit)})
+        return
+    print_table((Column("what", "name"), Column("which", "text")), _rows(audit))
+    tell(f"wrote {output}")
 
 
-def run_export(source: Path, output: Path, *, framework: str) -> None:
+def run_export(source: Path, output: Path, *, framework: str, as_json: bool = False) -> None:
     """Write a model folder's weights as another framework's file."""
-    show_warnings()
     if output.exists():
         raise UserError(f"{output} exists already; give another file, or delete it")
     from inceptions.weights.writers import write_tensors
 
     count = write_tensors(source, output, framework=framework)
-    out.print(f"wrote {count} tensors as {framework}'s in {output}", soft_wrap=True)
+    if as_json:
+        print_json({"file": str(output), "framework": framework, "tensors": count})
+    else:
+        say(f"wrote {count} tensors as {framework}'s in {output}")
 
 
 def _with_pixels(preprocess: Preprocess, **given: str | None) -> Preprocess:
@@ -80,27 +87,37 @@ def _read_classes(path: Path | None) -> tuple[str, ...] | None:
         raise UserError(f"--classes {path} can't be read ({error}); give a text file with a class name on each line") from None
 
 
-def _print(audit: Audit) -> None:
+def _count_kinds(audit: Audit) -> dict[str, int]:
+    return dict(Counter(audit.transformed.values()))
+
+
+def _as_plain(audit: Audit) -> dict[str, Any]:
+    """Return the account in JSON's types: tensors by what became of them, and what was decided."""
+    return {
+        "network": audit.network,
+        "framework": audit.framework,
+        "classes": audit.classes,
+        "matched": len(audit.matched),
+        "transformed": _count_kinds(audit),
+        "filled": audit.filled,
+        "ignored": list(audit.ignored),
+        "numerics": asdict(audit.numerics),
+        "numerics_because": audit.numerics_because,
+        "preprocess": audit.preprocess.to_dict(),
+        "notes": list(audit.notes),
+    }
+
+
+def _rows(audit: Audit) -> list[tuple[str, str]]:
     pixels = audit.preprocess
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    kinds: dict[str, int] = {}
-    for what in audit.transformed.values():
-        kinds[what] = kinds.get(what, 0) + 1
-    changed = ", ".join(f"{count} {what}" for what, count in kinds.items())
-    rows = (
+    changed = ", ".join(f"{count} {what}" for what, count in _count_kinds(audit).items())
+    seen = f"{pixels.image_size}x{pixels.image_size}, {pixels.resize}, mean {pixels.mean}, std {pixels.std}, {pixels.channel_order}"
+    return [
         ("network", f"{audit.network}, from {audit.framework}"),
         ("tensors", f"{len(audit.matched)} as they are; {changed or 'none'} transformed; {len(audit.filled)} filled"),
         ("left aside", f"{len(audit.ignored)} that are no weights" if audit.ignored else "none"),
         ("classes", str(audit.classes) if audit.classes else "none: ends in its features"),
         ("numerics", f"epsilon {audit.numerics.bn_epsilon:g}; {audit.numerics_because}"),
-        (
-            "pixels",
-            f"{pixels.image_size}x{pixels.image_size}, {pixels.resize}, mean {pixels.mean}, std {pixels.std}, {pixels.channel_order}",
-        ),
+        ("pixels", seen),
         *(("note", note) for note in audit.notes),
-    )
-    for name, text in rows:
-        table.add_row(name, text)
-    out.print(table)
+    ]

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich import box
-from rich.markup import escape
-from rich.progress import Progress
-from rich.table import Table
-
-from inceptions.cli.terminal import Download, err, out, show_warnings
+from inceptions.cli.terminal import Cell, Column, Download, err, print_json, print_table, tell, track
 from inceptions.cli.together import Together
 from inceptions.data.folders import load_splits, name_source
 from inceptions.data.splits import Sample, Splits
@@ -23,7 +18,6 @@ from inceptions.data.unlabelled import find_unlabelled
 from inceptions.errors import DataError, UserError
 from inceptions.extras import require
 from inceptions.files import new_folder, new_path
-from inceptions.json_text import to_json
 from inceptions.names import shown
 
 if TYPE_CHECKING:
@@ -35,7 +29,7 @@ if TYPE_CHECKING:
 Part = Literal["auto", "test", "val", "train", "all"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What the command line says of an evaluation."""
 
@@ -64,9 +58,9 @@ def read_crops(text: str) -> tuple[int, ...]:
 
 def run_evaluation(asked: Asked, *, as_json: bool) -> None:
     """Evaluate the models, print the table, and write the predictions and the report; of several processes, only the first does."""
-    show_warnings()
     with Together() as together, ExitStack() as stack:
         listed = together.do(lambda: _list_images(asked))
+        together.do(lambda: _check_machine(asked))
         folder = together.do(lambda: stack.enter_context(new_folder(_place(asked))) if together.is_first else Path())
         models = together.do(lambda: _load_models(asked))
         measured = together.do(lambda: _choose_images(asked, listed, models))
@@ -100,17 +94,24 @@ def _list_images(asked: Asked) -> Splits | tuple[Sample, ...]:
     if asked.part not in ("auto", "all"):
         raise UserError(f"--part {asked.part}: {folders}, so there are no parts of it; leave out --part, and all are predicted")
     nothing = "so nothing can be measured; only predictions are written, and no report.html"
-    err.print(f"note: {shown(folders)}, {nothing}", markup=False, soft_wrap=True)
+    tell(f"note: {folders}, {nothing}")
     return samples
+
+
+def _check_machine(asked: Asked) -> None:
+    """Raise UserError where the device or a library is missing, before anything is made or fetched."""
+    with err.status("loading torch…"):
+        from inceptions.devices import pick_device
+        from inceptions.evaluation.report import NEEDED
+
+    require("report", *NEEDED, needed_for="evaluate")
+    pick_device(asked.device)
 
 
 def _load_models(asked: Asked) -> dict[str, LoadedModel]:
     """Return the models by name."""
-    with err.status("loading torch…"):
-        from inceptions.evaluation.report import NEEDED
-        from inceptions.weights.published import load_model
+    from inceptions.weights.published import load_model
 
-    require("report", *NEEDED, needed_for="evaluate")
     models = {}
     for name in asked.models:
         with Download(name) as download:
@@ -130,26 +131,26 @@ def _choose_images(asked: Asked, listed: Splits | tuple[Sample, ...], models: di
 def _evaluate(asked: Asked, images: Measured, models: dict[str, LoadedModel], part: tuple[int, int]) -> Evaluation[Score]:
     from inceptions.evaluation.evaluate import evaluate
 
-    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-        settings = _settings(asked, images, part, progress)
-        return evaluate(models, images.samples, images.classes, **settings)
+    with _track(asked, images, part) as step:
+        return evaluate(models, images.samples, images.classes, **_settings(asked, part), step=step)
 
 
 def _predict(asked: Asked, images: Measured, models: dict[str, LoadedModel], part: tuple[int, int]) -> Evaluation[Predictions]:
     from inceptions.evaluation.evaluate import predict_unlabelled
 
-    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
-        settings = _settings(asked, images, part, progress)
-        return predict_unlabelled(models, images.samples, **settings)
+    with _track(asked, images, part) as step:
+        return predict_unlabelled(models, images.samples, **_settings(asked, part), step=step)
 
 
-def _settings(asked: Asked, images: Measured, part: tuple[int, int], progress: Progress) -> dict[str, Any]:
-    """Return how to go through this process's share of the images, with a bar that moves as it is done."""
+def _track(asked: Asked, images: Measured, part: tuple[int, int]) -> AbstractContextManager[Callable[[int], None]]:
+    rank, world = part
+    return track("evaluating", len(asked.models) * len(images.samples[rank::world]) * max(asked.crops))
+
+
+def _settings(asked: Asked, part: tuple[int, int]) -> dict[str, Any]:
+    """Return how to go through this process's share of the images."""
     from inceptions.devices import pick_device
 
-    rank, world = part
-    total = len(asked.models) * len(images.samples[rank::world]) * max(asked.crops)
-    bar = progress.add_task("evaluating", total=total)
     return {
         "crops": asked.crops,
         "protocol": asked.protocol,
@@ -157,7 +158,6 @@ def _settings(asked: Asked, images: Measured, part: tuple[int, int], progress: P
         "device": pick_device(asked.device),
         "workers": asked.workers,
         "part": part,
-        "step": lambda count: progress.advance(bar, count),
     }
 
 
@@ -177,7 +177,7 @@ def _conclude(
             _write_predictions(found, folder)
     finally:
         if as_json:
-            print(to_json({**_said(asked, measured, folder), **as_plain(found)}))
+            print_json({**_said(asked, measured, folder), **as_plain(found)})
         else:
             _print(found, asked, measured)
     with _complete(folder, "report.html"):
@@ -195,7 +195,7 @@ def _conclude_unlabelled(found: Evaluation[Predictions], asked: Asked, measured:
             _write_predictions(found, folder)
     finally:
         if as_json:
-            print(to_json({**_said(asked, measured, folder), **predictions_as_plain(found)}))
+            print_json({**_said(asked, measured, folder), **predictions_as_plain(found)})
         else:
             print_predictions(found, asked.data)
     if not as_json:
@@ -208,7 +208,7 @@ def _said(asked: Asked, measured: Measured, folder: Path) -> dict[str, Any]:
 
 def _print_paths(folder: Path, *names: str) -> None:
     for name in names:
-        out.print(f"  {shown(folder / name)}", markup=False, soft_wrap=True)
+        tell(f"  {folder / name}")
 
 
 @contextmanager
@@ -300,7 +300,7 @@ def _row_as_plain(row: Row[Score], base: Score, classes: int) -> dict[str, Any]:
 
 def _print(found: Evaluation[Score], asked: Asked, measured: Measured) -> None:
     base = found.rows[0].score
-    out.print(_table(found.rows, len(found.classes)))
+    _print_rows(found.rows, len(found.classes))
     nan = max(row.score.nan_outputs for row in found.rows)
     notes = [*measured.notes, *found.notes]
     if nan:
@@ -308,36 +308,35 @@ def _print(found: Evaluation[Score], asked: Asked, measured: Measured) -> None:
     if base.unreadable:
         notes.append(f"{len(base.unreadable)} unreadable files left out, such as {base.unreadable[0].path}")
     for note in notes:
-        out.print(f"note: {shown(note)}", markup=False, soft_wrap=True)
-    speeds = ", ".join(f"{shown(name)} {rate:,.0f}" for name, rate in found.views_per_second.items())
+        tell(f"note: {note}")
+    speeds = ", ".join(f"{name} {rate:,.0f}" for name, rate in found.views_per_second.items())
     intervals = "95 % intervals: Wilson's, and the paired bootstrap's"
     against = "; against base: points of error, below zero is better" if len(found.rows) > 1 else ""
-    out.print(f"{measured.said} of {shown(asked.data)}; {intervals}{against}", markup=False, soft_wrap=True)
-    out.print(f"crops a second, read and computed: {speeds}; cost: multiply-adds of an image", markup=False, soft_wrap=True)
+    tell(f"{measured.said} of {asked.data}; {intervals}{against}")
+    tell(f"crops a second, read and computed: {speeds}; cost: multiply-adds of an image")
 
 
-def _table(rows: Sequence[Row[Score]], classes: int) -> Table:
+def _print_rows(rows: Sequence[Row[Score]], classes: int) -> None:
     from inceptions.evaluation.metrics import calibration_error, error, error_difference, top5_error
 
     base, several, with_top5 = rows[0].score, len(rows) > 1, classes > 5
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("models", overflow="fold", min_width=16)
     some = [*(["top-5 error"] if with_top5 else []), *(["against base"] if several else [])]
-    for column in ("crops\n[dim]cost[/dim]", "top-1 error", *some, "loss\n[dim]ECE[/dim]"):
-        table.add_column(column, justify="right", no_wrap=True)
+    measured = [Column((name, "95 % interval")) for name in ("top-1 error", *some)]
+    columns = (Column("models", "text"), Column(("crops", "cost")), *measured, Column(("loss", "ECE")))
+    lines: list[tuple[Cell, ...]] = []
     for row in rows:
         top5 = top5_error(row.score, classes=classes)
         errors = [_percent(share) for share in (error(row.score), top5) if share]
-        against = [_points(error_difference(base, row.score)) if row.score is not base else "base"] if several else []
-        cost = f"{row.crops}\n[dim]{row.multiply_adds / 1e9:,.2f} G[/dim]"
-        loss = f"{row.score.loss:.3f}\n[dim]{100 * calibration_error(row.score):.1f} %[/dim]"
-        table.add_row(escape(shown(row.name)), cost, *errors, *against, loss)
-    return table
+        against = [_points(error_difference(base, row.score)) if row.score is not base else ("base", "")] if several else []
+        cost = (str(row.crops), f"{row.multiply_adds / 1e9:,.2f} G")
+        loss = (f"{row.score.loss:.3f}", f"{100 * calibration_error(row.score):.1f} %")
+        lines.append((row.name, cost, *errors, *against, loss))
+    print_table(columns, lines)
 
 
-def _percent(share: Interval) -> str:
-    return f"{100 * share.value:.2f} %\n[dim]{100 * share.low:.1f} to {100 * share.high:.1f}[/dim]"
+def _percent(share: Interval) -> tuple[str, str]:
+    return f"{100 * share.value:.2f} %", f"{100 * share.low:.1f} to {100 * share.high:.1f}"
 
 
-def _points(points: Interval) -> str:
-    return f"{points.value:+.2f}\n[dim]{points.low:+.1f} to {points.high:+.1f}[/dim]"
+def _points(points: Interval) -> tuple[str, str]:
+    return f"{points.value:+.2f}", f"{points.low:+.1f} to {points.high:+.1f}"

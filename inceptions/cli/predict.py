@@ -3,63 +3,103 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any
 
-from rich import box
-from rich.progress import track
-from rich.table import Table
-
-from inceptions.cli.terminal import Download, err, out, show_warnings
+from inceptions.cli.terminal import Column, Download, err, out, print_json, print_table, say, tell, track
 from inceptions.data.folders import find_images
+from inceptions.errors import UserError
+from inceptions.files import growing_file
+from inceptions.inference.prediction import Prediction, column_names, row_of, write_rows
 
-if TYPE_CHECKING:
-    from inceptions.inference.predict import Prediction
-
-SHOWN = 20
+SHOWN = 20  # images, on a terminal
+NAMED = 10  # files that can't be read
 
 
 def run_prediction(
-    source: str, model: str, *, output: Path | None, top_k: int, batch_size: int, on_error: Literal["fail", "skip"], device: str | None
+    source: str, model: str, *, output: Path | None, force: bool, as_json: bool, top_k: int, device: str | None, **settings: Any
 ) -> None:
-    """Predict every image of `source` and print, and perhaps write, the classes."""
-    show_warnings()
+    """Predict every image of `source`, and print, and perhaps write, its classes; settings: more, as `inceptions.predict` takes them.
+
+    Raises UserError, too, when no image at all can be read.
+    """
     paths = find_images(source)
-    with err.status("loading torch…"):
-        from inceptions.devices import pick_device
-        from inceptions.inference.predict import predict, write_csv
-        from inceptions.weights.published import load_model
-    with Download(model) as download:
-        loaded = load_model(model, progress=download.step)
-    found = predict(loaded, paths, top_k=top_k, batch_size=batch_size, on_error=on_error, device=pick_device(device))
-    shown = track(found, description="predicting", total=len(paths), console=err, transient=True, disable=not err.is_terminal)
-    predictions = list(shown)
-    top_k = min(top_k, len(loaded.card.classes))
-    if output is not None:
-        write_csv(predictions, output, top_k=top_k)
-    _print(predictions, output)
+    with growing_file(output, replace=force) if output else nullcontext() as write:
+        with err.status("loading torch…"):
+            from inceptions.devices import pick_device
+            from inceptions.inference.predict import iterate_predictions
+            from inceptions.weights.published import load_model
+
+        picked = pick_device(device)
+        with Download(model) as download:
+            loaded = load_model(model, progress=download.step)
+        top_k = min(top_k, len(loaded.card.classes)) or top_k
+        found = iterate_predictions(loaded, paths, top_k=top_k, device=picked, **settings)
+        if write:
+            found = write_rows(found, write, top_k=top_k)
+        with track("predicting", len(paths)) as advance:
+            counted = Counted(found, advance)
+            _show(counted, top_k=top_k, as_json=as_json)
+    _conclude(counted, output)
 
 
-def _print(predictions: list[Prediction], output: Path | None) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("file", overflow="fold")
-    table.add_column("class")
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("then", style="dim")
-    for item in predictions[:SHOWN]:
-        if item.error:
-            table.add_row(str(item.path), "[red]unreadable[/red]", "", "")
-            continue
-        then = ", ".join(f"{name} {100 * p:.1f}" for name, p in zip(item.classes[1:4], item.probabilities[1:4], strict=True))
-        table.add_row(str(item.path), item.classes[0], f"{100 * item.probabilities[0]:.1f} %", then)
-    out.print(table)
-    readable = [item for item in predictions if not item.error]
-    for item in predictions:
-        if item.error:
-            err.print(f"warning: left out: {item.path}: {item.error}", style="yellow", markup=False, soft_wrap=True)
-    counts = Counter(item.classes[0] for item in readable).most_common(10)
-    out.print(f"{len(readable)} images: {', '.join(f'{count} {name}' for name, count in counts)}", markup=False)
+class Counted:
+    """Predictions as they go by, with what is said of all of them in the end: how many of which class, and what couldn't be read."""
+
+    def __init__(self, predictions: Iterable[Prediction], advance: Callable[[int], None]) -> None:
+        self.predictions, self.advance = predictions, advance
+        self.classes: Counter[str] = Counter()
+        self.unreadable: list[Prediction] = []
+
+    def __iter__(self) -> Iterator[Prediction]:
+        for item in self.predictions:
+            if item.error:
+                self.unreadable.append(item)
+            else:
+                self.classes[item.classes[0]] += 1
+            self.advance(1)
+            yield item
+
+
+def _show(predictions: Iterable[Prediction], *, top_k: int, as_json: bool) -> None:
+    """Print all predictions as they come; on a terminal the first of them in the end."""
+    if as_json:
+        print_json([_as_plain(item) for item in predictions])
+    elif out.is_terminal:
+        first = [item for place, item in enumerate(predictions) if place < SHOWN]
+        columns = (Column("file", "text"), Column("class", "text"), Column(""), Column("then", "text"))
+        print_table(columns, map(_cells, first))
+    else:
+        columns = [Column(name) for name in column_names(top_k)]
+        print_table(columns, (row_of(item, top_k=top_k) for item in predictions))
+
+
+def _as_plain(item: Prediction) -> dict[str, Any]:
+    classes = [{"class": name, "probability": p} for name, p in zip(item.classes, item.probabilities, strict=True)]
+    return {"file": str(item.path), "classes": classes, "error": item.error}
+
+
+def _cells(item: Prediction) -> tuple[str, str, str, str]:
+    if item.error:
+        return str(item.path), "unreadable", "", ""
+    (first, best), *others = zip(item.classes, (100 * p for p in item.probabilities), strict=True)
+    return str(item.path), first, f"{best:.1f} %", ", ".join(f"{name} {p:.1f}" for name, p in others[:3])
+
+
+def _conclude(found: Counted, output: Path | None) -> None:
+    count = found.classes.total()
+    for item in found.unreadable[:NAMED]:
+        tell(f"warning: left out: {item.path}: {item.error}", style="yellow")
+    if found.unreadable:
+        tell(f"{len(found.unreadable)} of {count + len(found.unreadable)} files can't be read and are left out", style="yellow")
+    if count:
+        commonest = ", ".join(f"{number} {name}" for name, number in found.classes.most_common(10))
+        (say if out.is_terminal else tell)(f"{count} images: {commonest}")
     if output is not None:
-        out.print(f"all of them are in {output}", soft_wrap=True)
-    elif len(predictions) > SHOWN:
-        out.print(f"the first {SHOWN} are shown; --output FILE.csv writes all")
+        tell(f"all of them are in {output}")
+    elif count > SHOWN and out.is_terminal:
+        tell(f"the first {SHOWN} are shown; --output FILE.csv writes all")
+    if not count:
+        raise UserError("none of the images can be read")

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
-from rich.table import Table
-
-from inceptions.cli.terminal import out
+from inceptions.cli.terminal import Column, print_json, print_table, tell
 from inceptions.training.recipes import RECIPES
 
 
 def show_recipes(*, as_json: bool) -> None:
     """Print every recipe with what it is from, costs and gives; as JSON, with all its fields."""
     if as_json:
-        print(json.dumps([recipe.to_dict() for recipe in RECIPES.values()], indent=1))
+        print_json([recipe.to_dict() for recipe in RECIPES.values()])
         return
-    table = Table("recipe", "network", "expect, cost", "source", show_lines=True)
-    for recipe in RECIPES.values():
-        table.add_row(recipe.name, recipe.model, f"{recipe.expect}\n[dim]{recipe.cost}[/dim]", recipe.source)
-    out.print(table)
-    out.print("Train by one: inceptions train DATA --recipe NAME --set FIELD=VALUE", soft_wrap=True)
+    columns = (Column("recipe", "name"), Column("network", "text"), Column(("expect", "cost"), "text"), Column("source", "text"))
+    print_table(columns, [(recipe.name, recipe.model, (recipe.expect, recipe.cost), recipe.source) for recipe in RECIPES.values()])
+    tell("Train by one: inceptions train DATA --recipe NAME --set FIELD=VALUE")

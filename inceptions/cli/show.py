@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.table import Table
-
-from inceptions.cli.terminal import out
+from inceptions.cli.terminal import Column, print_json, print_table, say, tell
 from inceptions.errors import UserError
 from inceptions.files import write_whole
 from inceptions.networks import reshape
@@ -24,18 +20,16 @@ def show_list(*, as_json: bool) -> None:
     """Print every network, a line each."""
     rows = [summarize(network) for network in NETWORKS.values()]
     if as_json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        print_json(rows)
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("name", no_wrap=True)
-    table.add_column("what it is")
-    for column in ("pixels", "params", "mult-adds"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
+
+    def cells(row: dict[str, Any]) -> tuple[str, ...]:
         numbers = (str(row["image_size"]), f"{row['parameters'] / 1e6:.1f} M", f"{row['multiply_adds'] / 1e9:.2f} G")
-        table.add_row(row["name"], row["title"], *numbers)
-    out.print(table)
-    out.print(f"Also known as: {', '.join(f'{alias} = {name}' for alias, name in ALIASES.items())}. Next: inceptions describe NAME")
+        return row["name"], row["title"], *numbers
+
+    columns = (Column("name", "name"), Column("what it is", "text"), Column("pixels"), Column("params"), Column("mult-adds"))
+    print_table(columns, map(cells, rows))
+    tell(f"Also known as: {', '.join(f'{alias} = {name}' for alias, name in ALIASES.items())}. Next: inceptions describe NAME")
 
 
 def show_weights(*, as_json: bool) -> None:
@@ -48,24 +42,20 @@ def show_weights(*, as_json: bool) -> None:
     if as_json:
         rows = [{**asdict(tag), "classes": tag.classes, "verified": tag.verified, "preprocess": tag.preprocess.to_dict()} for tag in tags]
         rows = [{key: value for key, value in row.items() if key != "_"} for row in rows]
-        print(json.dumps([*(_shipped_row(name, card) for name, card in shipped.items()), *rows], indent=1, ensure_ascii=False))
+        print_json([*(_shipped_row(name, card) for name, card in shipped.items()), *rows])
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("tag", no_wrap=True)
-    for column in ("classes", "pixels", "top-1", "top-5"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("licence")
-    table.add_column("from", overflow="fold")
+    lines = []
     for name, card in shipped.items():
         accuracy = f"{100 * card.metrics['test_accuracy']:.1f} %"
         size = str(card.preprocess.image_size)
-        table.add_row(name, str(len(card.classes)), size, accuracy, "", card.licence or "not stated", "the package")
+        lines.append((name, str(len(card.classes)), size, accuracy, "", card.licence or "not stated", "the package"))
     for tag in tags:
         accuracy = ("" if value is None else f"{value:.1f} %" for value in (tag.top1, tag.top5))
         size = str(tag.preprocess.image_size)
-        table.add_row(tag.name, str(tag.classes or "none"), size, *accuracy, tag.licence or "not stated", _place(tag.url))
-    out.print(table)
-    out.print("Accuracy as published. Next: inceptions predict PICTURES --model TAG")
+        lines.append((tag.name, str(tag.classes or "none"), size, *accuracy, tag.licence or "not stated", _place(tag.url)))
+    numbers = map(Column, ("classes", "pixels", "top-1", "top-5"))
+    print_table((Column("tag", "name"), *numbers, Column("licence", "text"), Column("from", "text")), lines)
+    tell("Accuracy as published. Next: inceptions predict IMAGES --model TAG")
 
 
 def _shipped_row(name: str, card: ModelCard) -> dict[str, Any]:
@@ -94,29 +84,26 @@ def show_table(name: str, *, as_json: bool, image_size: int | None, num_classes:
         network = reshape.with_classes(network, num_classes)
     table = describe(network, image_size=image_size)
     if as_json:
-        print(json.dumps(table, indent=1, ensure_ascii=False))
+        print_json(table)
         return
-    out.print(f"[bold]{table['name']}[/bold]  {table['title']}\n{table['source']}, {table['image_size']}x{table['image_size']} pixels")
-    out.print(_stages(table))
+    tell(f"{table['name']}  {table['title']}", style="bold")
+    tell(f"{table['source']}, {table['image_size']}x{table['image_size']} pixels")
+    _print_stages(table)
     for difference in table["differs_from_paper"]:
-        out.print(f"differs from the paper: {difference}", markup=False)
+        tell(f"differs from the paper: {difference}")
 
 
-def _stages(table: dict[str, Any]) -> Table:
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    shown.add_column("stage", no_wrap=True, footer="total")
-    shown.add_column("node")
-    shown.add_column("output", justify="right", no_wrap=True)
-    shown.add_column("params", justify="right", no_wrap=True, footer=f"{table['parameters']:,}")
-    shown.add_column("mult-adds", justify="right", no_wrap=True, footer=f"{table['multiply_adds'] / 1e6:,.1f} M")
+def _print_stages(table: dict[str, Any]) -> None:
+    rows = []
     for row in (*table["stages"], *table["auxiliary_heads"]):
         channels, height, width = row["output"]
-        cells = (f"{height}x{width}x{channels}", f"{row['parameters']:,}", f"{row['multiply_adds'] / 1e6:,.1f} M")
-        shown.add_row(row["name"], row["node"], *cells)
+        numbers = (f"{height}x{width}x{channels}", f"{row['parameters']:,}", f"{row['multiply_adds'] / 1e6:,.1f} M")
+        rows.append((row["name"], row["node"], *numbers))
+    totals = [("total", "", "", f"{table['parameters']:,}", f"{table['multiply_adds'] / 1e6:,.1f} M")]
     if table["auxiliary_heads"]:
-        shown.add_section()
-        shown.add_row("with aux", "as it trains", "", f"{table['parameters_with_aux']:,}", "")
-    return shown
+        totals.append(("with aux", "as it trains", "", f"{table['parameters_with_aux']:,}", ""))
+    columns = (Column("stage", "name"), Column("node", "text"), Column("output"), Column("params"), Column("mult-adds"))
+    print_table(columns, rows, totals=totals)
 
 
 def write_drawing(name: str, *, stage: str | None, output: Path | None) -> None:
@@ -128,4 +115,4 @@ def write_drawing(name: str, *, stage: str | None, output: Path | None) -> None:
     if path.suffix.lower() != ".svg":
         raise UserError(f"--output is {path}; drawings are SVG, so it must end in .svg")
     write_whole(path, draw(network, stage=stage))
-    out.print(f"drew {network.name}{f', stage {stage},' if stage else ''} in {path}", soft_wrap=True)
+    say(f"drew {network.name}{f', stage {stage},' if stage else ''} in {path}")

@@ -6,20 +6,19 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.progress import track
-from rich.table import Table
-
-from inceptions.cli.terminal import err, out, show_warnings
+from inceptions.cli.terminal import Column, err, print_json, print_table, say, tell, track
 from inceptions.errors import StoppedError
+from inceptions.studies.catalog import get_study, list_studies
 
 if TYPE_CHECKING:
+    from inceptions.data.splits import Splits
+    from inceptions.studies.study import Arm, Study
     from inceptions.studies.verdict import Finished
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What the command line says of a study."""
 
@@ -34,58 +33,88 @@ class Asked:
     workers: int | None
 
 
-def show_studies() -> None:
-    """Print every study with what it compares and how long it takes on this machine, by two real steps of each arm."""
-    show_warnings()
-    from inceptions.data.folders import load_splits
-    from inceptions.studies.catalog import list_studies
-    from inceptions.studies.run import Budget
+def show_studies(*, as_json: bool) -> None:
+    """Print every study with what it compares and how many runs of how many epochs it takes."""
+    studies = list_studies()
+    if as_json:
+        print_json([_as_plain(study) for study in studies])
+        return
+
+    def cells(study: Study) -> tuple[str, ...]:
+        arms = " | ".join(arm.name for arm in study.arms)
+        return study.name, f"{study.title}: {arms}", study.source, str(study.seeds * len(study.arms)), _epochs(study)
+
+    columns = (Column("study", "name"), Column("what is compared", "text"), Column("source", "text"), Column("runs"), Column("epochs"))
+    print_table(columns, map(cells, studies))
+    tell("Next: inceptions study NAME --data DATA, with --dry-run to see how long it takes here")
+
+
+def _as_plain(study: Study) -> dict[str, Any]:
+    arms = [{"name": arm.name, "network": arm.network.name, "epochs": arm.recipe.epochs} for arm in study.arms]
+    words = {"name": study.name, "title": study.title, "hypothesis": study.hypothesis, "source": study.source}
+    return {**words, "measure": study.measure, "seeds": study.seeds, "arms": arms}
+
+
+def _epochs(study: Study) -> str:
+    return "/".join(str(number) for number in sorted({arm.recipe.epochs for arm in study.arms}))
+
+
+def show_cost(asked: Asked, *, as_json: bool) -> None:
+    """Print how long each arm's runs take on this machine, by two real steps of each, validation not counted."""
+    study, splits = get_study(asked.name), _read(asked)
+    with err.status("loading torch…"):
+        from inceptions.studies.run import fewer
+
+    images = len(fewer(splits.train, asked.images))
+    with track("taking two steps of each arm", len(study.arms)) as advance:
+        rows = []
+        for arm in study.arms:
+            runs, epochs = asked.seeds or study.seeds, asked.epochs or arm.recipe.epochs
+            rate = _images_per_second(arm, splits, asked)
+            rows.append({"arm": arm.name, "runs": runs, "epochs": epochs, "images": images, "seconds": runs * epochs * images / rate})
+            advance(1)
+    if as_json:
+        print_json(rows)
+        return
+    minutes = sum(row["seconds"] for row in rows) / 60
+    numbers = ((row["arm"], *(f"{row[name]:,}" for name in ("runs", "epochs", "images")), f"{row['seconds'] / 60:.1f}") for row in rows)
+    columns = (Column("arm", "text"), Column("runs"), Column("epochs"), Column("images"), Column("minutes"))
+    print_table(columns, numbers, totals=[("total", "", "", "", f"{minutes:.1f}")])
+
+
+def _images_per_second(arm: Arm, splits: Splits, asked: Asked) -> float:
     from inceptions.training.loop import prepare
     from inceptions.training.plan import measure_plan
 
-    splits, budget = load_splits("digits"), Budget()
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("study", no_wrap=True)
-    table.add_column("what is compared")
-    table.add_column("source")
-    table.add_column("here", justify="right", no_wrap=True)
-    for study in track(
-        list_studies(), description="taking two steps of each arm", console=err, transient=True, disable=not err.is_terminal
-    ):
-        seconds = 0.0
-        for arm in study.arms:
-            plan = measure_plan(prepare(arm.network, splits, arm.recipe, source="digits"))
-            seconds += study.seeds * arm.recipe.epochs * budget.images / plan.images_per_second
-        table.add_row(study.name, f"{study.title}: {' | '.join(arm.name for arm in study.arms)}", study.source, f"{seconds / 60:.0f} min")
-    out.print(table)
-    out.print(
-        f"for the studies' seeds and epochs, and {budget.images:,} images, validation not counted. Next: inceptions study NAME --data DATA",
-        soft_wrap=True,
-    )
+    return measure_plan(prepare(arm.network, splits, arm.recipe, source=asked.data, device=asked.device)).images_per_second
 
 
-def run_study_command(asked: Asked) -> None:
+def _read(asked: Asked) -> Splits:
+    from inceptions.data.folders import load_splits
+
+    with err.status("reading the list of images…"):
+        return load_splits(asked.data, seed=asked.split_seed)
+
+
+def run_study_command(asked: Asked, *, as_json: bool) -> None:
     """Run a study and print its table and verdicts."""
-    show_warnings()
+    study, splits = get_study(asked.name), _read(asked)
     with err.status("loading torch…"):
-        from inceptions.data.folders import load_splits, name_source
-        from inceptions.studies.catalog import get_study
-        from inceptions.studies.pages import as_markdown, write_pages
+        from inceptions.data.folders import name_source
+        from inceptions.studies.pages import as_markdown, as_plain, write_pages
         from inceptions.studies.run import Budget, run_study
 
-    study = get_study(asked.name)
-    splits = load_splits(asked.data, seed=asked.split_seed)
     folder = asked.output or Path("runs") / f"study-{study.name}"
     total, done = (asked.seeds or study.seeds) * len(study.arms), 0
-    err.print(f"[bold]{study.title}[/bold]\n{study.hypothesis} ({study.source})", soft_wrap=True)
+    tell(study.title, style="bold")
+    tell(f"{study.hypothesis} ({study.source})")
 
     def count(run: Finished) -> None:
         nonlocal done
         done += 1
-        accuracy = f"{100 * run.accuracy:.2f} %"
-        err.print(f"{done}/{total}  {run.arm}, seed {run.seed}: {accuracy} after {run.seconds:.0f} s", markup=False, soft_wrap=True)
+        tell(f"{done}/{total}  {run.arm}, seed {run.seed}: {100 * run.accuracy:.2f} % after {run.seconds:.0f} s")
         if done == total and study.measure == "averages":
-            err.print("averaging, which takes many crops of each test image…")
+            tell("averaging, which takes many crops of each test image…")
 
     budget = Budget(asked.seeds, asked.epochs, asked.images)
     try:
@@ -94,6 +123,10 @@ def run_study_command(asked: Asked) -> None:
         raise StoppedError(f"stopped; what is done is in {folder}, and the same command goes on from there") from None
     command = shlex.join(["inceptions", *sys.argv[1:]])
     data = name_source(asked.data)
-    out.print(as_markdown(result, command=command, data=data), markup=False, soft_wrap=True)  # first: the disk may be full
+    if as_json:
+        print_json(as_plain(result, command=command, data=data))
+    else:  # before it is written, for the disk may be full
+        for line in as_markdown(result, command=command, data=data).splitlines():
+            say(line)
     write_pages(result, folder, command=command, data=data)
-    out.print(f"  {folder / 'study.svg'}", soft_wrap=True)
+    tell(f"  {folder / 'study.svg'}")

@@ -28,7 +28,8 @@ class Together:
             from inceptions.training.processes import Processes
 
             self.processes = Processes()
-        out.quiet = err.quiet = not self.is_first
+        if not self.is_first:
+            out.quiet = err.quiet = True
         return self
 
     def __exit__(self, *exception: object) -> None:

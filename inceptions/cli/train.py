@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from inceptions.cli.terminal import err, out, show_warnings
+from inceptions.cli.terminal import err, say, tell
 from inceptions.data.folders import name_source
 from inceptions.errors import UserError
 from inceptions.files import new_path
@@ -27,7 +27,7 @@ SECONDS_BETWEEN_LINES = 60  # in a log
 FEW_IMAGES = 5000  # to train on; with fewer, weights that were trained on other images mostly make the better model
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What the command line says of a run; None is "not said"."""
 
@@ -50,15 +50,13 @@ def run_training(asked: Asked, *, dry_run: bool = False) -> None:
     """Train as asked and print how it went; with `dry_run`, print what would be trained and what it would cost."""
     if asked.output is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("several processes write one run folder, which each of them must know; give --output FOLDER")
-    show_warnings()
-    with err.status("loading torch…"):
-        from inceptions.training.loop import Pace, fit
-
     setup = _prepare(asked)
     if dry_run:
         show_plan(setup)
         return
     folder = asked.output or new_path(Path("runs"), f"{setup.network.name}-{name_source(asked.data)}")
+    from inceptions.training.loop import Pace, fit
+
     readers = None if setup.recipe.asynchronous else asked.workers
     pace = Pace(minutes=asked.minutes, workers=readers, address=asked.address)
     with Terminal() as terminal:
@@ -69,7 +67,6 @@ def run_training(asked: Asked, *, dry_run: bool = False) -> None:
 
 def resume_training(folder: Path, *, data: str | None, workers: int | None, minutes: float, address: str | None) -> None:
     """Go on with a run that was stopped, and print how it went. data: where the images are now, if they have moved."""
-    show_warnings()
     with err.status("loading torch…"):
         from inceptions.training.loop import Pace, resume
 
@@ -80,15 +77,17 @@ def resume_training(folder: Path, *, data: str | None, workers: int | None, minu
 
 
 def _prepare(asked: Asked) -> Setup:
-    from inceptions.training.loop import prepare
     from inceptions.training.recipes import get_recipe
     from inceptions.training.settings import change
-    from inceptions.training.setup import divide_images
 
     recipe = change(get_recipe(asked.recipe or ("finetune" if asked.weights else "quick")), asked.changes)
     if recipe.asynchronous and asked.workers:
         recipe = replace(recipe, asynchronous=asked.workers)
     network = get_network(asked.model or recipe.model)
+    with err.status("loading torch…"):
+        from inceptions.training.loop import prepare
+        from inceptions.training.setup import divide_images
+
     with err.status("reading the list of images…"):
         chosen = any(line.startswith("split_seed=") for line in asked.changes)
         splits = divide_images(asked.data, recipe, None if chosen else asked.weights)
@@ -129,11 +128,12 @@ def show_plan(setup: Setup) -> None:
 
     with err.status("taking two steps…"):
         plan = measure_plan(setup)
-    out.print(yaml.safe_dump(settings_of(setup), sort_keys=False, allow_unicode=True), markup=False, soft_wrap=True, end="")
-    out.print(f"cost: {plan.parameters:,} parameters, {plan.multiply_adds / 1e6:,.1f} M multiply-adds an image, forward", soft_wrap=True)
-    out.print(f"memory: {plan.memory / 2**20:,.0f} MiB at the highest, in the last two steps", soft_wrap=True)
+    for line in yaml.safe_dump(settings_of(setup), sort_keys=False, allow_unicode=True).splitlines():
+        say(line)
+    say(f"cost: {plan.parameters:,} parameters, {plan.multiply_adds / 1e6:,.1f} M multiply-adds an image, forward")
+    say(f"memory: {plan.memory / 2**20:,.0f} MiB at the highest, in the last two steps")
     hours, minutes = divmod(plan.seconds / 60, 60)
-    out.print(f"time: {plan.images_per_second:,.0f} images/s; all epochs in about {hours:.0f} h {minutes:02.0f} min, without validation")
+    say(f"time: {plan.images_per_second:,.0f} images/s; all epochs in about {hours:.0f} h {minutes:02.0f} min, without validation")
 
 
 def is_first_process() -> bool:
@@ -145,13 +145,14 @@ def _conclude(result: Result) -> None:
     score = result.score
     accuracy = score.interval
     left_out = f" ({result.unreadable} unreadable files left out)" if result.unreadable else ""
-    out.print(f"\n[bold]{result.on} accuracy {100 * accuracy.value:.2f} %[/bold] on {score.count} images{left_out}")
-    out.print(f"  95 % interval {100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %; the model of epoch {result.best_epoch}")
+    tell()
+    say(f"{result.on} accuracy {100 * accuracy.value:.2f} % on {score.count} images{left_out}", style="bold")
+    say(f"  95 % interval {100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %; the model of epoch {result.best_epoch}")
     files = (("best", "the model"), ("report.html", "how it did, with its mistakes"), ("metrics.csv", "every epoch"))
     for name, what in (*files, ("tensorboard", "every epoch and step, for tensorboard --logdir")):
         if (result.folder / name).exists():
-            out.print(f"  {result.folder / name}  [dim]{what}[/dim]", soft_wrap=True)
-    out.print(f"Next: inceptions predict PICTURES --model {result.folder / 'best'}", soft_wrap=True)
+            say(f"  {result.folder / name}  {what}")
+    tell(f"Next: inceptions predict IMAGES --model {result.folder / 'best'}")
 
 
 class Terminal(Reporter):
@@ -159,10 +160,10 @@ class Terminal(Reporter):
 
     def __init__(self) -> None:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeRemainingColumn(compact=True),
         )
         self.progress = Progress(*columns, console=err, transient=True, expand=True, disable=not err.is_terminal)
@@ -183,19 +184,19 @@ class Terminal(Reporter):
             return
         images = ", ".join(f"{count} {name}" for name, count in start.images.items())
         side = start.image_size
-        err.print(f"[bold]{start.network}[/bold], {start.parameters:,} parameters, reads {side}x{side} pixels")
-        err.print(f"{start.classes} classes: {images} images", soft_wrap=True)
+        tell(f"{start.network}, {start.parameters:,} parameters, reads {side}x{side} pixels", style="bold")
+        tell(f"{start.classes} classes: {images} images")
         for note in start.notes:
-            err.print(f"note: {note}", markup=False, soft_wrap=True)
+            tell(f"note: {note}")
         if start.epoch > 1 or start.step:
-            err.print(f"going on at epoch {start.epoch}, after step {start.step}")
-        err.print(f"on {start.device} in {start.precision}; everything goes to {start.folder}", soft_wrap=True)
+            tell(f"going on at epoch {start.epoch}, after step {start.step}")
+        tell(f"on {start.device} in {start.precision}; everything goes to {start.folder}")
 
     def stepped(self, epoch: int, step: int, loss: float, images_per_second: float, lr: float) -> None:
         """Move the bar; where there is none, as in a log, say once a minute how far it is."""
         if is_first_process() and not err.is_terminal and time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES:
             self.spoke = time.monotonic()
-            err.print(f"epoch {epoch}/{self.epochs}, step {step}/{self.steps}: loss {loss:.3f}, {images_per_second:.0f} images/s")
+            tell(f"epoch {epoch}/{self.epochs}, step {step}/{self.steps}: loss {loss:.3f}, {images_per_second:.0f} images/s")
         self.progress.update(
             self.bar,
             completed=(epoch - 1) * self.steps + step,
@@ -212,7 +213,7 @@ class Terminal(Reporter):
         if math.isnan(row.val_loss):  # there are no validation images, and the last epoch counts as the best
             validated, best = f"{100 * row.train_accuracy:5.2f} % right", False
         speed = f"{row.images_per_second:.0f} images/s"
-        err.print(f"{place}  loss {row.train_loss:.3f}  {validated}  {speed}{'  best' if best else ''}", soft_wrap=True)
+        tell(f"{place}  loss {row.train_loss:.3f}  {validated}  {speed}{'  best' if best else ''}")
 
 
 def _resident() -> int:

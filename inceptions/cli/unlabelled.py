@@ -6,10 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
-from inceptions.cli.terminal import out
+from inceptions.cli.terminal import Column, print_table, tell
 from inceptions.data.splits import list_names
 from inceptions.evaluation.score import NO_CLASS
 
@@ -41,38 +39,31 @@ def print_predictions(found: Evaluation[Predictions], data: str) -> None:
     """Print a line for each of what was compared, where there are several, and the commonest classes of the last."""
     last = found.rows[-1]
     if len(found.rows) > 1:
-        out.print(_table_of_rows(found))
-    counts = _count(last, found.classes)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("predicted", overflow="fold", min_width=16)
-    for column in ("images", "mean confidence"):
-        table.add_column(column, justify="right", no_wrap=True)
+        _print_rows(found)
+    counts, rows = _count(last, found.classes), []
     for name, count in counts[:SHOWN]:
         mine = last.score.predicted == found.classes.index(name)
-        table.add_row(name, str(count), f"{100 * np.mean(last.score.confidence[mine]):.1f} %")
-    out.print(table)
+        rows.append((name, str(count), f"{100 * np.mean(last.score.confidence[mine]):.1f} %"))
+    print_table((Column("predicted", "text"), Column("images"), Column("mean confidence")), rows)
     if len(counts) > SHOWN:
         others = sum(count for _, count in counts[SHOWN:])
-        out.print(f"and {others} images as {len(counts) - SHOWN} other classes", soft_wrap=True)
+        tell(f"and {others} images as {len(counts) - SHOWN} other classes")
     if last.score.nan_outputs:
-        out.print(f"note: nothing is predicted of {last.score.nan_outputs} images: the network gives nan", soft_wrap=True)
+        tell(f"note: nothing is predicted of {last.score.nan_outputs} images: the network gives nan")
     if last.score.unreadable:
         one = last.score.unreadable[0].path
-        out.print(f"note: {len(last.score.unreadable)} unreadable files left out, such as {one}", markup=False, soft_wrap=True)
+        tell(f"note: {len(last.score.unreadable)} unreadable files left out, such as {one}")
     how = f"{last.name}, {last.crops} crop{'s' if last.crops > 1 else ''}, mean confidence {100 * last.score.mean_confidence:.1f} %"
-    out.print(f"{last.score.count} images of {data}, without labels: {how}", markup=False, soft_wrap=True)
+    tell(f"{last.score.count} images of {data}, without labels: {how}")
 
 
-def _table_of_rows(found: Evaluation[Predictions]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("models", overflow="fold", min_width=16)
-    for column in ("crops", "mean confidence"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("predicted most", overflow="fold")
+def _print_rows(found: Evaluation[Predictions]) -> None:
+    columns = (Column("models", "text"), Column("crops"), Column("mean confidence"), Column("predicted most", "text"))
+    rows = []
     for row in found.rows:
         most = list_names([f"{count} {name}" for name, count in _count(row, found.classes)], 3)
-        table.add_row(row.name, str(row.crops), f"{100 * row.score.mean_confidence:.1f} %", most)
-    return table
+        rows.append((row.name, str(row.crops), f"{100 * row.score.mean_confidence:.1f} %", most))
+    print_table(columns, rows)
 
 
 def _count(row: Row[Predictions], classes: tuple[str, ...]) -> list[tuple[str, int]]:

@@ -1,1 +1,2 @@
-from .predict import Prediction as Prediction
+from .predict import iterate_predictions as iterate_predictions
+from .prediction import Prediction as Prediction

@@ -1,47 +1,63 @@
-"""Predictions on image files: enters a `LoadedModel` and paths, leaves the likeliest classes of each, and a CSV file of them."""
+"""Predictions on images: enters a model and pictures, leaves the likeliest classes of each."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from inceptions.data.dataset import ImageDataset, image_loader
+from inceptions.data.in_memory import Given, find_pictures
 from inceptions.data.splits import Sample
+from inceptions.data.stored import Stored
+from inceptions.devices import pick_device
 from inceptions.errors import UserError
-from inceptions.files import write_whole
+from inceptions.inference.prediction import Prediction
 from inceptions.weights.folder import LoadedModel
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The likeliest classes of one file with their probabilities (softmax, 0 to 1), the likeliest first; or why it can't be read."""
-
-    path: Path
-    classes: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    error: str | None = None
+from inceptions.weights.published import load_model
 
 
 def predict(
-    model: LoadedModel,
-    paths: Sequence[Path],
+    model: LoadedModel | str | Path,
+    images: Given | Iterable[Given],
     *,
     top_k: int = 5,
-    batch_size: int = 32,
     on_error: Literal["fail", "skip"] = "fail",
-    device: torch.device | None = None,
+    batch_size: int = 32,
     workers: int | None = None,
-) -> Iterator[Prediction]:
-    """Yield a `Prediction` for each of `paths`, in their order.
+    device: str | None = None,
+) -> list[Prediction]:
+    """Return a `Prediction` for each picture, in order.
 
-    Raises ImageError on a file that can't be read, unless on_error is "skip"; UserError when the model has no classes.
+    model: a folder, a tag, or what `load_model` returned.
+    images: one or a sequence of a file, a folder, a picture of Pillow's, or an array of uint8, (H, W, 3); or an array (N, H, W, 3).
+    on_error: "skip" gives a `Prediction` that says why a picture can't be read.
+    workers: processes that read; None lets the machine decide.
+    device: such as "cuda"; None is an accelerator, if there is one.
+
+    Raises ImageError for what is no picture or can't be read; UserError when there is no such model, or it has no classes.
     """
+    pictures = find_pictures(images)
+    loaded = model if isinstance(model, LoadedModel) else load_model(model)
+    found = iterate_predictions(
+        loaded, pictures, top_k=top_k, on_error=on_error, batch_size=batch_size, workers=workers, device=pick_device(device)
+    )
+    return list(found)
+
+
+def iterate_predictions(
+    model: LoadedModel,
+    pictures: Sequence[Path | Stored],
+    *,
+    top_k: int = 5,
+    on_error: Literal["fail", "skip"] = "fail",
+    batch_size: int = 32,
+    workers: int | None = None,
+    device: torch.device | None = None,
+) -> Iterator[Prediction]:
+    """Yield what `predict` returns, as it is computed."""
     names = model.card.classes
     if not names:
         raise UserError(f"{model.card.network.name} ends in features and has no classes; predict needs a classifier")
@@ -49,13 +65,13 @@ def predict(
         raise UserError(f"top_k is {top_k} and batch_size {batch_size}; both must be at least 1")
     device = device or torch.device("cpu")
     module = model.module.to(device).to(memory_format=torch.channels_last)
-    dataset = ImageDataset(tuple(Sample(path, 0) for path in paths), model.card.preprocess, on_error=on_error)
+    dataset = ImageDataset([Sample(picture, 0) for picture in pictures], model.card.preprocess, on_error=on_error)
     loader = image_loader(dataset, batch_size=batch_size, shuffle=False, workers=workers)
-    for first, batch in zip(range(0, len(paths), batch_size), loader, strict=True):
+    for first, batch in zip(range(0, len(pictures), batch_size), loader, strict=True):
         failed = {item.path: item.reason for item in batch.unreadable}
         found = iter(_likeliest(module, batch.images.to(device, memory_format=torch.channels_last), names, min(top_k, len(names))))
-        for path in paths[first : first + batch_size]:
-            yield Prediction(path, (), (), failed[path]) if path in failed else Prediction(path, *next(found))
+        for picture in pictures[first : first + batch_size]:
+            yield Prediction(picture, (), (), failed[picture]) if picture in failed else Prediction(picture, *next(found))
 
 
 @torch.inference_mode()
@@ -69,15 +85,3 @@ def _likeliest(
         (tuple(names[i] for i in row_indices), tuple(row))
         for row_indices, row in zip(indices.tolist(), probabilities.tolist(), strict=True)
     ]
-
-
-def write_csv(predictions: Iterable[Prediction], path: Path, *, top_k: int) -> None:
-    """Write a row for each file: file, class, probability, class_2, probability_2 and so on, error. The file appears whole or not."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    places = ["", *(f"_{place}" for place in range(2, top_k + 1))]
-    writer.writerow(["file", *(f"{column}{place}" for place in places for column in ("class", "probability")), "error"])
-    for item in predictions:
-        cells = [cell for name, p in zip(item.classes, item.probabilities, strict=True) for cell in (name, f"{p:.6f}")]
-        writer.writerow([item.path, *cells, *[""] * (2 * top_k - len(cells)), item.error or ""])
-    write_whole(path, out.getvalue())

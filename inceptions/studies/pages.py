@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inceptions.files import whole_file, write_whole
 from inceptions.json_text import to_json
@@ -21,7 +21,14 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 def write_pages(result: StudyResult, folder: Path, *, command: str, data: str) -> None:
     """Write the table, the numbers and the plot of a study into `folder`."""
     write_whole(folder / "study.md", as_markdown(result, command=command, data=data))
-    plain = {
+    write_whole(folder / "study.json", to_json(as_plain(result, command=command, data=data)))
+    with whole_file(folder / "study.svg") as scratch:
+        _plot(result).savefig(scratch, metadata={"Date": None})
+
+
+def as_plain(result: StudyResult, *, command: str, data: str) -> dict[str, Any]:
+    """Return the study in plain values."""
+    return {
         "study": result.study.name,
         "data": data,
         "command": command,
@@ -30,9 +37,6 @@ def write_pages(result: StudyResult, folder: Path, *, command: str, data: str) -
         "averages": [asdict(row) for row in result.averages],
         "verdicts": [asdict(verdict) for verdict in result.verdicts],
     }
-    write_whole(folder / "study.json", to_json(plain))
-    with whole_file(folder / "study.svg") as scratch:
-        _plot(result).savefig(scratch, metadata={"Date": None})
 
 
 def as_markdown(result: StudyResult, *, command: str, data: str) -> str:

@@ -14,11 +14,11 @@ class Finished(NamedTuple):
 
 @pytest.fixture
 def inceptions(capsys, monkeypatch):
-    """Run the command line in this process: arguments in, exit code and what was printed out."""
-    monkeypatch.setattr(terminal.out, "_width", 120)
-    monkeypatch.setattr(terminal.err, "_width", 120)
+    """Run the command line in this process: arguments in, exit code and what was printed out; width: of a terminal, None is a pipe."""
 
-    def run(*arguments) -> Finished:
+    def run(*arguments, width: int | None = None) -> Finished:
+        monkeypatch.setattr(terminal.out, "_force_terminal", width is not None)
+        monkeypatch.setattr(terminal.out, "_width", width)
         monkeypatch.setattr(sys, "argv", ["inceptions", *map(str, arguments)])
         with pytest.raises(SystemExit) as left:
             main()

@@ -33,7 +33,7 @@ def test_the_papers_table_of_models_and_crops(inceptions, models, pictures, tmp_
     assert result.code == 0, result.err
     assert "2 models averaged" in result.out
     assert result.out.count("base") >= 1
-    assert "12 test images" in result.out
+    assert "12 test images" in result.err
     assert (tmp_path / "runs" / "evaluate-pictures" / "report.html").is_file()
     assert (tmp_path / "runs" / "evaluate-pictures" / "predictions.parquet").is_file()
 
@@ -84,7 +84,7 @@ def test_compare_prints_runs_side_by_side_and_draws_their_curves(inceptions, pic
 def test_what_was_measured_is_said_on_the_terminal_in_the_report_and_in_json(inceptions, models, pictures, tmp_path):
     """Of a plain folder a tenth was measured, and standard error alone said so."""
     arguments = ("evaluate", models[0], "--data", pictures / "train", "--part", "test", "--split-seed", "3", "--output")
-    printed = inceptions(*arguments, tmp_path / "a").out
+    printed = inceptions(*arguments, tmp_path / "a").err
     said = "6 test images of 66, set aside by split seed 3"
     unknown = "whether these images were trained on isn't known"
     assert said in printed
@@ -122,7 +122,7 @@ def test_the_table_is_printed_whatever_becomes_of_the_files(inceptions, models, 
         patch.setattr("inceptions.evaluation.report.write_report", full)
         failed = inceptions(*arguments)
     assert failed.code == 2
-    assert "12 test images" in failed.out
+    assert "12 test images" in failed.err
     assert "what was found is printed, but report.html can't be written" in failed.err
     assert "No space left" in failed.err
     assert (tmp_path / "e" / "predictions.parquet").is_file()
@@ -153,10 +153,10 @@ def test_what_fails_before_anything_is_written_leaves_no_folder(inceptions, mode
         assert not (tmp_path / "e").exists()
 
 
-def test_the_table_fits_eighty_columns(inceptions, models, pictures, monkeypatch):
-    monkeypatch.setattr("inceptions.cli.terminal.out._width", 80)
-    printed = inceptions("evaluate", *models, "--data", pictures, "--crops", "1,10").out
+def test_the_table_fits_eighty_columns(inceptions, models, pictures):
+    printed = inceptions("evaluate", *models, "--data", pictures, "--crops", "1,10", width=80).out
     assert "ECE" in printed
+    assert max(map(len, printed.splitlines())) <= 80
     assert "averaged" in printed
 
 
@@ -174,7 +174,7 @@ def test_of_images_without_labels_only_predictions_are_written(inceptions, model
     result = inceptions("evaluate", models[0], "--data", loose)
     assert result.code == 0, result.err
     assert "12 pictures and no folder of pictures for each class, so nothing can be measured" in result.err
-    assert "12 images of" in result.out
+    assert "12 images of" in result.err
     assert "error" not in result.out
     assert [path.name for path in (tmp_path / "runs" / "evaluate-loose").iterdir()] == ["predictions.parquet"]
 

@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -69,28 +68,6 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(inceptions, tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["list", "--json"], ["describe", "inception_resnet_v2"], ["draw", "inception_v4", "--output", "x.svg"], ["recipes"]],
-)
-def test_looking_needs_no_torch_and_is_quick(tmp_path, arguments):
-    code = (
-        "import sys, time; began = time.process_time(); import inceptions.cli.app as a\n"
-        "try: a.app(sys.argv[1:])\n"
-        "except SystemExit: pass\n"
-        "print('torch' in sys.modules, time.process_time() - began, file=sys.stderr)"
-    )
-    best = float("inf")
-    for _ in range(3):  # the machine may be busy; the quickest of three tells
-        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, cwd=tmp_path)
-        imported, seconds = done.stderr.split()
-        assert imported == "False"
-        best = min(best, float(seconds))
-    assert best < 0.5
-
-
 def test_python_dash_m_works():
-    began = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "inceptions", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip().count(".") == 2
-    assert time.perf_counter() - began < 10

@@ -61,9 +61,9 @@ def test_predict_tells_the_classes_of_a_folder_and_writes_them(inceptions, run, 
 
 def test_predict_reads_one_file_and_a_glob(inceptions, run):
     one = inceptions("predict", run / "pictures" / "blue" / "000.png", "--model", run / "run" / "best")
-    assert "1 images: 1 blue" in one.out
+    assert "1 images: 1 blue" in one.err
     many = inceptions("predict", f"{run}/pictures/*/00[0-4].png", "--model", run / "run" / "best")
-    assert "15 images" in many.out
+    assert "15 images" in many.err
 
 
 def test_predictions_are_those_of_the_test_in_training(inceptions, run, tmp_path):
@@ -81,22 +81,23 @@ def test_predictions_are_those_of_the_test_in_training(inceptions, run, tmp_path
     assert sum(right) / len(right) == pytest.approx(measured)
 
 
-def test_unreadable_file_stops_predict_and_nothing_is_written(inceptions, run, tmp_path):
+def test_unreadable_file_stops_predict_where_that_is_asked_for(inceptions, run, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"not a picture")
-    result = inceptions("predict", tmp_path, "--model", run / "run" / "best", "--output", tmp_path / "p.csv")
+    result = inceptions("predict", tmp_path, "--model", run / "run" / "best", "--output", tmp_path / "p.csv", "--on-error", "fail")
     assert result.code == 2
     assert str(bad) in result.err
     assert result.err.count("\n") == 1
-    assert not (tmp_path / "p.csv").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.jpg"]
 
 
-def test_unreadable_file_is_named_and_kept_in_the_table_when_skipped(inceptions, run, tmp_path):
+def test_unreadable_file_is_named_counted_and_kept_in_the_table(inceptions, run, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"not a picture")
     Image.new("RGB", (30, 30), (40, 70, 220)).save(tmp_path / "good.png")
-    result = inceptions("predict", tmp_path, "--model", run / "run" / "best", "--output", tmp_path / "p.csv", "--on-error", "skip")
+    result = inceptions("predict", tmp_path, "--model", run / "run" / "best", "--output", tmp_path / "p.csv")
     assert result.code == 0
-    assert "bad.jpg" in result.err
+    assert f"left out: {tmp_path / 'bad.jpg'}: no image" in result.err
+    assert "1 of 2 files can't be read" in result.err
     with (tmp_path / "p.csv").open() as file:
         rows = {row["file"].rsplit("/", 1)[1]: row for row in csv.DictReader(file)}
     assert rows["bad.jpg"]["class"] == ""
