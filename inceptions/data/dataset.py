@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -155,23 +156,23 @@ class EpochOrder(Sampler[list[int]]):
     """
 
     def __init__(
-        self, dataset: ImageDataset, *, batch_size: int, shuffle: bool, start: int, drop_last: bool, part: tuple[int, int] = (0, 1)
+        self, dataset: ImageDataset, *, batch_size: int, shuffle: bool, start: int, even: bool = False, part: tuple[int, int] = (0, 1)
     ) -> None:
         self.dataset = dataset
-        self.batch_size = batch_size
         self.shuffle = shuffle
         self.start = start
         self.part = part
-        self.end = len(dataset) // batch_size if drop_last else -(-len(dataset) // batch_size)
+        count = len(dataset)
+        self.ends = split_evenly(count, batch_size) if even else [*range(batch_size, count, batch_size), count]
 
     def __iter__(self) -> Iterator[list[int]]:
         order = self._permutation() if self.shuffle else list(range(len(self.dataset)))
-        for batch in range(self.start, self.end):
-            rank, world = self.part
-            yield order[batch * self.batch_size : (batch + 1) * self.batch_size][rank::world]
+        rank, world = self.part
+        for first, end in list(pairwise([0, *self.ends]))[self.start :]:
+            yield order[first:end][rank::world]
 
     def __len__(self) -> int:
-        return max(0, self.end - self.start)
+        return max(0, len(self.ends) - self.start)
 
     def _permutation(self) -> list[int]:
         state = np.random.SeedSequence((self.dataset.seed, self.dataset.epoch)).generate_state(1, np.uint64)
@@ -181,6 +182,15 @@ class EpochOrder(Sampler[list[int]]):
         if groups is None or together > groups.max():
             return order.tolist()
         return interleave(torch.from_numpy(groups), together, generator).tolist()
+
+
+def split_evenly(count: int, batch_size: int) -> list[int]:
+    """Return where each of the batches ends that `count` pictures make: as few as can be, and all of nearly the same size.
+
+    No picture is left out, and none is alone in a batch, which batch normalisation couldn't learn from: batches of two may become three.
+    """
+    batches = max(1, min(-(-count // batch_size), count // 2))
+    return [(batch + 1) * count // batches for batch in range(batches)]
 
 
 def interleave(groups: Tensor, together: int, generator: torch.Generator) -> Tensor:
@@ -214,13 +224,14 @@ def image_loader(
     shuffle: bool,
     workers: int | None = None,
     start: int = 0,
-    drop_last: bool = False,
+    even: bool = False,
     part: tuple[int, int] = (0, 1),
 ) -> ImageLoader:
     """Return the loader of `Batch`es; each pass over it is the epoch that `dataset.epoch` says.
 
     workers: processes that read; 0 reads in this one; None means what `choose_workers` says.
     start: number of batches to leave out at the beginning of each pass: those that a resumed epoch has had already.
+    even: batches as `split_evenly` has them, to learn from; else each has `batch_size` pictures, and the last what is left.
     part: (rank, number of processes): this process's share of each batch, where several train together.
 
     Raises UserError for numbers that can't be.
@@ -231,7 +242,7 @@ def image_loader(
     side = dataset.preprocess.image_size
     return ImageLoader(
         dataset,
-        batch_sampler=EpochOrder(dataset, batch_size=batch_size, shuffle=shuffle, start=start, drop_last=drop_last, part=part),
+        batch_sampler=EpochOrder(dataset, batch_size=batch_size, shuffle=shuffle, start=start, even=even, part=part),
         num_workers=choose_workers(len(dataset)) if workers is None else workers,
         collate_fn=partial(collate, shape=(dataset.preprocess.channels, side, side)),
         pin_memory=torch.cuda.is_available(),

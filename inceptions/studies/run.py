@@ -191,12 +191,10 @@ def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None) -> 
     if accuracy is None:
         write_whole(run.settings_file, json.dumps(run.settings, indent=1))
         accuracy = fit(run.setup, run.folder, reporter=reporter, pace=Pace(workers=workers), goes_on=True).score.accuracy
-    recipe, splits = run.setup.recipe, run.setup.splits
     with (run.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    steps = max(1, len(splits.train) // recipe.batch_size)
     curve = tuple(float(row["val_accuracy"]) for row in rows)
-    return Finished(run.arm, recipe.seed, accuracy, curve, steps, float(rows[-1]["seconds"]))
+    return Finished(run.arm, run.setup.recipe.seed, accuracy, curve, run.setup.steps_per_epoch, float(rows[-1]["seconds"]))
 
 
 def _summarize(name: str, cost: Cost, runs: Sequence[Finished]) -> ArmResult:

@@ -124,7 +124,7 @@ class Run:
             on_error=recipe.on_error,
             interleaved=setup.splits.interleaved,
         )
-        self.steps = max(1, len(samples) // setup.batch_size)
+        self.steps = setup.steps_per_epoch
         self.learner = Learner(setup, processes, steps_per_epoch=self.steps)
         self.at = Counters()
         self.unreadable: set[str] = set()
@@ -180,11 +180,11 @@ class Run:
         self.train_set.epoch = at.epoch
         loader = image_loader(
             self.train_set,
-            batch_size=setup.batch_size,
+            batch_size=setup.recipe.batch_size,
             shuffle=True,
             workers=self.pace.workers,
             start=at.step,
-            drop_last=True,
+            even=True,
             part=self.processes.part,
         )
         self.clock = time.perf_counter()

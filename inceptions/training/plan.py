@@ -33,9 +33,8 @@ def measure_plan(setup: Setup) -> Plan:
 
     The time of smaller images (progressive resizing) is taken in proportion to their area.
     """
-    recipe, count = setup.recipe, len(setup.splits.train)
-    batch = setup.batch_size
-    learner = Learner(setup, Processes(), steps_per_epoch=max(1, count // batch))
+    recipe, count, batch = setup.recipe, len(setup.splits.train), setup.batch_size
+    learner = Learner(setup, Processes(), steps_per_epoch=setup.steps_per_epoch)
     learner.begin_epoch(recipe.epochs)
     side = setup.network.image_size
     images = torch.rand(batch, setup.network.in_channels, side, side) * 2 - 1

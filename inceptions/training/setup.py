@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from inceptions.data.dataset import split_evenly
 from inceptions.data.folders import load_splits, locate_source
 from inceptions.data.preprocess import Preprocess, for_training
 from inceptions.data.splits import SplitRecord, Splits
@@ -53,9 +54,14 @@ class Setup:
     log_with: tuple[str, ...] = ()
 
     @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch, which has every image once."""
+        return len(split_evenly(len(self.splits.train), self.recipe.batch_size))
+
+    @property
     def batch_size(self) -> int:
-        """Images of a step, of all processes together: the recipe's number, or all there are."""
-        return min(self.recipe.batch_size, len(self.splits.train))
+        """Images of a step, of all processes together, at the most: the recipe's number, or fewer that make batches of the same size."""
+        return -(-len(self.splits.train) // self.steps_per_epoch)
 
     @property
     def peak_lr(self) -> float:

@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import torch
 from PIL import Image
 
 from inceptions.data import Augment, Preprocess, Sample, for_training, read_image
-from inceptions.data.dataset import Batch, Example, ImageDataset, Unreadable, collate, image_loader
+from inceptions.data.dataset import Batch, Example, ImageDataset, Unreadable, collate, image_loader, split_evenly
 from inceptions.errors import ImageError, UserError
 
 COUNT = 11
@@ -137,11 +138,24 @@ def test_start_gives_exactly_the_batches_that_remain(samples, start):
     assert same(list(loader), load(dataset)[start:])
 
 
-def test_drop_last_leaves_out_the_batch_that_is_not_full(samples):
+def test_even_batches_have_every_picture_of_an_epoch_once_and_nearly_as_many_each(samples):
     dataset = ImageDataset(samples, for_training(8))
-    loader = image_loader(dataset, batch_size=4, shuffle=True, drop_last=True)
-    assert len(loader) == 2
-    assert same(list(loader), load(dataset)[:2])
+    loader = image_loader(dataset, batch_size=4, shuffle=True, even=True)
+    for dataset.epoch in range(3):
+        batches = list(loader)
+        assert [len(batch.labels) for batch in batches] == [3, 4, 4]
+        assert sorted(order(batches)) == list(range(COUNT))
+        assert same(list(image_loader(dataset, batch_size=4, shuffle=True, even=True, start=1)), batches[1:])
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 32, 64, 1000])
+def test_even_batches_are_no_larger_than_asked_nor_of_one_picture(batch_size):
+    for count in range(2, 300):
+        sizes = [end - first for first, end in itertools.pairwise([0, *split_evenly(count, batch_size)])]
+        assert sum(sizes) == count
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) >= 2
+        assert max(sizes) <= max(batch_size, 3)
 
 
 def test_loading_leaves_torchs_random_numbers_alone(samples):

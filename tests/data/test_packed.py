@@ -62,12 +62,12 @@ def test_groups_come_one_after_another_in_an_order_of_each_epoch():
     samples = [Sample(Slide("abcdef"[number % 6], number), 0) for number in range(60)]
     dataset, seen = ImageDataset(samples, for_training(8), seed=3), []
     for dataset.epoch in range(4):
-        order = [i for batch in EpochOrder(dataset, batch_size=7, shuffle=True, start=0, drop_last=False) for i in batch]
+        order = [i for batch in EpochOrder(dataset, batch_size=7, shuffle=True, start=0) for i in batch]
         boxes = [samples[index].path.box for index in order]
         assert sorted(order) == list(range(60))
         assert [boxes[place] for place in range(0, 60, 10) for _ in range(10)] == boxes
         seen.append((tuple(boxes[::10]), tuple(index for index in order if index % 6 == 0)))
-        rest = [i for batch in EpochOrder(dataset, batch_size=7, shuffle=True, start=2, drop_last=False) for i in batch]
+        rest = [i for batch in EpochOrder(dataset, batch_size=7, shuffle=True, start=2) for i in batch]
         assert rest == order[14:]
     assert len({boxes for boxes, _ in seen}) > 2
     assert len({within for _, within in seen}) == 4

@@ -244,7 +244,7 @@ def test_an_epoch_goes_shard_by_shard_and_fetches_each_once(server, monkeypatch)
         assert sorted(orders[-1]) == list(range(len(splits.train)))
         assert orders[-1] != sorted(orders[-1])
     assert orders[0] != orders[1]
-    order = EpochOrder(dataset, batch_size=5, shuffle=True, start=3, drop_last=False)
+    order = EpochOrder(dataset, batch_size=5, shuffle=True, start=3)
     assert [index for batch in order for index in batch] == orders[1][15:]
 
 
@@ -260,7 +260,7 @@ def fill_sorted_shards(folder: Path, count: int, *, classes: int, each: int = 30
 def count_classes(splits, *, batch_size: int) -> list[int]:
     """How many classes there are in each batch of an epoch."""
     dataset = ImageDataset(splits.train, for_training(8), interleaved=splits.interleaved)
-    order = EpochOrder(dataset, batch_size=batch_size, shuffle=True, start=0, drop_last=False)
+    order = EpochOrder(dataset, batch_size=batch_size, shuffle=True, start=0)
     return [len({splits.train[index].label for index in batch}) for batch in order]
 
 

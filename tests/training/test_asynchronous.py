@@ -235,7 +235,7 @@ def plain_training(job):
     step = 0
     for epoch in range(1, job.epochs + 1):
         dataset.epoch = epoch
-        for batch in image_loader(dataset, batch_size=job.batch_size, shuffle=True, workers=0, drop_last=True):
+        for batch in image_loader(dataset, batch_size=job.batch_size, shuffle=True, workers=0, even=True):
             optimizer.param_groups[0]["lr"] = job.rule.lr_at(step)
             optimizer.zero_grad()
             job.loss(module(batch.images.to(memory_format=torch.channels_last)), batch.labels).backward()

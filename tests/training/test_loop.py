@@ -156,6 +156,20 @@ def test_reporter_hears_every_step_and_epoch(pictures, tmp_path):
     assert heard.calls == [("started", {"train": 60, "val": 6, "test": 12}), *steps]
 
 
+def test_every_image_is_trained_on_once_an_epoch_in_batches_of_the_same_size(pictures, tmp_path, monkeypatch):
+    """60 images in batches of 40: a whole one would leave a third of them out of every epoch."""
+    batches, learn = [], Learner.learn
+
+    def heard(learner, batch):
+        batches.append(batch.indices.tolist())
+        return learn(learner, batch)
+
+    monkeypatch.setattr(Learner, "learn", heard)
+    run(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=2, batch_size=40))
+    assert [len(batch) for batch in batches] == [30, 30, 30, 30]
+    assert sorted(batches[0] + batches[1]) == sorted(batches[2] + batches[3]) == list(range(60))
+
+
 def test_without_test_images_the_model_is_scored_on_validation(pictures, tmp_path):
     (pictures / "test").rename(pictures / "val")
     result = run(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=1))

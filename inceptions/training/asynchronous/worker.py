@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from inceptions.data.augment import Augment
-from inceptions.data.dataset import Batch, EpochOrder, ImageDataset, Unreadable, collate
+from inceptions.data.dataset import Batch, EpochOrder, ImageDataset, Unreadable, collate, split_evenly
 from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import Sample
 from inceptions.errors import UserError
@@ -61,14 +61,9 @@ class Job:
     interleaved: int = 1
 
     @property
-    def fitting_batch(self) -> int:
-        """The size of a batch: all images, where there are fewer than one batch."""
-        return min(self.batch_size, len(self.samples))
-
-    @property
     def steps_per_epoch(self) -> int:
-        """The number of whole batches in an epoch; images that are left over wait for another epoch's order."""
-        return len(self.samples) // self.fitting_batch
+        """The number of batches in an epoch, which has every image once."""
+        return len(split_evenly(len(self.samples), self.batch_size))
 
 
 class StepDone(NamedTuple):
@@ -169,7 +164,7 @@ class BatchReader:
         self.dataset = ImageDataset(
             job.samples, job.preprocess, augment=job.augment, seed=job.seed, on_error=job.on_error, interleaved=job.interleaved
         )
-        self.batch_size = job.fitting_batch
+        self.batch_size = job.batch_size
         self.thread = ThreadPoolExecutor(max_workers=1)
         self.order: list[list[int]] = []
         self.ahead: dict[Ticket, Future[Batch]] = {}
@@ -184,7 +179,7 @@ class BatchReader:
     def _read(self, ticket: Ticket) -> Batch:
         if self.dataset.epoch != ticket.epoch:
             self.dataset.epoch = ticket.epoch
-            self.order = list(EpochOrder(self.dataset, batch_size=self.batch_size, shuffle=True, start=0, drop_last=True))
+            self.order = list(EpochOrder(self.dataset, batch_size=self.batch_size, shuffle=True, start=0, even=True))
         side = self.dataset.preprocess.image_size
         return collate(self.dataset.__getitems__(self.order[ticket.batch]), shape=(self.dataset.preprocess.channels, side, side))
 
