@@ -165,7 +165,11 @@ def _beside(path: Path) -> Iterator[Path]:
         if path.parent.exists() and not path.parent.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))  # mkdir says "File exists"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name[:100]}-", dir=path.parent, ignore_cleanup_errors=True) as scratch:
+        ours = tempfile.TemporaryDirectory(prefix=f".{path.name[:100]}-", dir=path.parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        with ours as scratch:
             inside = Path(scratch) / "new"  # the scratch folder itself is its owner's alone
             inside.mkdir()
             yield inside

@@ -54,6 +54,12 @@ def test_what_can_not_be_written_is_one_clear_error(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no file system here where nothing can be made")
+def test_a_place_where_no_folder_can_be_made_is_one_clear_error() -> None:
+    with pytest.raises(UserError, match=r"^can't write /proc/x/a\.txt \(No such file or directory\); make room, or give another place$"):
+        write_whole(Path("/proc/x/a.txt"), "new")
+
+
 def test_an_error_that_is_not_of_writing_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(ConnectionRefusedError), whole_file(tmp_path / "a.txt"):
         raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
