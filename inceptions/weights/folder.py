@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import SplitRecord
 from inceptions.errors import ModelFolderError
-from inceptions.files import whole_folder, write_whole
+from inceptions.files import cannot_write, whole_folder, write_whole
 from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, ModelCard, read_card
 
@@ -52,7 +52,10 @@ def save_model(
     tensors = {key: _stored(value.detach().cpu(), kernels) for key, value in module.state_dict().items()}
     with whole_folder(folder) as target:
         weights = target / WEIGHTS_NAME
-        safetensors.torch.save_file(tensors, weights)
+        try:
+            safetensors.torch.save_file(tensors, weights)
+        except SafetensorError as error:  # what it makes of a full disk
+            raise cannot_write(folder, OSError(str(error))) from error
         weights.chmod(0o644)  # safetensors lets nobody else read
         written = replace(card, sha256=_sha256(weights))
         (target / CARD_NAME).write_text(written.to_json(), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import safetensors.numpy
 import torch
 
 from inceptions.errors import WeightsError
+from inceptions.files import cannot_write, whole_file
 from inceptions.weights.card import read_card
 from inceptions.weights.exporter import EXPORTABLE, export_tensors
 from inceptions.weights.folder import load_model
@@ -28,17 +28,16 @@ def write_tensors(source: Path, path: Path, *, framework: str) -> int:
         raise WeightsError(f"{path}: {framework} reads {', '.join(_SUFFIXES[framework])} files; give one of these suffixes")
     has_aux = bool(read_card(source).network.aux) and framework == "torchvision"
     tensors = export_tensors(load_model(source, aux=has_aux).module, framework=framework)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
-        part = Path(scratch) / path.name
-        if framework == "keras":
-            _write_keras(tensors, part)
-        elif path.suffix == ".safetensors":
-            safetensors.numpy.save_file(tensors, part)
-        else:
-            torch.save({name: torch.from_numpy(value) for name, value in tensors.items()}, part)
-        part.chmod(0o644)
-        part.replace(path)
+    with whole_file(path) as part:
+        try:
+            if framework == "keras":
+                _write_keras(tensors, part)
+            elif path.suffix == ".safetensors":
+                safetensors.numpy.save_file(tensors, part)
+            else:
+                torch.save({name: torch.from_numpy(value) for name, value in tensors.items()}, part)
+        except (safetensors.SafetensorError, RuntimeError) as error:  # what safetensors and torch make of a full disk
+            raise cannot_write(path, OSError(str(error).partition("\n")[0])) from error
     return len(tensors)
 
 
@@ -51,7 +50,7 @@ def _write_keras(tensors: dict[str, np.ndarray], path: Path) -> None:
     layers: dict[str, list[str]] = {}
     for name in tensors:
         layers.setdefault(name.rpartition("/")[0], []).append(name)
-    with h5py.File(path, "w") as file:
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:  # in memory: on a full disk the library crashes
         file.attrs["layer_names"] = [layer.encode() for layer in layers]
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = b"2.15.0"
@@ -60,3 +59,5 @@ def _write_keras(tensors: dict[str, np.ndarray], path: Path) -> None:
             group.attrs["weight_names"] = [f"{name}:0".encode() for name in names]
             for name in names:
                 group[f"{name}:0"] = tensors[name]
+        file.flush()
+        path.write_bytes(file.id.get_file_image())

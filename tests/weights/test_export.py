@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from inceptions.data.preprocess import INCEPTION
-from inceptions.errors import WeightsError
+from inceptions.errors import UserError, WeightsError
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import training_module
 from inceptions.networks.registry import get_network
@@ -150,6 +150,17 @@ def test_suffix_that_the_library_has_not_is_refused_and_nothing_written(tmp_path
     save_model(fill(get_network("xception")), tmp_path / "m", preprocess=INCEPTION, classes=tuple("abcdefg"))
     with pytest.raises(WeightsError, match=r"keras reads \.h5 files"):
         write_tensors(tmp_path / "m", tmp_path / "theirs.pth", framework="keras")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize(("framework", "suffix"), [("torchvision", ".pth"), ("torchvision", ".safetensors"), ("keras", ".h5")])
+def test_a_disk_that_is_full_is_one_line(tmp_path, monkeypatch, request, framework, suffix):
+    network = reshape.without_aux(get_network("inception_v3"))
+    network = reshape.with_numerics(network, avg_pool_counts_padding=True) if framework == "torchvision" else network
+    save_model(fill(network, gamma=False), tmp_path / "m", preprocess=INCEPTION, classes=tuple("abcdefg"))
+    request.getfixturevalue("full_disk")
+    with pytest.raises(UserError, match=r"^can't write .*theirs.* \(.*\); make room, or give another place$"):
+        write_tensors(tmp_path / "m", tmp_path / f"theirs{suffix}", framework=framework)
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
