@@ -1,13 +1,35 @@
-"""Where xdist runs workers side by side, each computes with one thread; set before torch is imported, and inherited by subprocesses."""
+"""What the tests run in: the same wherever they run, and nothing of the user's. Done before torch is imported; all processes inherit it."""
 
 import os
+import shutil
+import site
+import tempfile
 
 import pytest
 
 from tests.pictures import paint
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["OMP_NUM_THREADS"] = "1"
+KEPT = "INCEPTIONS_TEST_DATA"
+OF_THE_USER = (  # what changes commands, torchrun, Ray, rich, and where libraries keep files
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT", "RAY_ADDRESS"),
+    *("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PYTHONWARNINGS", "MPLBACKEND", "MPLCONFIGDIR"),
+    *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "KERAS_HOME", "KERAS_BACKEND", "TORCH_HOME"),
+)
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+
+if IS_WORKER:
+    os.environ["OMP_NUM_THREADS"] = "1"  # workers compute side by side
+else:
+    for name in [name for name in os.environ if (name.startswith("INCEPTIONS_") and name != KEPT) or name in OF_THE_USER]:
+        del os.environ[name]
+    os.environ.setdefault("PYTHONUSERBASE", site.getuserbase())  # what is installed there is still found
+    os.environ["HOME"] = tempfile.mkdtemp(prefix="inceptions-tests-")
+
+
+def pytest_unconfigure():
+    """Delete the home of the tests."""
+    if not IS_WORKER:
+        shutil.rmtree(os.environ["HOME"], ignore_errors=True)
 
 
 @pytest.fixture

@@ -1,14 +1,10 @@
-"""What a `Score` adds up to: enters one or two, leaves errors with intervals, calibration, and a row for each class.
-
-Calibration is torchmetrics' (`inceptions[report]`).
-"""
+"""What a `Score` adds up to: enters one or two, leaves errors with intervals, calibration, and a row for each class."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from inceptions.evaluation.score import NO_CLASS, Interval, Score, wilson
 
@@ -59,13 +55,12 @@ def error_difference(base: Score, other: Score, *, k: int = 1, seed: int = 0) ->
 
 def calibration_error(score: Score) -> float:
     """Return the expected calibration error, 0 to 1: how far confidence is from accuracy, over 15 equal bins of confidence."""
-    from torchmetrics.functional.classification import binary_calibration_error
-
     answered = score.predicted != NO_CLASS
     if not answered.any():
         return float("nan")
-    right = torch.from_numpy((score.ranks[answered] == 0).astype(np.int64))
-    return float(binary_calibration_error(torch.from_numpy(score.confidence[answered]).float(), right, n_bins=BINS, norm="l1"))
+    confidence, right = score.confidence[answered], score.ranks[answered] == 0
+    bins = np.digitize(confidence, np.linspace(0, 1, BINS + 1, dtype=np.float32))
+    return float(np.abs(np.bincount(bins, weights=right - confidence.astype(np.float64))).sum() / len(bins))
 
 
 def class_rows(score: Score, classes: tuple[str, ...]) -> list[ClassRow]:

@@ -138,7 +138,13 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write `figure` as the kind of picture that the name ends in, PNG with 150 dots an inch. Raises UserError for another ending."""
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UserError(f"{path}: plots are written as .png, .svg or .pdf; give a name that ends so")
-    figure.savefig(path, dpi=150)
+    if path.suffix.lower() != ".png":
+        figure.savefig(path)
+        return
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(150)
+    FigureCanvasAgg(figure).print_png(path)  # figure.savefig draws twice
 
 
 def as_svg(figure: Figure) -> str:

@@ -1,6 +1,6 @@
 """The page of a run or an evaluation: enters what was measured and how, leaves `report.html`, one file without links to anything.
 
-Needs jinja2, matplotlib and torchmetrics (`inceptions[report]`).
+Needs jinja2, matplotlib and pyarrow (`inceptions[report]`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from inceptions.evaluation.metrics import calibration_error, class_rows, error, 
 from inceptions.evaluation.score import NO_CLASS, Score
 from inceptions.extras import missing_modules
 
-NEEDED = ("jinja2", "matplotlib", "pyarrow", "torchmetrics")
+NEEDED = ("jinja2", "matplotlib", "pyarrow")
 THUMBNAIL_PX = 96
 MISTAKES = 12  # of each kind
 CONFUSIONS = 15
@@ -82,9 +82,11 @@ def write_report(report: Report, folder: Path) -> None:
     }
     if report.rows:
         figures["curves"] = plots.curves(report.rows, best_epoch=report.best_epoch)
+    drawn = {}
     for name, figure in figures.items():
         plots.save_figure(figure, folder / f"{name}.png")
-    drawn = {name: plots.as_svg(figure) for name, figure in figures.items()}
+        figure.set_layout_engine("none")  # it is laid out, which takes longer than to draw it
+        drawn[name] = plots.as_svg(figure)
     (folder / "report.html").write_text(_page(report, counts, drawn), encoding="utf-8")
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
-from torchvision.transforms import v2
 
 from inceptions.data.dataset import Batch, ImageDataset, image_loader
 from inceptions.networks.modules.models import Outputs
@@ -22,6 +21,9 @@ from inceptions.training.processes import Processes
 from inceptions.training.recipe import Average
 from inceptions.training.schedules import lr_factor
 from inceptions.training.setup import Setup, make_module
+
+if TYPE_CHECKING:
+    from torchvision.transforms import v2  # which takes two seconds to import
 
 
 class Learner:
@@ -171,12 +173,16 @@ def _some_images(setup: Setup) -> Tensor:
 
 def _mixing(setup: Setup) -> v2.Transform | None:
     recipe, classes = setup.recipe, len(setup.splits.classes)
+    if not recipe.mixup and not recipe.cutmix:
+        return None
+    from torchvision.transforms import v2
+
     mixing: list[v2.Transform] = []
     if recipe.mixup:
         mixing.append(v2.MixUp(alpha=recipe.mixup, num_classes=classes))
     if recipe.cutmix:
         mixing.append(v2.CutMix(alpha=recipe.cutmix, num_classes=classes))
-    return v2.RandomChoice(mixing) if mixing else None
+    return v2.RandomChoice(mixing)
 
 
 @dataclass(frozen=True, slots=True)

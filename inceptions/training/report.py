@@ -12,8 +12,8 @@ from typing import Any, Protocol, cast
 
 import safetensors.torch
 import torch
+from PIL import Image
 from torch import nn
-from torchvision.utils import make_grid, save_image
 
 from inceptions.data.dataset import Batch
 from inceptions.data.folders import name_source
@@ -174,7 +174,7 @@ def _arithmetic(autocast: torch.dtype | None) -> str:
     return "float32" if autocast is None else str(autocast).removeprefix("torch.")
 
 
-MOST = 32
+MOST, IN_A_ROW, GAP_PX = 32, 8, 2
 SIDE_PX = 96  # smaller images are shown in larger pixels
 
 
@@ -186,7 +186,12 @@ def save_batch_picture(batch: Batch, setup: Setup, path: Path) -> None:
     pixels = pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1]
     enlarge = max(1, SIDE_PX // pixels.shape[-1])
     pixels = pixels.repeat_interleave(enlarge, -1).repeat_interleave(enlarge, -2)
-    save_image(make_grid(pixels.clamp(0, 1), nrow=8, padding=2, pad_value=1.0), path)
+    pictures = (pixels.clamp(0, 1) * 255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+    step, columns = pictures.shape[1] + GAP_PX, min(IN_A_ROW, len(pictures))
+    sheet = Image.new("RGB", (GAP_PX + step * columns, GAP_PX + step * math.ceil(len(pictures) / columns)), "white")
+    for place, picture in enumerate(pictures):
+        sheet.paste(Image.fromarray(picture), (GAP_PX + step * (place % columns), GAP_PX + step * (place // columns)))
+    sheet.save(path)
 
 
 def save_batch(batch: Batch, path: Path) -> Path:

@@ -14,7 +14,7 @@ def hide(monkeypatch):
     ("arguments", "module"),
     [
         (("evaluate", "inception_small.cifar10", "--data", "digits"), "jinja2"),
-        (("evaluate", "inception_small.cifar10", "--data", "digits"), "torchmetrics"),
+        (("evaluate", "inception_small.cifar10", "--data", "digits"), "matplotlib"),
         (("compare", "a", "b"), "pyarrow"),
         (("compare", "a", "b", "--output", "curves.png"), "matplotlib"),
     ],

@@ -1,6 +1,8 @@
 import csv
 import math
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -211,3 +213,24 @@ def test_the_learning_rate_goes_by_the_images_that_there_are(pictures):
 def test_recipe_refuses_what_cannot_be(field, value):
     with pytest.raises(UserError, match=f"{field} is "):
         replace(QUICK, **{field: value})
+
+
+def test_training_and_its_report_import_nothing_slow_that_they_do_not_need(pictures, tmp_path):
+    """torchvision and scipy take seconds to import; what needs them (mixup, augmented colours, a study) imports them."""
+    code = f"""
+import sys
+from inceptions.data.folders import load_splits
+from inceptions.networks import reshape
+from inceptions.networks.registry import get_network
+from inceptions.training.loop import Pace, fit, prepare
+from inceptions.training.recipe import Recipe
+from pathlib import Path
+recipe = Recipe(epochs=1, batch_size=16, precision="float32")
+network = reshape.scale_width(get_network("inception_small"), 0.125)
+setup = prepare(network, load_splits({str(pictures)!r}), recipe, source="pictures", image_size=16, device="cpu")
+fit(setup, Path({str(tmp_path / "run")!r}), pace=Pace(workers=0))
+print(*sorted({{"torchvision", "torchmetrics", "scipy", "datasets", "accelerate", "ray"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("\n", 0), done.stderr
+    assert (tmp_path / "run" / "report.html").is_file()
