@@ -235,5 +235,5 @@ for batch in image_loader(dataset, batch_size=4, shuffle=True, workers=1):
 del batch
 print(multiprocessing.active_children())
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=600, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
