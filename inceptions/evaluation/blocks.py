@@ -24,7 +24,7 @@ from inceptions.evaluation.views import Views, ViewSet, iterate_views
 from inceptions.weights.folder import LoadedModel
 
 Step = Callable[[int], None]  # is told how many views were computed
-BLOCK_NUMBERS = 2**26  # float32: 256 MiB
+BLOCK_NUMBERS = 2**25  # float32: 128 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,19 @@ def iterate_blocks(
     mine = samples[rank::world]
     size = max(1, BLOCK_NUMBERS // (len(models) * len(settings.crops) * len(classes)))
     for start in range(0, max(1, len(mine)), size):
-        block = _block(models, PackedSamples(mine[start : start + size]), classes, settings, step)
-        yield Block(rank + world * (start + block.indices), block.probabilities, block.unreadable, block.views, block.seconds)
+        places = range(rank + world * start, len(samples), world)[:size]
+        yield _block(models, PackedSamples(mine[start : start + size]), places, classes, settings, step)
 
 
 def _block(
-    models: Mapping[str, LoadedModel], samples: PackedSamples, classes: Sequence[str], settings: Settings, step: Step | None
+    models: Mapping[str, LoadedModel],
+    samples: PackedSamples,
+    places: Sequence[int],
+    classes: Sequence[str],
+    settings: Settings,
+    step: Step | None,
 ) -> Block:
-    """Return the block of all these samples; its indices are their places here."""
+    """Return the block of these samples, which have their places among all."""
     found, unreadable, views, seconds = {}, {}, {}, {}
     for name, model in models.items():
         preprocess = with_protocol(model.card, settings.protocol)
@@ -97,10 +102,11 @@ def _block(
         found[name], bad, views[name] = _probabilities(model, view_set, classes, settings, step)
         seconds[name] = time.perf_counter() - began
         unreadable.update(bad)
-    places = [place for place in range(len(samples)) if place not in unreadable]
+    read = [place for place in range(len(samples)) if place not in unreadable]
     if unreadable:
-        found = {name: probabilities[:, places] for name, probabilities in found.items()}
-    return Block(torch.tensor(places, dtype=torch.int64), found, tuple(unreadable.values()), views, seconds)
+        found = {name: probabilities[:, read] for name, probabilities in found.items()}
+    indices = torch.tensor([places[place] for place in read], dtype=torch.int64)
+    return Block(indices, found, tuple(unreadable.values()), views, seconds)
 
 
 @torch.inference_mode()

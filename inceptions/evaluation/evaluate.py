@@ -158,6 +158,7 @@ def _make_rows(
             found.append(score(block, block.average(group, place)))
         views.update(block.views)
         seconds.update(block.seconds)
+        del block  # before the next one is made
     rates = {name: views[name] / max(seconds[name], 1e-9) for name in models}
     rows = [
         Row(group, number, number * sum(costs[name] for name in group), join(found))

@@ -47,10 +47,10 @@ class Measured:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what was measured in JSON's types."""
-        counts = {"images": len(self.samples), "of": self.total}
         return {
             "part": self.part,
-            **counts,
+            "images": len(self.samples),
+            "of": self.total,
             "split_seeds": list(self.split_seeds),
             "trained_on": self.trained_on,
             "notes": list(self.notes),
@@ -75,18 +75,22 @@ def choose_images(
         may_have_seen = bool(near) or any(_made_unrecorded(card) for card in cards.values())
         whole = "test" in splits.set_aside and not same and (_is_held_out(source) or not may_have_seen)
         part = "all" if whole else _first(splits)
-    seeds = [split_seed] if split_seed is not None else sorted({record.seed for record in (same or near).values()} or {splits.seed})
-    if part == "all" or not (part in splits.set_aside or (part == "train" and splits.set_aside)):
-        seeds = []
-    divided = {seed: load_splits(source, seed=seed) for seed in {*seeds, *(record.seed for record in same.values())} - {splits.seed}}
-    divided[splits.seed] = splits
+    own = {record.seed for record in (same or near).values()} or {splits.seed}
+    seeds = tuple(sorted(own if split_seed is None else {split_seed})) if _is_divided(splits, part) else ()
+    others = {*seeds, *(record.seed for record in same.values())} - {splits.seed}
+    divided = {splits.seed: splits, **{seed: load_splits(source, seed=seed) for seed in others}}
     samples = _common(splits, part, [divided[seed] for seed in seeds])
     if not samples:
         raise UserError(_nothing(splits, part, seeds))
     trained = {name: record.trained_on(divided[record.seed]) for name, record in same.items()}
     trained_on = {name: sum(sample in trained[name] for sample in samples) if name in trained else None for name in cards}
-    notes = _notes(cards, trained_on, part, seeds)
-    return Measured(part, tuple(seeds), samples, sum(map(len, splits.parts.values())), splits.classes, trained_on, tuple(notes))
+    total, notes = sum(map(len, splits.parts.values())), tuple(_notes(cards, trained_on, part, seeds))
+    return Measured(part, seeds, samples, total, splits.classes, trained_on, notes)
+
+
+def _is_divided(splits: Splits, part: str) -> bool:
+    """Whether it depends on a seed which images are in the part."""
+    return part in splits.set_aside or (part == "train" and bool(splits.set_aside))
 
 
 def _is_near(source: str, other: str) -> bool:

@@ -12,16 +12,19 @@ from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
 from inceptions.training.loop import Pace, fit, prepare
 from inceptions.training.recipe import Recipe
+from tests.pictures import paint
 
 TINY = reshape.scale_width(get_network("inception_small"), 0.125)
 
 
-@pytest.fixture
-def runs(pictures, tmp_path):
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    pictures = paint(folder / "pictures", each=10)
     splits, recipe = load_splits(pictures), Recipe(epochs=2, batch_size=16, precision="float32")
     for name, changed in {"a": recipe, "b": replace(recipe, lr=0.01, label_smoothing=0.0, seed=1)}.items():
-        fit(prepare(TINY, splits, changed, source=str(pictures), device="cpu"), tmp_path / name, pace=Pace(workers=0))
-    return tmp_path / "a", tmp_path / "b"
+        fit(prepare(TINY, splits, changed, source=str(pictures), device="cpu"), folder / name, pace=Pace(workers=0))
+    return folder / "a", folder / "b"
 
 
 def test_runs_are_read_and_compared(runs):
