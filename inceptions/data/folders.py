@@ -54,7 +54,8 @@ def load_splits(source: str | Path, *, seed: int = 0) -> Splits:
 
         digits                                the name of a built-in set
         shards/train-{000..099}.tar           shards, by path or URL
-        hf:NAME, hf:NAME:CONFIG, hf:FOLDER    a data set of Hugging Face, by name or as `save_to_disk` wrote it
+        hf:NAME, hf:NAME@REVISION:CONFIG      a data set of Hugging Face, by name
+        hf:FOLDER                             or as `save_to_disk` wrote it
 
     `seed` decides only where pictures have to be split here; the modules say when.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inceptions.errors import WeightsError
+from inceptions.names import shown
 from inceptions.weights.readers.arrays import read_npz, read_safetensors
 from inceptions.weights.readers.caffemodel import read_caffemodel
 from inceptions.weights.readers.foreign import AGAIN, ForeignTensors, quote, require_size, some
@@ -148,6 +149,5 @@ def _choose_protobuf(path: Path, head: bytes) -> Choice:
 
 def _line(path: Path, reason: str) -> str:
     """Return the message in one line."""
-    name = str(path) if str(path).isprintable() else quote(str(path))
     reason = " ".join("".join(letter if letter.isprintable() else " " for letter in reason).split())
-    return f"{name}: {reason if len(reason) <= _MAX_LINE else reason[:_MAX_LINE] + '…'}"
+    return f"{shown(path)}: {reason if len(reason) <= _MAX_LINE else reason[:_MAX_LINE] + '…'}"
