@@ -3,9 +3,17 @@
 `inceptions.networks.spec.NetworkError` is one too, apart because the vocabulary imports nothing but the standard library.
 """
 
+from inceptions.names import shown
+
 
 class UserError(ValueError):
-    """Something given can't be used: the message says what was given, what is allowed and what to do."""
+    """Something given can't be used: the message says what was given, what is allowed and what to do.
+
+    Names of files and classes go into it as they are; its text is one line that can be printed, whatever they hold.
+    """
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class ImageError(UserError):

@@ -22,9 +22,12 @@ _OF_WRITING = {getattr(errno, name) for name in "ENOSPC EDQUOT EFBIG EIO EACCES 
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write text, as UTF-8, or bytes to `path` by way of `whole_file`; raises UserError when it can't be written."""
+    r"""Write bytes, or text as UTF-8, to `path` by way of `whole_file`; raises UserError when it can't be written.
+
+    Bytes of names that are no UTF-8 become escapes, such as `\udce9`, which JSON reads as the same name.
+    """
     with whole_file(path) as scratch:
-        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+        scratch.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import Sample
 from inceptions.data.stored import Stored
 from inceptions.errors import DataError, ImageError, UserError
+from inceptions.names import shown
 
 FEW_SAMPLES = 1_000  # fewer are read sooner than worker processes start
 MOST_WORKERS = 8
@@ -111,7 +112,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
         except ImageError as error:
             if self.on_error == "fail":
                 raise
-            return Unreadable(path, str(error).removeprefix(f"{path}: "))
+            return Unreadable(path, str(error).removeprefix(f"{shown(path)}: "))
         if self.augment is None:
             return self.preprocess.crop(image)
         return self.augment(image, self.preprocess.image_size, rng)
@@ -213,8 +214,8 @@ class ImageLoader(DataLoader[Any]):
         try:
             yield from super().__iter__()
         except (ImageError, DataError) as error:
-            kind, last_line = type(error), str(error).rstrip().splitlines()[-1]
-            raise kind(last_line.removeprefix(f"{kind.__module__}.{kind.__qualname__}: ")) from None
+            kind, text = type(error), str(error.args[0])  # the traceback, and below it what the worker raised
+            raise kind(text.rpartition(f"\n{kind.__module__}.{kind.__qualname__}: ")[2].rstrip("\n")) from None
 
 
 def image_loader(

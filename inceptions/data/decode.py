@@ -205,4 +205,4 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _error(path: Path | Stored, what: str) -> ImageError:
-    return ImageError(" ".join(f"{path}: {what}".split("\n")).encode(errors="backslashreplace").decode())
+    return ImageError(f"{path}: {what}")

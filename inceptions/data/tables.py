@@ -94,9 +94,10 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, _Row]]:
         raise DataError(f"{path}: pyarrow, which reads Parquet, isn't installed; pip install 'inceptions[data]'") from error
 
     try:
-        names = parquet.read_schema(path).names
-        places = _find_columns(path, names)
-        table = parquet.read_table(path, columns=[names[place] for place in places if place is not None])
+        with path.open("rb") as file:  # pyarrow itself opens no name that is no UTF-8
+            names = parquet.read_schema(file).names
+            places = _find_columns(path, names)
+            table = parquet.read_table(file, columns=[names[place] for place in places if place is not None])
     except (ArrowException, OSError) as error:
         raise DataError(f"{path}: no Parquet file, or a damaged one ({' '.join(str(error).split())}); write it anew") from error
     columns = [["train"] * table.num_rows if place is None else table.column(names[place]).to_pylist() for place in places]

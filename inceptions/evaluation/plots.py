@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inceptions.errors import UserError
+from inceptions.names import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from inceptions.evaluation.score import Score
 
+LONGEST = 18  # letters of a name beside an axis
 NAMED, NUMBERED = 50, 25  # so many classes have their names at the confusion matrix, and numbers in its cells
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"
 
@@ -51,9 +55,10 @@ def curves_over_each_other(runs: Mapping[str, Sequence[Any]]) -> Figure:
 
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
-    for place, (name, rows) in enumerate(runs.items()):
+    names, families = as_labels(runs)
+    for place, rows in enumerate(runs.values()):
         colour, epochs = colormaps["tab10"](place % 10), [row.epoch for row in rows]
-        loss.plot(epochs, [row.train_loss for row in rows], color=colour, marker=".", label=name)
+        loss.plot(epochs, [row.train_loss for row in rows], color=colour, marker=".", label=names[place])
         validated = [100 * row.val_accuracy for row in rows]
         shown = [100 * row.train_accuracy for row in rows] if np.isnan(validated).all() else validated
         accuracy.plot(epochs, shown, color=colour, marker=".", linestyle=":" if np.isnan(validated).all() else "-")
@@ -63,7 +68,7 @@ def curves_over_each_other(runs: Mapping[str, Sequence[Any]]) -> Figure:
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-    loss.legend(frameon=False, fontsize=8)
+    loss.legend(frameon=False, prop={"family": families, "size": 8})
     return figure
 
 
@@ -88,12 +93,12 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], *, title: str) 
 
 def _cells(axis: Axes, counts: np.ndarray, classes: Sequence[str]) -> AxesImage:
     number = len(classes)
+    names, families = as_labels(classes)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axis.set_xticks(range(number), [_short(name) for name in classes], rotation=45 if max(map(len, classes)) > 2 else 0, ha="right")
-    axis.set_yticks(range(number), [_short(name) for name in classes])
-    if max(map(len, classes)) <= 2:
-        axis.set_xticks(range(number), classes, ha="center")
+    tilted = max(map(len, names)) > 2
+    axis.set_xticks(range(number), names, family=families, rotation=45 if tilted else 0, ha="right" if tilted else "center")
+    axis.set_yticks(range(number), names, family=families)
     if number <= NUMBERED:
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "#111111"
@@ -155,8 +160,39 @@ def as_svg(figure: Figure) -> str:
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None}, transparent=True)
     text = out.getvalue()
-    return text[text.index("<svg") :].replace("#000000", "currentColor").replace("'DejaVu Sans'", "system-ui")
+    return re.sub("<[^>]*>", _as_in_page, text[text.index("<svg") :])
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 18 else f"{name[:17]}…"
+def _as_in_page(tag: re.Match[str]) -> str:
+    """Return a tag, and so no name that stands between tags, with the page's colour and font."""
+    return tag[0].replace("#000000", "currentColor").replace("'DejaVu Sans'", "system-ui")
+
+
+def as_labels(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return names as matplotlib writes them letter by letter, shortened, and the families of fonts that have their letters.
+
+    Letters that no font here has become escapes. A dollar sign begins no formula, nor does an underscore hide a name from a legend.
+    """
+    short = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in map(shown, names)]
+    families, missing = _find_fonts(frozenset("".join(short)))
+    drawn = ["".join(ascii(letter)[1:-1] if letter in missing else letter for letter in name) for name in short]
+    return [f" {name}" if name.startswith("_") else name for name in (name.replace("$", r"\$") for name in drawn)], families
+
+
+@lru_cache(maxsize=64)
+def _find_fonts(letters: frozenset[str]) -> tuple[list[str], set[str]]:
+    """Return the families to write these letters with, matplotlib's own first, and the letters that no installed font has."""
+    from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+
+    families, missing = ["DejaVu Sans"], {letter for letter in letters if not letter.isspace()}
+    installed = [(entry.fname, entry.name) for entry in fontManager.ttflist if not entry.name.startswith("Last Resort")]  # all boxes
+    for path, family in [(findfont(FontProperties(family=families)), ""), *installed]:
+        if not missing:
+            break
+        try:
+            covered = missing & set(map(chr, get_font(path).get_charmap()))
+        except (OSError, RuntimeError):  # removed since matplotlib listed it, or damaged
+            continue
+        missing -= covered
+        families += [family] if covered and family else []
+    return families, missing

@@ -27,6 +27,8 @@ from inceptions.evaluation.evaluate import Row
 from inceptions.evaluation.metrics import calibration_error, class_rows, error, error_difference, top5_error
 from inceptions.evaluation.score import NO_CLASS, Score
 from inceptions.extras import missing_modules
+from inceptions.files import write_whole
+from inceptions.names import shown
 
 NEEDED = ("jinja2", "matplotlib", "pyarrow")
 THUMBNAIL_PX = 96
@@ -87,14 +89,14 @@ def write_report(report: Report, folder: Path) -> None:
         plots.save_figure(figure, folder / f"{name}.png")
         figure.set_layout_engine("none")  # it is laid out, which takes longer than to draw it
         drawn[name] = plots.as_svg(figure)
-    (folder / "report.html").write_text(_page(report, counts, drawn), encoding="utf-8")
+    write_whole(folder / "report.html", _page(report, counts, drawn))
 
 
 def _page(report: Report, counts: np.ndarray, drawn: dict[str, str]) -> str:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
     environment.filters.update(percent=_percent, points=_points)
     template = environment.from_string(files("inceptions.evaluation").joinpath("report.html.jinja").read_text(encoding="utf-8"))
     return template.render(
@@ -108,8 +110,15 @@ def _page(report: Report, counts: np.ndarray, drawn: dict[str, str]) -> str:
         confusions=_confusions(report.score, counts, report.classes),
         mistakes=_mistakes(report),
         compared=_compared(report.lines),
-        settings=yaml.safe_dump(report.settings, sort_keys=False, allow_unicode=True) if report.settings else "",
+        settings=yaml.safe_dump(report.settings, sort_keys=False, allow_unicode=True).strip().split("\n") if report.settings else (),
     )
+
+
+def _shown(value: Any) -> Any:
+    """Return what an expression of the page gives so that it can be shown: names may be any bytes. Jinja escapes what HTML means by it."""
+    from markupsafe import Markup
+
+    return value if isinstance(value, Markup) or not isinstance(value, str | Path | Stored) else shown(value)
 
 
 def _percent(share: float, digits: int = 1) -> str:

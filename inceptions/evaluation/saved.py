@@ -7,11 +7,13 @@ Every number of a report can be worked out from it. Needs pyarrow (`inceptions[r
 - true, predicted: names of classes; confidence: softmax of the predicted one, 0 to 1
 - loss: cross-entropy in nats; rank: how many classes were likelier than the true one
 
-Of images without labels, true, loss and rank are null; predicted is where the network gives nan, and confidence and loss are nan.
+Of images without labels, true, loss and rank are null; predicted is where the network gives nan, and confidence and loss are nan. Names are as
+`inceptions.names.shown` gives them; those of the classes, as they are, lie in the file's metadata as JSON.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ import numpy as np
 from inceptions.data.stored import Stored
 from inceptions.errors import UserError
 from inceptions.evaluation.score import NO_CLASS, Predictions, Score
+from inceptions.files import whole_file
+from inceptions.names import shown
 
 Key = tuple[str, int]
 """Names of models, and the number of crops."""
@@ -42,14 +46,14 @@ def write_predictions(
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = np.array([*classes, None], dtype=object)  # NO_CLASS is the last
+    names = np.array([*map(shown, classes), None], dtype=object)  # NO_CLASS is the last
     tables = []
     for (models, crops), score in scores.items():
         columns = {
-            "models": pa.array([models] * score.count, pa.string()).dictionary_encode(),
+            "models": pa.array([shown(models)] * score.count, pa.string()).dictionary_encode(),
             "crops": np.full(score.count, crops),
             "index": score.indices,
-            "image": [str(paths[index]) for index in score.indices],
+            "image": [shown(paths[index]) for index in score.indices],
             "true": pa.array(names[score.labels] if isinstance(score, Score) else [None] * score.count, pa.string()).dictionary_encode(),
             "predicted": pa.array(names[score.predicted], pa.string()).dictionary_encode(),
             "confidence": score.confidence,
@@ -58,18 +62,21 @@ def write_predictions(
         }
         tables.append(pa.table(columns))
     whole = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
-    parquet.write_table(whole.replace_schema_metadata({"classes": "\n".join(classes)}), file)
+    with whole_file(file) as scratch, scratch.open("wb") as out:  # pyarrow itself opens no name that is no UTF-8
+        parquet.write_table(whole.replace_schema_metadata({"class_names": json.dumps(classes)}), out)
 
 
 def read_predictions(file: Path) -> Saved:
     """Return what `write_predictions` wrote. Raises UserError where the images have no labels."""
     from pyarrow import parquet
 
-    table = parquet.read_table(file)
+    with file.open("rb") as content:
+        table = parquet.read_table(content)
     if table["true"].null_count:
         raise UserError(f"{file}: predictions of images without labels, which no score can be made of; give some of labelled images")
-    classes = tuple(table.schema.metadata[b"classes"].decode().split("\n"))
-    number = {**{name: place for place, name in enumerate(classes)}, None: NO_CLASS}
+    metadata = table.schema.metadata
+    classes = tuple(json.loads(metadata[b"class_names"]) if b"class_names" in metadata else metadata[b"classes"].decode().split("\n"))
+    number = {**{shown(name): place for place, name in enumerate(classes)}, None: NO_CLASS}
     frame = {name: np.array(table[name].to_pylist()) for name in table.column_names}
     scores = {}
     for models, crops in dict.fromkeys(zip(frame["models"].tolist(), frame["crops"].tolist(), strict=True)):

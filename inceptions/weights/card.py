@@ -66,7 +66,8 @@ class ModelCard:
             "sha256": self.sha256,
             "network": network,
         }
-        return to_json(data) + "\n"
+        text = to_json(data) + "\n"
+        return text.encode(errors="backslashreplace").decode()  # JSON's own escapes of what UTF-8 can't hold: bytes of folders' names
 
 
 def read_card(folder: Path) -> ModelCard:
