@@ -1,7 +1,9 @@
 """Names that somebody else chose go through everything that is written and come back as they were."""
 
+import csv
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,13 +11,23 @@ import pytest
 import torch
 from PIL import Image
 
+from inceptions.data.folders import load_splits
 from inceptions.errors import DataError, ImageError
 from inceptions.evaluation import plots
-from inceptions.evaluation.evaluate import Row
+from inceptions.evaluation.compare import read_run
+from inceptions.evaluation.evaluate import Row, evaluate
 from inceptions.evaluation.report import Report, write_report
 from inceptions.evaluation.saved import read_predictions, write_predictions
 from inceptions.evaluation.score import score_of
-from inceptions.names import shown
+from inceptions.inference.predict import predict
+from inceptions.inference.prediction import write_rows
+from inceptions.names import cell, shown
+from inceptions.networks import reshape
+from inceptions.networks.registry import get_network
+from inceptions.training.loop import Pace, fit, prepare
+from inceptions.training.recipes import QUICK
+from inceptions.weights.card import read_card
+from inceptions.weights.folder import load_model
 
 FOLDERS = (  # that a class can be called on the disk
     r"a$\frac$",
@@ -103,6 +115,39 @@ def test_runs_of_any_name_are_in_the_legend():
     figure = plots.curves_over_each_other(dict.fromkeys(FOLDERS, rows))
     assert len(figure.axes[0].get_legend().get_texts()) == len(FOLDERS)
     plots.as_svg(figure)
+
+
+def test_a_run_on_such_names_ends_and_everything_it_wrote_says_them(tmp_path):
+    """One epoch, then what evaluates, compares and predicts: all of it in folders of such names too."""
+    data, place = tmp_path / "caf\udce9$_$\n", tmp_path / "runs\udce9"
+    rng = np.random.default_rng(0)
+    for name in FOLDERS:
+        for part in ("train", "test"):
+            (data / part / name).mkdir(parents=True)
+            for number in range(2):
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(data / part / name / f"{number}\udce9\n<b>.png")
+    splits = load_splits(data)
+    assert set(splits.classes) == set(FOLDERS)
+    tiny = reshape.scale_width(get_network("inception_small"), 0.25)
+    setup = prepare(tiny, splits, replace(QUICK, epochs=1, precision="float32"), source=str(data), image_size=8, device="cpu")
+    fit(setup, place, pace=Pace(workers=0))
+
+    assert read_card(place / "best").classes == splits.classes
+    found = read_run(place)
+    assert found.images == {number: shown(sample.path) for number, sample in enumerate(splits.test)}
+    assert read_predictions(place / "predictions.parquet").classes == splits.classes
+    assert r"caf\xe9" in (place / "report.html").read_text(encoding="utf-8")
+
+    model, paths = load_model(place / "best"), [sample.path for sample in splits.test]
+    with (place / "predicted.csv").open("w", encoding="utf-8", newline="") as file:
+        written = list(write_rows(predict(model, paths, top_k=1, workers=0, device="cpu"), file.write, top_k=1))
+    assert {item.classes[0] for item in written} <= set(FOLDERS)
+    with (place / "predicted.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [cell(path) for path in paths]
+    assert [row["class"] for row in rows] == [cell(item.classes[0]) for item in written]
+    measured = evaluate({str(place): model}, splits.test, splits.classes, workers=0)
+    assert measured.rows[0].score.accuracy == found.score.accuracy
 
 
 @pytest.mark.parametrize("kind", [DataError, ImageError])

@@ -7,8 +7,8 @@ Every number of a report can be worked out from it. Needs pyarrow (`inceptions[r
 - true, predicted: names of classes; confidence: softmax of the predicted one, 0 to 1
 - loss: cross-entropy in nats; rank: how many classes were likelier than the true one
 
-Of images without labels, true, loss and rank are null; predicted is where the network gives nan, and confidence and loss are nan. Names are as
-`inceptions.names.shown` gives them; those of the classes, as they are, lie in the file's metadata as JSON.
+Of images without labels, true, loss and rank are null; predicted is where the network gives nan, and confidence and loss are nan. Names are
+as `inceptions.names.shown` gives them; those of the classes, as they are, lie in the file's metadata as JSON.
 """
 
 from __future__ import annotations

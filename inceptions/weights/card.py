@@ -66,8 +66,7 @@ class ModelCard:
             "sha256": self.sha256,
             "network": network,
         }
-        text = to_json(data) + "\n"
-        return text.encode(errors="backslashreplace").decode()  # JSON's own escapes of what UTF-8 can't hold: bytes of folders' names
+        return to_json(data) + "\n"
 
 
 def read_card(folder: Path) -> ModelCard:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors.torch
 import torch
@@ -98,9 +99,18 @@ def load_model(folder: str | Path, *, aux: bool = False) -> LoadedModel:
     return LoadedModel(module.eval(), card)
 
 
+def _utf8_name(path: Path, opened: BinaryIO) -> str:
+    """Return a name of the open file that safetensors takes: where its own is no UTF-8, which only Linux knows, Linux's of open files."""
+    try:
+        os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        return f"/proc/self/fd/{opened.fileno()}"
+    return str(path)
+
+
 def _read_tensors(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
     try:
-        with safe_open(path, framework="pt") as file:
+        with path.open("rb") as opened, safe_open(_utf8_name(path, opened), framework="pt") as file:
             found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
             for key, shape in expected.items():
                 if found.get(key) != shape:
