@@ -6,6 +6,8 @@ from importlib.util import find_spec
 
 from inceptions.errors import UserError
 
+REPORT_MODULES = ("jinja2", "matplotlib", "pyarrow")  # what predictions, plots and pages are written with
+
 
 def missing_modules(*names: str) -> list[str]:
     """Return those of the modules that aren't installed; none is imported."""

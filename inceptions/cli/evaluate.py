@@ -16,7 +16,7 @@ from inceptions.data.folders import load_splits, name_source
 from inceptions.data.splits import Sample, Splits
 from inceptions.data.unlabelled import find_unlabelled
 from inceptions.errors import DataError, UserError
-from inceptions.extras import require
+from inceptions.extras import REPORT_MODULES, require
 from inceptions.files import new_folder, new_path
 from inceptions.names import shown
 
@@ -102,9 +102,8 @@ def _check_machine(asked: Asked) -> None:
     """Raise UserError where the device or a library is missing, before anything is made or fetched."""
     with err.status("loading torch…"):
         from inceptions.devices import pick_device
-        from inceptions.evaluation.report import NEEDED
 
-    require("report", *NEEDED, needed_for="evaluate")
+    require("report", *REPORT_MODULES, needed_for="evaluate")
     pick_device(asked.device)
 
 

@@ -15,7 +15,7 @@ from inceptions.studies.catalog import get_study, list_studies
 if TYPE_CHECKING:
     from inceptions.data.splits import Splits
     from inceptions.studies.study import Arm, Study
-    from inceptions.studies.verdict import Finished
+    from inceptions.studies.verdict import RunResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +63,9 @@ def show_cost(asked: Asked, *, as_json: bool) -> None:
     """Print how long each arm's runs take on this machine, by two real steps of each, validation not counted."""
     study, splits = get_study(asked.name), _read(asked)
     with err.status("loading torch…"):
-        from inceptions.studies.run import fewer
+        from inceptions.studies.run import take_evenly
 
-    images = len(fewer(splits.train, asked.images))
+    images = len(take_evenly(splits.train, asked.images))
     with track("taking two steps of each arm", len(study.arms)) as advance:
         rows = []
         for arm in study.arms:
@@ -109,7 +109,7 @@ def run_study_command(asked: Asked, *, as_json: bool) -> None:
     tell(study.title, style="bold")
     tell(f"{study.hypothesis} ({study.source})")
 
-    def count(run: Finished) -> None:
+    def count(run: RunResult) -> None:
         nonlocal done
         done += 1
         tell(f"{done}/{total}  {run.arm}, seed {run.seed}: {100 * run.accuracy:.2f} % after {run.seconds:.0f} s")

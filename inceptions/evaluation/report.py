@@ -26,11 +26,9 @@ from inceptions.evaluation import plots
 from inceptions.evaluation.evaluate import Row
 from inceptions.evaluation.metrics import calibration_error, class_rows, error, error_difference, top5_error
 from inceptions.evaluation.score import NO_CLASS, Score
-from inceptions.extras import missing_modules
 from inceptions.files import write_whole
 from inceptions.names import shown
 
-NEEDED = ("jinja2", "matplotlib", "pyarrow")
 THUMBNAIL_PX = 96
 MISTAKES = 12  # of each kind
 CONFUSIONS = 15
@@ -68,11 +66,6 @@ class Report:
     best_epoch: int = 0
     lines: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-def missing_packages() -> list[str]:
-    """Return the packages that a report needs and that are not installed."""
-    return missing_modules(*NEEDED)
 
 
 def write_report(report: Report, folder: Path) -> None:

@@ -103,7 +103,7 @@ def _with_reductions(reduction: Callable[[int], Node]) -> Network:
 
 
 def _reductions() -> Study:
-    ways: dict[str, Callable[[int], Node]] = {
+    reductions: dict[str, Callable[[int], Node]] = {
         "pool, then widen": lambda channels: (MaxPool(3, stride=2), Conv(channels, 1)),
         "widen, then pool": lambda channels: (Conv(channels, 3), MaxPool(3, stride=2)),
         "side by side": lambda channels: Parallel(conv3x3=Conv(channels // 2, 3, stride=2), pool=MaxPool(3, stride=2)),
@@ -113,7 +113,7 @@ def _reductions() -> Study:
         "Three ways to halve the grid",
         "a stride and a pool side by side avoid the bottleneck of pooling first, for less than widening first costs",
         "1512.00567, section 5, Figures 9 and 10",
-        tuple(Arm(name, _with_reductions(way), BASE) for name, way in ways.items()),
+        tuple(Arm(name, _with_reductions(reduction), BASE) for name, reduction in reductions.items()),
         (Claim("side by side", "pool, then widen"),),
     )
 

@@ -20,12 +20,12 @@ from inceptions.devices import pick_device
 from inceptions.errors import UserError
 from inceptions.evaluation.saved import write_predictions
 from inceptions.evaluation.score import Interval
-from inceptions.extras import require
+from inceptions.extras import REPORT_MODULES, require
 from inceptions.files import write_whole
 from inceptions.networks.trace import Cost, trace
 from inceptions.studies.averages import AverageRow, average, judge_averages, table
 from inceptions.studies.study import Arm, Study
-from inceptions.studies.verdict import Finished, Verdict, interval, judge
+from inceptions.studies.verdict import RunResult, Verdict, interval, judge
 from inceptions.training.loop import Pace, Setup, fit, prepare
 from inceptions.training.progress import Reporter
 from inceptions.training.run_folder import RESUME_NAME
@@ -62,7 +62,7 @@ class StudyResult:
 
     study: Study
     arms: tuple[ArmResult, ...]
-    runs: tuple[Finished, ...]
+    runs: tuple[RunResult, ...]
     verdicts: tuple[Verdict, ...]
     averages: tuple[AverageRow, ...] = ()
 
@@ -105,7 +105,7 @@ def run_study(
     budget: Budget,
     device: str | None = None,
     workers: int | None = None,
-    callback: Callable[[Finished], None] | None = None,
+    callback: Callable[[RunResult], None] | None = None,
     reporter: Reporter | None = None,
 ) -> StudyResult:
     """Run what is not finished in `folder` yet, seed by seed so that all arms are equally far, and return what all of it came to.
@@ -113,10 +113,10 @@ def run_study(
     callback: is given every run as it ends.
     Raises UserError before the first step where a library is missing or `folder` holds runs of other settings; and as training does.
     """
-    require("report", "matplotlib", "pyarrow", "scipy", needed_for=f"the study {study.name}")
+    require("report", *REPORT_MODULES, "scipy", needed_for=f"the study {study.name}")
     if any(arm.recipe.asynchronous for arm in study.arms):
         require("ray", "ray", needed_for=f"the study {study.name}")
-    splits = replace(splits, train=fewer(splits.train, budget.images))
+    splits = replace(splits, train=take_evenly(splits.train, budget.images))
     planned = [
         _plan(arm, seed, splits, folder, budget=budget, source=source, device=device)
         for seed in range(budget.seeds or study.seeds)
@@ -132,7 +132,7 @@ def run_study(
     costs = {arm.name: trace(replace(arm.network, aux=())).total for arm in study.arms}
     arms = tuple(_summarize(name, cost, [run for run in runs if run.arm == name]) for name, cost in costs.items())
     if study.measure == "averages":
-        samples = fewer(splits.test or splits.val, budget.images // CROPPED_FRACTION)
+        samples = take_evenly(splits.test or splits.val, budget.images // CROPPED_FRACTION)
         models = [load_model(run.folder / "best") for run in planned]
         found = average(models, samples, splits.classes, device=pick_device(device), workers=workers)
         write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
@@ -141,7 +141,7 @@ def run_study(
     return StudyResult(study, arms, tuple(runs), tuple(verdicts))
 
 
-def fewer(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
+def take_evenly(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
     """Return `count` samples, of each class its share, always the same ones; all where there are no more."""
     if len(samples) <= count:
         return tuple(samples)
@@ -185,7 +185,7 @@ def _difference(name: str, was: Any, now: Any) -> str:
     return f"{name} {was}, now {now}" if short else f"other {name}"
 
 
-def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None) -> Finished:
+def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None) -> RunResult:
     """Return what a run came to, which begins now, or goes on where it was killed, unless it is through."""
     accuracy = run.accuracy
     if accuracy is None:
@@ -194,9 +194,9 @@ def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None) -> 
     with (run.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     curve = tuple(float(row["val_accuracy"]) for row in rows)
-    return Finished(run.arm, run.setup.recipe.seed, accuracy, curve, run.setup.steps_per_epoch, float(rows[-1]["seconds"]))
+    return RunResult(run.arm, run.setup.recipe.seed, accuracy, curve, run.setup.steps_per_epoch, float(rows[-1]["seconds"]))
 
 
-def _summarize(name: str, cost: Cost, runs: Sequence[Finished]) -> ArmResult:
+def _summarize(name: str, cost: Cost, runs: Sequence[RunResult]) -> ArmResult:
     seconds = sum(run.seconds for run in runs) / len(runs)
     return ArmResult(name, cost.parameters, cost.multiply_adds, interval([run.accuracy for run in runs]), seconds)

@@ -21,7 +21,7 @@ EQUAL = 0.01  # accuracies that are no more than this apart count as equal, wher
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class RunResult:
     """One run: arm and seed, the accuracy in the end (0 to 1), and after each epoch on validation; the steps of an epoch; seconds."""
 
     arm: str
@@ -53,7 +53,7 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def judge(study: Study, runs: Sequence[Finished], costs: dict[str, int]) -> list[Verdict]:
+def judge(study: Study, runs: Sequence[RunResult], costs: dict[str, int]) -> list[Verdict]:
     """Return a verdict on each claim; costs are multiply-adds of an image by arm. Arms need a run of every seed."""
     by = {(run.arm, run.seed): run for run in runs}
     seeds = sorted({run.seed for run in runs})
@@ -70,7 +70,7 @@ def judge(study: Study, runs: Sequence[Finished], costs: dict[str, int]) -> list
     return verdicts
 
 
-def steps_to(run: Finished, accuracy: float) -> float:
+def steps_to(run: RunResult, accuracy: float) -> float:
     """Return after how many steps the validation accuracy is first so high, on straight lines between epochs; infinity if never."""
     before = 0.0
     for epoch, now in enumerate(run.curve):
@@ -81,20 +81,20 @@ def steps_to(run: Finished, accuracy: float) -> float:
     return math.inf
 
 
-def _by_accuracy(claim: Claim, pairs: Sequence[tuple[Finished, Finished]]) -> Verdict:
+def _by_accuracy(claim: Claim, pairs: Sequence[tuple[RunResult, RunResult]]) -> Verdict:
     found = interval([better.accuracy - worse.accuracy for better, worse in pairs])
     said = f"{claim.better} is {_points(found)} than {claim.worse} {_spread(found)}"
     return Verdict(claim, found, word_for(shown=found.low > 0, contradicted=found.high < 0), said)
 
 
-def _by_cost(claim: Claim, pairs: Sequence[tuple[Finished, Finished]], costs: dict[str, int]) -> Verdict:
+def _by_cost(claim: Claim, pairs: Sequence[tuple[RunResult, RunResult]], costs: dict[str, int]) -> Verdict:
     found = interval([better.accuracy - worse.accuracy for better, worse in pairs])
     share = costs[claim.better] / costs[claim.worse]
     said = f"{claim.better} takes {100 * share:.0f} % of the multiply-adds of {claim.worse} and is {_points(found)} {_spread(found)}"
     return Verdict(claim, found, word_for(shown=share < 1 and found.low > -EQUAL, contradicted=share >= 1 or found.high < -EQUAL), said)
 
 
-def _by_steps(claim: Claim, pairs: Sequence[tuple[Finished, Finished]]) -> Verdict:
+def _by_steps(claim: Claim, pairs: Sequence[tuple[RunResult, RunResult]]) -> Verdict:
     logs = []
     for better, worse in pairs:
         target = max(worse.curve)

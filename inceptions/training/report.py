@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from torch import nn
 from inceptions.data.dataset import Batch
 from inceptions.data.folders import name_source
 from inceptions.evaluation.score import Score
+from inceptions.extras import REPORT_MODULES, missing_modules
 from inceptions.networks.drawing.page import draw
 from inceptions.networks.modules.models import Classifier
 from inceptions.networks.trace import trace
@@ -27,8 +27,6 @@ from inceptions.training.setup import Setup
 from inceptions.versions import now, versions
 from inceptions.weights.card import read_card
 from inceptions.weights.folder import copy_model, load_model, save_model, update_metrics
-
-log = logging.getLogger("inceptions")
 
 NAMES = {"test": "test", "val": "validation", "train": "training"}
 MEASURED = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -80,12 +78,10 @@ def _provenance(setup: Setup) -> dict[str, Any]:
 
 
 def _report(setup: Setup, folder: RunFolder, on: str, tested: Score, samples: tuple, rows: Sequence[EpochRow], best_epoch: int) -> None:
-    from inceptions.evaluation.report import Report, missing_packages, write_report
+    from inceptions.evaluation.report import Report, write_report
     from inceptions.evaluation.saved import write_predictions
 
-    missing = missing_packages()
-    if missing:
-        log.warning("no plots and no report.html: %s not installed; pip install 'inceptions[report]'", " and ".join(missing))
+    if missing_modules(*REPORT_MODULES):  # as was said before the first step
         return
     paths = tuple(sample.path for sample in samples)
     write_predictions({(setup.network.name, 1): tested}, setup.splits.classes, paths, folder.path / "predictions.parquet")
@@ -156,7 +152,7 @@ def start_of(setup: Setup, folder: Path, steps: int, *, epoch: int, step: int) -
         image_size=setup.network.image_size,
         classes=len(setup.splits.classes),
         images=_counts(setup),
-        notes=(*setup.splits.notes, *setup.notes),
+        notes=(*setup.splits.notes, *setup.notes, *_note_missing()),
         device=str(setup.device),
         precision=_arithmetic(setup.autocast),
         epochs=setup.recipe.epochs,
@@ -164,6 +160,11 @@ def start_of(setup: Setup, folder: Path, steps: int, *, epoch: int, step: int) -
         epoch=epoch,
         step=step,
     )
+
+
+def _note_missing() -> Iterator[str]:
+    if missing := missing_modules(*REPORT_MODULES):
+        yield f"there will be no plots and no report.html: {' and '.join(missing)} not installed; pip install 'inceptions[report]'"
 
 
 def _counts(setup: Setup) -> dict[str, int]:

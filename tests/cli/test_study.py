@@ -65,7 +65,7 @@ def test_a_full_disk_at_the_end_loses_nothing(study, monkeypatch):
 
     with monkeypatch.context() as full:
         full.setattr("matplotlib.figure.Figure.savefig", fill)
-        full.setattr("inceptions.evaluation.report.NEEDED", ("no such library",))  # the runs' own reports are left out
+        full.setattr("inceptions.training.report.REPORT_MODULES", ("no such library",))  # the runs' own reports are left out
         failed = study()
     assert failed.code == 2
     assert "| a tenth |" in failed.out

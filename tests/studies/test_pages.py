@@ -14,7 +14,7 @@ from inceptions.studies.averages import CROPS, judge_averages, table
 from inceptions.studies.pages import as_markdown, write_pages
 from inceptions.studies.run import ArmResult, StudyResult
 from inceptions.studies.study import Arm, Claim, Study
-from inceptions.studies.verdict import Finished, interval, judge
+from inceptions.studies.verdict import RunResult, interval, judge
 from inceptions.training.recipe import Recipe
 
 ARMS = tuple(Arm(name, get_network("inception_small"), Recipe()) for name in ("old", "new"))
@@ -22,7 +22,7 @@ STUDY = Study("s", "A title", "new is better", "source", ARMS, (Claim("new", "ol
 
 
 def result_of_one_seed():
-    runs = tuple(Finished(arm.name, 0, 0.5, (0.4, float("nan")), 10, 1.0) for arm in ARMS)
+    runs = tuple(RunResult(arm.name, 0, 0.5, (0.4, float("nan")), 10, 1.0) for arm in ARMS)
     arms = tuple(ArmResult(arm.name, 1, 1, interval([0.5]), 1.0) for arm in ARMS)
     return StudyResult(STUDY, arms, runs, tuple(judge(STUDY, runs, {"old": 1, "new": 1})))
 

@@ -17,7 +17,7 @@ from inceptions.networks.trace import trace
 from inceptions.studies import run
 from inceptions.studies.catalog import get_study, list_studies
 from inceptions.studies.pages import as_markdown, write_pages
-from inceptions.studies.run import Budget, fewer, run_study
+from inceptions.studies.run import Budget, run_study, take_evenly
 from inceptions.studies.study import Arm, Claim, Study
 from inceptions.training.progress import Reporter
 from inceptions.training.recipe import Recipe
@@ -202,14 +202,14 @@ def test_models_of_more_seeds_and_more_crops_are_averaged(pictures, tmp_path):
 def test_fewer_images_are_the_same_wherever_the_folder_is(pictures, tmp_path):
     """Absolute paths were hashed, so that a study on a copy of the images was one on other images."""
     shutil.copytree(pictures, tmp_path / "copy")
-    here, there = (fewer(load_splits(folder).train, 30) for folder in (pictures, tmp_path / "copy"))
+    here, there = (take_evenly(load_splits(folder).train, 30) for folder in (pictures, tmp_path / "copy"))
     assert [sample.path.relative_to(pictures) for sample in here] == [sample.path.relative_to(tmp_path / "copy") for sample in there]
 
 
 def test_fewer_images_are_the_same_share_of_each_class(pictures):
     train = load_splits(pictures).train
-    kept = fewer(train, 30)
+    kept = take_evenly(train, 30)
     assert len(kept) == 30
     assert {label: sum(s.label == label for s in kept) for label in range(3)} == {0: 10, 1: 10, 2: 10}
-    assert fewer(train, 30) == kept
-    assert fewer(train, 1000) == train
+    assert take_evenly(train, 30) == kept
+    assert take_evenly(train, 1000) == train

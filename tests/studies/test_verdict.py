@@ -6,7 +6,7 @@ import pytest
 
 from inceptions.networks.registry import get_network
 from inceptions.studies.study import Arm, Claim, Study
-from inceptions.studies.verdict import Finished, interval, judge, steps_to
+from inceptions.studies.verdict import RunResult, interval, judge, steps_to
 from inceptions.training.recipe import Recipe
 
 NETWORK = get_network("inception_small")
@@ -21,7 +21,7 @@ def runs(old, new, *, curves=None):
     curves = curves or {"old": (0.5, 0.6), "new": (0.5, 0.6)}
     found = []
     for arm, accuracies in (("old", old), ("new", new)):
-        found += [Finished(arm, seed, value, curves[arm], 10, 1.0) for seed, value in enumerate(accuracies)]
+        found += [RunResult(arm, seed, value, curves[arm], 10, 1.0) for seed, value in enumerate(accuracies)]
     return found
 
 

@@ -234,3 +234,16 @@ print(*sorted({{"torchvision", "torchmetrics", "scipy", "datasets", "accelerate"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("\n", 0), done.stderr
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_what_no_report_can_be_made_without_is_told_before_the_first_step(pictures, tmp_path, monkeypatch):
+    class Started(Reporter):
+        def started(self, start):
+            self.notes = start.notes
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    reporter = Started()
+    with pytest.raises(KeyboardInterrupt):
+        run(pictures, tmp_path / "run", reporter=reporter)
+    assert "there will be no plots and no report.html: matplotlib not installed; pip install 'inceptions[report]'" in reporter.notes
