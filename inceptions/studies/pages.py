@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from inceptions.files import whole_file, write_whole
 from inceptions.json_text import to_json
+from inceptions.names import shown
 from inceptions.studies.run import StudyResult
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
         *(_average_lines(result) if result.averages else ()),
         *(f"- **{verdict.word[0].upper()}{verdict.word[1:]}**: {verdict.said}." for verdict in result.verdicts),
         "",
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'} on {data}; intervals of accuracy are Student's t over seeds; {differences}.",
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'} on {shown(data)}; intervals of accuracy are Student's t over seeds; {differences}.",
         "",
         f"    {command}",
         "",
