@@ -9,16 +9,17 @@ from inceptions.data.dataset import ImageDataset
 from inceptions.errors import ImageError
 
 
-@pytest.fixture
-def large(tmp_path):
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
     """1600 x 1200 pixels with detail of every size, as a photo has it: noise whose power falls as 1 / frequency squared."""
     rng = np.random.default_rng(0)
     wave = np.hypot(*np.meshgrid(np.fft.fftfreq(1600), np.fft.fftfreq(1200)))
     wave[0, 0] = 1
     planes = [np.fft.ifft2(np.fft.fft2(rng.normal(size=wave.shape)) / wave).real for _ in range(3)]
     pixels = np.stack([np.clip(128 + 50 * plane / plane.std(), 0, 255) for plane in planes], axis=-1).astype(np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=92)
-    return tmp_path / "a.jpg"
+    path = tmp_path_factory.mktemp("large") / "a.jpg"
+    Image.fromarray(pixels).save(path, quality=92)
+    return path
 
 
 def sizes_read(monkeypatch, dataset: ImageDataset) -> set[tuple[int, int]]:
@@ -84,10 +85,10 @@ def test_what_is_reduced_differs_by_about_a_level_of_the_same_crop(large, monkey
     assert np.mean(differences) < np.mean(shifted) / 4
 
 
-def test_a_reduced_jpeg_that_was_cut_off_is_still_an_error(large):
-    large.write_bytes(large.read_bytes()[:-2000])
+def test_a_reduced_jpeg_that_was_cut_off_is_still_an_error(large, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(large.read_bytes()[:-2000])
     with pytest.raises(ImageError, match="cut off or damaged"):
-        read_image(large, reduction=lambda _: 4)
+        read_image(tmp_path / "a.jpg", reduction=lambda _: 4)
 
 
 def test_files_of_other_kinds_are_not_asked_about(tmp_path):
