@@ -98,8 +98,12 @@ class Trace:
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """Return TensorFlow's SAME padding (before, after) along one side; the odd pixel goes after."""
-    total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+    """Return TensorFlow's SAME padding (before, after) along one side; the odd pixel goes after.
+
+    Arithmetic alone, without a branch: `size` may be what torch.jit or torch.fx puts in the place of a number.
+    """
+    lack = (size - 1) // stride * stride + dilation * (kernel - 1) + 1 - size
+    total = (lack + abs(lack)) // 2  # at least 0
     return total // 2, total - total // 2
 
 

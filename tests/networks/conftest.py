@@ -1,6 +1,12 @@
-"""Every network test starts from the same random state."""
+"""Every network test starts from the same random state; each network is built once for all tests that only look at it."""
 
 import pytest
+
+from inceptions.networks.registry import list_models
+
+FAMILY = ("inception_small", "googlenet", "inception_v2_slim", "inception_v3", "inception_resnet_v1_facenet", "xception41p")
+"""Networks that between them have every kind of node, head, classifier and rule of padding: what is proven of all in `make test-all`
+is proven of these in `make test`."""
 
 
 @pytest.fixture(autouse=True)
@@ -8,3 +14,24 @@ def _seed() -> None:
     import torch
 
     torch.manual_seed(0)
+
+
+def _classifier(request: pytest.FixtureRequest):
+    import torch
+
+    from inceptions.networks.modules.models import create_model
+
+    torch.manual_seed(0)
+    return create_model(request.param).eval()
+
+
+classifier = pytest.fixture(_classifier, scope="module", params=list_models())
+"""Each network once, in inference mode; tests leave it as it is, and other forms of it borrow its weights by `twin`."""
+
+one_of_a_family = pytest.fixture(
+    _classifier,
+    scope="module",
+    params=[pytest.param(name, marks=() if name in FAMILY else pytest.mark.exhaustive) for name in list_models()],
+    name="one_of_a_family",
+)
+"""As `classifier`, but outside of `FAMILY` only where everything is tested."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inceptions.networks.modules.build import build
+from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import AvgPool, Conv, L2Normalize, MaxPool, NetworkError, Node, Numerics, Parallel, Residual, SeparableConv
 from inceptions.networks.trace import Shape, same_padding, trace_node, window_count
@@ -150,3 +152,32 @@ def test_window_larger_than_its_grid_is_refused() -> None:
     for node in (MaxPool(4, padding="valid"), Conv(1, (1, 4), padding="valid"), AvgPool(4, padding="valid")):
         with pytest.raises(NetworkError, match=rf"here: a {type(node).__name__} of \dx4 doesn't fit on a grid of 3x3; give a larger image"):
             trace_node(node, Shape(2, 3, 3), Numerics(), "here")
+
+
+# ---- names
+
+
+@pytest.mark.parametrize("name", ["modules", "forward", "training", "pop"])
+def test_stage_with_a_name_of_torchs_own_modules_is_refused_by_its_name(name: str) -> None:
+    small = get_network("inception_small")
+    network = replace(small, stages=(replace(small.stages[0], name=name), *small.stages[1:]))
+    with pytest.raises(NetworkError, match=f"^inception_small: stage '{name}': every Sequential of torch has something of that name; give"):
+        create_model(network)
+
+
+@pytest.mark.parametrize("name", ["", "2.a", "."])
+def test_names_that_can_not_be_in_a_key_are_refused(name: str) -> None:
+    small = get_network("inception_small")
+    network = replace(small, stages=(replace(small.stages[0], name=name), *small.stages[1:]))
+    with pytest.raises(NetworkError, match=f"^inception_small: stage '{re.escape(name)}': the name is a part of keys of the state dict"):
+        create_model(network)
+
+
+def test_branch_and_auxiliary_head_with_a_name_of_torchs_own_modules_are_refused() -> None:
+    with pytest.raises(NetworkError, match=r"^here, branch 'keys': every ModuleDict of torch has something of that name; give another one"):
+        made(Parallel(keys=Conv(4, 1), pool=MaxPool(3)), 8, Numerics())
+    googlenet = get_network("googlenet_bn")
+    stages = tuple(replace(stage, name="items" if stage.name == googlenet.aux[0].after else stage.name) for stage in googlenet.stages)
+    network = replace(googlenet, stages=stages, aux=(replace(googlenet.aux[0], after="items"),), features=())
+    with torch.device("meta"), pytest.raises(NetworkError, match=r"^googlenet_bn: auxiliary head on 'items': every ModuleDict of torch"):
+        create_model(network, aux=True)

@@ -1,4 +1,4 @@
-"""What several network tests compare with: batches of noise, models that share weights without drawing their own, a relative error."""
+"""What several network tests compare with: noise, sizes, models that share weights without drawing their own, a relative error."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,12 +6,20 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from inceptions.networks.spec import Network
+from inceptions.networks.trace import reduction, smallest_image
+
 M = TypeVar("M", bound=nn.Module)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
     """Return numbers uniform in [-1, 1), as the networks' own preprocessing gives."""
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def small(network: Network) -> int:
+    """The side of a small image whose last grid is 2x2: kernels and padding matter there, as they don't on 1x1."""
+    return smallest_image(network) + reduction(network)
 
 
 def twin(make: Callable[[], M], like: nn.Module) -> M:

@@ -5,6 +5,7 @@ Keys of the state dict are the table's: stage, branch, place in the chain, then 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, assert_never, cast
 
 import torch
@@ -54,6 +55,7 @@ def _module(node: Node, shape: Shape, network: Network, where: str) -> nn.Module
                 parts.append(module)
             return nn.Sequential(*parts)
         case Parallel():
+            check_names((name for name, _ in node.branches), nn.ModuleDict(), f"{where}, branch")
             return Concat({name: _module(branch, shape, network, f"{where}, branch '{name}'") for name, branch in node.branches})
         case Residual():
             body = _module(node.body, shape, network, f"{where}, body")
@@ -85,6 +87,15 @@ def _module(node: Node, shape: Shape, network: Network, where: str) -> nn.Module
             return L2Normalize()
         case _:
             assert_never(node)
+
+
+def check_names(names: Iterable[str], holder: nn.Module, where: str) -> None:
+    """Check that `holder` can have submodules called `names`; NetworkError, beginning with `where`, names the first that it can't have."""
+    for name in names:
+        if not name or "." in name:
+            raise NetworkError(f"{where} '{name}': the name is a part of keys of the state dict; give one with letters and no dot")
+        if hasattr(holder, name):
+            raise NetworkError(f"{where} '{name}': every {type(holder).__name__} of torch has something of that name; give another one")
 
 
 def linear(in_features: int, node: Linear, network: Network, *, bias_init: float | None = None) -> nn.Linear:

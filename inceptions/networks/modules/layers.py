@@ -23,7 +23,10 @@ class Concat(nn.ModuleDict):
 
     def forward(self, x: Tensor) -> Tensor:
         """Concatenate what the branches make of x."""
-        return torch.cat([branch(x) for branch in self.values()], dim=1)
+        branches = []
+        for branch in self.values():  # no comprehension: torch.jit.script knows none over modules
+            branches.append(branch(x))
+        return torch.cat(branches, dim=1)
 
 
 class Sum(nn.Module):

@@ -9,10 +9,10 @@ from collections import OrderedDict
 from typing import Literal, NamedTuple, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from inceptions.networks import reshape
-from inceptions.networks.modules.build import build, linear
+from inceptions.networks.modules.build import build, check_names, linear
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import Linear, Network, NetworkError, pair
 from inceptions.networks.trace import Shape, check_image, check_table, reductions, stage_shapes, trace_node
@@ -33,6 +33,12 @@ class FeatureLevel(NamedTuple):
     reduction: int
 
 
+def _is_symbolic(x: Tensor) -> bool:
+    """Return whether somebody writes down what is done to x (torch.compile and export, torch.jit, torch.fx), so that no size is known."""
+    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing() or isinstance(x, fx.Proxy)  # pyright: ignore[reportPrivateImportUsage]
+    return recorded or any(isinstance(size, torch.SymInt) for size in x.shape)
+
+
 class Body(nn.Module):
     """The stages of a network, and the check of what comes in."""
 
@@ -42,13 +48,14 @@ class Body(nn.Module):
         self.network = network
         self._sizes_seen: set[tuple[int, ...]] = set()
         shape, stages = Shape(network.in_channels, network.image_size, network.image_size), OrderedDict()
+        check_names((stage.name for stage in network.stages), nn.Sequential(), f"{network.name}: stage")
         for stage in network.stages:
             stages[stage.name], shape = build(stage.node, shape, network, f"{network.name}: stage '{stage.name}'")
         self.stages = nn.Sequential(stages)
 
     def check(self, x: Tensor) -> None:
         """Check a batch; NetworkError says what was given and what is allowed. Sizes met before are not looked at again."""
-        if torch.compiler.is_compiling() or (x.ndim == 4 and tuple(x.shape[1:]) in self._sizes_seen and x.is_floating_point()):
+        if _is_symbolic(x) or (x.ndim == 4 and tuple(x.shape[1:]) in self._sizes_seen and x.is_floating_point()):
             return
         name, channels = self.network.name, self.network.in_channels
         if x.ndim != 4 or x.shape[1] != channels:
@@ -65,6 +72,8 @@ class Body(nn.Module):
 
 class Classifier(Body):
     """A network that maps images (N, C, H, W) to logits (N, classes), or to its embedding where it has no classes."""
+
+    __jit_unused_properties__ = ("num_classes",)  # torch.jit.script would compile it
 
     def __init__(self, network: Network) -> None:
         super().__init__(network)
@@ -98,7 +107,8 @@ class Classifier(Body):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map images (N, C, H, W) to the last stage's features (N, F, h, w)."""
-        self.check(x)
+        if not torch.jit.is_scripting():  # pyright: ignore[reportPrivateImportUsage]
+            self.check(x)
         return self.stages(x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -120,6 +130,7 @@ class ClassifierWithAux(Classifier):
         _check_aux_classes(network, network.classes)
         super().__init__(network)
         self.aux = nn.ModuleDict()
+        check_names((side.after for side in network.aux), self.aux, f"{network.name}: auxiliary head on")
         for side in network.aux:
             stage = network.stage(side.after)
             shape = Shape(stage.channels, *((stage.grid, stage.grid) if isinstance(stage.grid, int) else stage.grid))
@@ -187,12 +198,13 @@ class FeatureExtractor(Body):
         super().__init__(reshape.truncate(network, names[-1]))
         stride = reductions(network)
         self.feature_info = tuple(FeatureLevel(name, network.stage(name).channels, stride[name]) for name in names)
-        self._wanted = frozenset(names)
+        self._wanted = list(names)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map images (N, C, H, W) to the features of each wanted stage, (N, num_chs, H / reduction, W / reduction)."""
-        self.check(x)
-        features = []
+        if not torch.jit.is_scripting():  # pyright: ignore[reportPrivateImportUsage]
+            self.check(x)
+        features: list[Tensor] = []
         for name, stage in self.stages.named_children():
             x = stage(x)
             if name in self._wanted:
