@@ -100,10 +100,12 @@ class Trace:
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
     """Return TensorFlow's SAME padding (before, after) along one side; the odd pixel goes after.
 
-    Arithmetic alone, without a branch: `size` may be what torch.jit or torch.fx puts in the place of a number.
+    Arithmetic alone, without a branch on it: `size` may be what torch.jit or torch.fx puts in the place of a number.
     """
-    lack = (size - 1) // stride * stride + dilation * (kernel - 1) + 1 - size
-    total = (lack + abs(lack)) // 2  # at least 0
+    reach = dilation * (kernel - 1)
+    total = reach - (size - 1) % stride
+    if reach < stride - 1:  # windows leave gaps, and the last one may end before the last pixel, which is no padding
+        total = (total + abs(total)) // 2
     return total // 2, total - total // 2
 
 
