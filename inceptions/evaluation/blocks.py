@@ -25,6 +25,7 @@ from inceptions.weights.folder import LoadedModel
 
 Step = Callable[[int], None]  # is told how many views were computed
 BLOCK_NUMBERS = 2**25  # float32: 128 MiB
+SCORED_IMAGES = 256  # at a time, for scoring takes several times the memory of what is scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,13 @@ class Block:
     unreadable: tuple[Unreadable, ...]
     views: dict[str, int]
     seconds: dict[str, float]
+
+    def split(self) -> Iterator[Block]:
+        """Yield it in blocks of `SCORED_IMAGES`, the first of which has what was left out."""
+        for start in range(0, max(1, len(self.indices)), SCORED_IMAGES):
+            rows = slice(start, start + SCORED_IMAGES)
+            found = {name: probabilities[:, rows] for name, probabilities in self.probabilities.items()}
+            yield Block(self.indices[rows], found, () if start else self.unreadable, {}, {})
 
     def average(self, models: Sequence[str], place: int) -> Tensor:
         """Return the mean (N, K) over the models of the probabilities for the number of crops at `place`."""

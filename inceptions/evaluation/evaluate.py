@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Generic
 
@@ -154,8 +155,8 @@ def _make_rows(
     scores: list[list[Found]] = [[] for _ in lines]
     views, seconds = Counter(), Counter()
     for block in blocks:
-        for found, (place, _, group) in zip(scores, lines, strict=True):
-            found.append(score(block, block.average(group, place)))
+        for part, (found, (place, _, group)) in product(block.split(), zip(scores, lines, strict=True)):
+            found.append(score(part, part.average(group, place)))
         views.update(block.views)
         seconds.update(block.seconds)
         del block  # before the next one is made

@@ -133,6 +133,7 @@ def test_blocks_of_images_add_up_to_the_whole(samples, tmp_path, monkeypatch):
     models, images = {"a": make_model(), "b": make_model(seed=1)}, [*samples[:4], Sample(tmp_path / "bad.png", 0), *samples[4:]]
     whole = evaluate(models, images, NAMES, crops=(1, 10))
     monkeypatch.setattr(blocks, "BLOCK_NUMBERS", 3 * 2 * 2 * 3)  # three images of three classes, for two models and two numbers of crops
+    monkeypatch.setattr(blocks, "SCORED_IMAGES", 2)
     found = evaluate(models, images, NAMES, crops=(1, 10))
     for one, other in zip(found.rows, whole.rows, strict=True):
         assert one.score.indices.tolist() == other.score.indices.tolist() == [0, 1, 2, 3, 5, 6, 7]
