@@ -1,6 +1,11 @@
-"""Where and in which arithmetic to train: enters nothing but the machine, leaves a device and a type."""
+"""Where and in which arithmetic to compute: enters nothing but the machine, leaves a device and a type; and what fits into its memory."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -10,18 +15,34 @@ from inceptions.errors import UserError
 def pick_device(name: str | None = None) -> torch.device:
     """Return the device called `name`, or the machine's accelerator, or the CPU.
 
-    Raises UserError when there is no such device.
+    Where torchrun has started several processes on this machine, each takes the accelerator of its own number, before anything else
+    touches another. Raises UserError when there is no such device, or not one for each process.
     """
     if name is None:
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        _take_own(device)
+        return device
     try:
         device = torch.device(name)
+        _take_own(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         there = f"cpu and {accelerator}" if accelerator else "cpu"
         raise UserError(f"device {name!r} can't be used ({_first_line(error)}); this machine has {there}") from None
     return device
+
+
+def _take_own(device: torch.device) -> None:
+    processes, local = (int(os.environ.get(name, default)) for name, default in (("LOCAL_WORLD_SIZE", "1"), ("LOCAL_RANK", "0")))
+    count = torch.accelerator.device_count()
+    if processes == 1 or device.type == "cpu" or not count:
+        return
+    if device.index is not None:
+        raise UserError(f"{processes} processes can't share {device}; say {device.type}, and each takes one of its own")
+    if processes > count:
+        raise UserError(f"{processes} processes on this machine can't share {count} {device.type}; start {count} at most, or train on cpu")
+    torch.accelerator.set_device_index(local)
 
 
 def pick_precision(wanted: str, device: torch.device) -> torch.dtype | None:
@@ -40,3 +61,30 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
 
 def _first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+@contextmanager
+def memory_for(images: int, device: torch.device) -> Iterator[None]:
+    """Say what to do where computing `images` at a time takes more memory than there is, which torch says at length; raises UserError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(f"{images} images at a time are too many for the memory of {device}; lower the batch size, or their size") from None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether torch says that memory is full; on the CPU, and on Apple's GPUs, it has no type of its own for that."""
+    return isinstance(error, torch.OutOfMemoryError) or any(said in str(error) for said in ("can't allocate memory", "out of memory"))
+
+
+def available_memory() -> int:
+    """Return how many bytes this process can still take: of the machine, and of its container where that has a limit."""
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2  # a guess, where the system doesn't say
+    meminfo, limit, used = (Path(name) for name in ("/proc/meminfo", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"))
+    if meminfo.is_file():
+        free = next(1024 * int(line.split()[1]) for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable"))
+    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
+        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return free

@@ -3,6 +3,10 @@
 `inceptions.networks.spec.NetworkError` is one too, apart because the vocabulary imports nothing but the standard library.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+
 from inceptions.names import shown
 
 
@@ -10,7 +14,12 @@ class UserError(ValueError):
     """Something given can't be used: the message says what was given, what is allowed and what to do.
 
     Names of files and classes go into it as they are; its text is one line that can be printed, whatever they hold.
+    resume: the folder of a run that can be gone on with; whoever shows the error says by which command.
     """
+
+    def __init__(self, message: str, *, resume: Path | None = None) -> None:
+        super().__init__(message)
+        self.resume = resume
 
     def __str__(self) -> str:
         return shown(super().__str__())
@@ -33,4 +42,4 @@ class WeightsError(UserError):
 
 
 class StoppedError(UserError):
-    """A run that was asked to stop, by Ctrl-C or SIGTERM: what it had is saved, and the message says how to go on."""
+    """A run that was asked to stop, by Ctrl-C or SIGTERM: what it had is saved."""

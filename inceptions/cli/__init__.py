@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 
@@ -24,4 +25,16 @@ def main() -> None:
 def _complain(message: str, error: BaseException) -> None:
     from inceptions.cli.terminal import complain
 
-    complain("; ".join([message, *getattr(error, "__notes__", ())]))
+    resume = getattr(error, "resume", None)
+    remedies = [f"go on with: inceptions train --resume {resume}"] if resume else []
+    if _speaks():
+        complain("; ".join([message, *remedies, *getattr(error, "__notes__", ())]))
+
+
+def _speaks() -> bool:
+    """Return whether this process says what failed: of those that torchrun started, the first to fail alone does."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return True
+    from inceptions.training.processes import is_first_to_fail
+
+    return is_first_to_fail()

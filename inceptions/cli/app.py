@@ -181,7 +181,7 @@ def train(
     checkpoint_minutes: Annotated[float, typer.Option(min=0, help="Between checkpoints within an epoch.")] = 5.0,
     address: Annotated[str | None, typer.Option(help="A Ray cluster for asynchronous recipes. [this machine]")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the recipe, cost, memory and time, and train nothing.")] = False,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step. [the recipe's]")] = None,
+    batch_size: Annotated[str | None, typer.Option(help="Images per step; auto: as many as memory holds. [the recipe's]")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images, or of asynchronous SGD. [by the machine]")] = None,
     device: Device = None,
 ) -> None:
@@ -190,13 +190,14 @@ def train(
 
     if data or named_data:
         data = once("the images to train on: DATA or --data DATA", data, named_data)
-    said = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "split_seed": split_seed}
+    fitting = batch_size == "auto"
+    said = {"epochs": epochs, "batch_size": None if fitting else batch_size, "lr": lr, "seed": seed, "split_seed": split_seed}
     said |= {"on_error": on_error, "precision": precision}
     lines = [f"{name}={value}" for name, value in said.items() if value is not None] + list(changes or ())
     if resume is not None:
         named = (model, recipe, weights, image_size, channels, output, device)
         given = [*lines, *(log_with or ()), *(value for value in named if value is not None)]
-        if given or dry_run:
+        if given or dry_run or fitting:
             raise typer.BadParameter("--resume takes its settings from the run; leave out the others")
         resume_training(resume, data=data, workers=workers, minutes=checkpoint_minutes, address=address)
         return
@@ -214,6 +215,7 @@ def train(
         minutes=checkpoint_minutes,
         address=address,
         log_with=tuple(log_with or ()),
+        batch_fits=fitting,
     )
     run_training(asked, dry_run=dry_run)
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from inceptions.cli.terminal import complain, err, out
-from inceptions.errors import UserError
-from inceptions.networks.spec import NetworkError
+from inceptions.cli.terminal import err, out
 
 if TYPE_CHECKING:
     from inceptions.training.processes import Processes  # which imports torch
@@ -32,9 +30,9 @@ class Together:
             out.quiet = err.quiet = True
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.processes is not None:
-            self.processes.leave()
+            self.processes.__exit__(kind, error, trace)
 
     @property
     def part(self) -> tuple[int, int]:
@@ -47,20 +45,8 @@ class Together:
         return self.part[0] == 0
 
     def do(self, task: Callable[[], T]) -> T:
-        """Return what `task` returns, once it has succeeded in all processes; where one fails, all leave, after the first has said why."""
-        if self.processes is None:
-            return task()
-        try:
-            result, failure = task(), None
-        except (UserError, NetworkError) as error:
-            result, failure = None, str(error)
-        failures = [said for said in self.gather(failure) if said is not None]
-        if failures:
-            if self.is_first:
-                complain(failures[0])
-            self.gather(None)  # torchrun ends the others as soon as one has left
-            sys.exit(2)
-        return result  # pyright: ignore[reportReturnType] - only a failed task has none
+        """Return what `task` returns, once it has succeeded in all processes; where one fails, its UserError is raised in all."""
+        return self.processes.together(task) if self.processes else task()
 
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all processes, in the order of their ranks."""

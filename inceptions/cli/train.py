@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shlex
@@ -44,12 +45,14 @@ class Asked:
     minutes: float = 5.0
     address: str | None = None
     log_with: tuple[str, ...] = ()
+    batch_fits: bool = False  # the size of the batch is found, not given
 
 
 def run_training(asked: Asked, *, dry_run: bool = False) -> None:
     """Train as asked and print how it went; with `dry_run`, print what would be trained and what it would cost."""
     if asked.output is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("several processes write one run folder, which each of them must know; give --output FOLDER")
+    _silence_all_but_the_first()
     setup = _prepare(asked)
     if dry_run:
         show_plan(setup)
@@ -67,6 +70,7 @@ def run_training(asked: Asked, *, dry_run: bool = False) -> None:
 
 def resume_training(folder: Path, *, data: str | None, workers: int | None, minutes: float, address: str | None) -> None:
     """Go on with a run that was stopped, and print how it went. data: where the images are now, if they have moved."""
+    _silence_all_but_the_first()
     with err.status("loading torch…"):
         from inceptions.training.loop import Pace, resume
 
@@ -104,7 +108,17 @@ def _prepare(asked: Asked) -> Setup:
     )
     if asked.model and setup.network.name != network.name:
         raise UserError(f"--weights {asked.weights} holds {setup.network.name}, not {network.name}; leave out --model")
+    setup = _fit_batch(setup) if asked.batch_fits else setup
     return replace(setup, notes=(*setup.notes, *_advise_weights(setup, asked.data)))
+
+
+def _fit_batch(setup: Setup) -> Setup:
+    from inceptions.training.plan import find_batch_size
+
+    with err.status("finding the largest batch that fits…"):
+        size = find_batch_size(setup)
+    note = f"batch size {size} was found to fit into the memory of {setup.device}"
+    return replace(setup, recipe=replace(setup.recipe, batch_size=size), notes=(*setup.notes, note))
 
 
 def _advise_weights(setup: Setup, data: str) -> Iterator[str]:
@@ -139,6 +153,11 @@ def show_plan(setup: Setup) -> None:
 def is_first_process() -> bool:
     """Return whether this is the process that prints and writes, of those that torchrun started."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def _silence_all_but_the_first() -> None:
+    if not is_first_process():
+        logging.getLogger("inceptions").setLevel(logging.CRITICAL)  # the first says the same
 
 
 def _conclude(result: Result) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from inceptions.data.dataset import Batch, Unreadable
+from inceptions.devices import memory_for
 
 NO_CLASS = -1  # what is predicted of an image for which a network gives nan
 
@@ -136,7 +137,7 @@ def score(module: nn.Module, loader: DataLoader[Batch], *, device: torch.device,
         logits = torch.zeros(0, 1)
         if len(batch.labels):
             images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
-            with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+            with memory_for(len(images), device), torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
                 out = module(images)
             logits = (out if isinstance(out, Tensor) else out.logits).float().cpu()
         shares.append(score_of(logits.log_softmax(1), batch.labels, batch.indices.numpy(), batch.unreadable))

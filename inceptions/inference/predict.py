@@ -12,7 +12,7 @@ from inceptions.data.dataset import ImageDataset, image_loader
 from inceptions.data.in_memory import Given, find_pictures
 from inceptions.data.splits import Sample
 from inceptions.data.stored import Stored
-from inceptions.devices import pick_device
+from inceptions.devices import memory_for, pick_device
 from inceptions.errors import UserError
 from inceptions.inference.prediction import Prediction
 from inceptions.weights.folder import LoadedModel
@@ -80,7 +80,8 @@ def _likeliest(
 ) -> list[tuple[tuple[str, ...], tuple[float, ...]]]:
     if not len(images):
         return []
-    probabilities, indices = module(images).float().softmax(1).topk(k)
+    with memory_for(len(images), images.device):
+        probabilities, indices = module(images).float().softmax(1).topk(k)
     return [
         (tuple(names[i] for i in row_indices), tuple(row))
         for row_indices, row in zip(indices.tolist(), probabilities.tolist(), strict=True)

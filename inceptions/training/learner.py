@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from inceptions.data.dataset import Batch, ImageDataset, image_loader
-from inceptions.networks.modules.models import Outputs
 from inceptions.training.finetune import parameter_groups, set_trainable
+from inceptions.training.gradients import Gradients, Loss, balanced_weights, split
 from inceptions.training.head_start import IMAGES, start_ahead
 from inceptions.training.optimizers import kernel_groups, make_optimizer
 from inceptions.training.processes import Processes
@@ -24,6 +22,14 @@ from inceptions.training.setup import Setup, make_module
 
 if TYPE_CHECKING:
     from torchvision.transforms import v2  # which takes two seconds to import
+
+
+class StepResult(NamedTuple):
+    """How a step went, over all processes: mean loss, how many images were right, and how many there were."""
+
+    loss: float
+    right: int
+    images: int
 
 
 class Learner:
@@ -43,7 +49,7 @@ class Learner:
         self.lookahead = Lookahead(self.module.parameters(), steps=steps_per_epoch * recipe.epochs) if recipe.lookahead else None
         if recipe.sync_bn:  # after the optimizer, whose groups go by the kind of layer
             processes.share_batch_norm(self.module, setup.device)
-        self.loss = make_loss(setup)
+        self.gradients = Gradients(make_loss(setup), setup.autocast, recipe.clip_norm)
         self.mixing = _mixing(setup)
         if processes.world > 1:  # the same weights everywhere, but not the same dropout
             torch.manual_seed(recipe.seed * processes.world + processes.rank)
@@ -58,41 +64,34 @@ class Learner:
         if finetune is not None or self.model is self.module:
             self.model = self.processes.wrap(self.module)
 
-    def learn(self, batch: Batch) -> tuple[float, int]:
-        """Take one step on a batch; return its mean loss and how many images were right. A loss that is no number moves nothing."""
-        device, recipe = self.setup.device, self.setup.recipe
-        images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
-        labels = batch.labels.to(device, non_blocking=True)
-        targets = labels
-        if self.mixing is not None:
-            images, targets = self.mixing(images, labels)
-        self.optimizer.zero_grad()
-        total, right = 0.0, 0
-        for part, target, label in zip(*(x.chunk(recipe.accumulate) for x in (images, targets, labels)), strict=True):
-            loss, logits = self._forward(part, target)
-            value = loss.item()
-            if not math.isfinite(value):
-                return value, 0
-            (loss * (len(part) / len(images))).backward()
-            total += value * len(part) / len(images)
-            right += int((logits.argmax(1) == label).sum())
-        self._move()
-        return total, right
+    def learn(self, batch: Batch) -> StepResult:
+        """Take one step on a batch, of which each process has its share; return how it went over all of them.
 
-    def _forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        autocast = self.setup.autocast
-        with torch.autocast(self.setup.device.type, dtype=autocast, enabled=autocast is not None):
-            out = self.model(images)
-            loss = self.loss(out, targets)
-        return loss, out if isinstance(out, Tensor) else out.logits
+        A share of fewer than two images counts as none, for batch normalisation can't learn from one. A loss that
+        is no number moves nothing.
+        """
+        device, recipe, processes = self.setup.device, self.setup.recipe, self.processes
+        count = len(batch.labels) if len(batch.labels) > 1 else 0
+        images = batch.images[:count].to(device, memory_format=torch.channels_last, non_blocking=True)
+        labels = batch.labels[:count].to(device, non_blocking=True)
+        targets = labels
+        if self.mixing is not None and count:
+            images, targets = self.mixing(images, labels)
+        total, seen = processes.sum([self.gradients.loss.weight(targets), count])
+        if not seen:
+            return StepResult(0.0, 0, 0)
+        parts = split(images, targets, labels, count=recipe.accumulate, pad=processes.world > 1)
+        self.optimizer.zero_grad()
+        loss, right = self.gradients.compute(self.model, parts, total=total, world=processes.world)
+        loss, right = processes.sum([loss, right])
+        if math.isfinite(loss):
+            self._move()
+        return StepResult(loss, int(right), int(seen))
 
     def _move(self) -> None:
-        recipe = self.setup.recipe
         factor = self.lr_factor()
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
-        if recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.module.parameters(), recipe.clip_norm)
         self.optimizer.step()
         self.step += 1
         if self.lookahead is not None:
@@ -183,38 +182,6 @@ def _mixing(setup: Setup) -> v2.Transform | None:
     if recipe.cutmix:
         mixing.append(v2.CutMix(alpha=recipe.cutmix, num_classes=classes))
     return v2.RandomChoice(mixing)
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Mean cross-entropy, with that of each auxiliary head added in its weight (1409.4842, section 5).
-
-    label_smoothing: q = (1 - e) one_hot + e / K over all K classes, the true one too (1512.00567, section 7).
-    class_weights: one for each class, or None; the mean is then over the weights, as torch's is.
-    """
-
-    label_smoothing: float = 0.0
-    aux_weights: tuple[float, ...] = ()
-    class_weights: tuple[float, ...] | None = None
-
-    def __call__(self, out: Outputs | Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of logits (N, K), or `Outputs`, against class numbers (N,) or shares of classes (N, K)."""
-        if isinstance(out, Tensor):
-            return self._one(out, labels)
-        loss = self._one(out.logits, labels)
-        for weight, logits in zip(self.aux_weights, out.aux, strict=True):
-            loss = loss + weight * self._one(logits, labels)
-        return loss
-
-    def _one(self, logits: Tensor, labels: Tensor) -> Tensor:
-        weight = None if self.class_weights is None else torch.tensor(self.class_weights, device=logits.device, dtype=logits.dtype)
-        return functional.cross_entropy(logits, labels, weight=weight, label_smoothing=self.label_smoothing)
-
-
-def balanced_weights(labels: list[int], *, classes: int) -> tuple[float, ...]:
-    """Return N / (K n_k) for each class k of N images, n_k of them its own: the mean over images is 1."""
-    counts = torch.bincount(torch.tensor(labels), minlength=classes).clamp(min=1)
-    return tuple((len(labels) / (classes * counts)).tolist())
 
 
 def make_average(module: nn.Module, average: Average) -> AveragedModel:

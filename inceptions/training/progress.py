@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from inceptions.evaluation.score import Score  # which imports torch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """What is about to be trained, before the first step; a resumed run goes on after `step` of `epoch`."""
 
@@ -29,7 +29,7 @@ class Start:
     step: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRow:
     """A row of metrics.csv: losses in nats, accuracies 0 to 1, the last learning rate, training images per second, seconds in all."""
 

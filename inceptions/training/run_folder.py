@@ -35,11 +35,13 @@ class RunFolder:
         if resumed:
             return
         if path.exists():
-            raise UserError(f"{path} exists already; give another --output, delete it, or go on with it by --resume {path}")
+            raise UserError(
+                f"{path} exists already; give another output folder, or delete it", resume=path if (path / RESUME_NAME).is_file() else None
+            )
         try:
             path.mkdir(parents=True)
         except OSError as error:
-            raise UserError(f"can't make the run folder {path} ({error.strerror}); give another --output") from None
+            raise UserError(f"can't make the run folder {path} ({error.strerror}); give another output folder") from None
 
     def write_recipe(self, settings: dict[str, Any]) -> None:
         """Write everything that the run was asked for, with the versions that it runs on."""
@@ -80,7 +82,7 @@ def read_resume(path: Path) -> dict[str, Any]:
     file = path / RESUME_NAME
     if not file.is_file():
         if (path / "report.html").is_file() or (path / "best").is_dir():
-            raise UserError(f"{path} is finished already; train further from its model with --weights {path / 'best'}")
+            raise UserError(f"{path} is finished already; train further with the weights {path / 'best'}")
         raise UserError(f"{path} is no run folder that can be resumed: there is no {RESUME_NAME} in it")
     return json.loads(file.read_text(encoding="utf-8"))
 
@@ -146,7 +148,7 @@ class Checkpoints:
         try:
             write_state(self.folder / f"step-{step:09}.pt", state)
         except (OSError, RuntimeError) as error:
-            raise UserError(self._failure(error)) from None
+            raise self._failure(error) from None
         for old in self.found()[:-KEPT]:
             old.unlink(missing_ok=True)
 
@@ -173,8 +175,8 @@ class Checkpoints:
         """Delete all of them: the run is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _failure(self, error: Exception) -> str:
+    def _failure(self, error: Exception) -> UserError:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         last = self.found()
         kept = f"the last good checkpoint is {last[-1]}" if last else "no checkpoint was written"
-        return f"can't write to {self.folder} ({reason}); {kept}; make room, then inceptions train --resume {self.folder.parent}"
+        return UserError(f"can't write to {self.folder} ({reason}); {kept}; make room, then go on", resume=self.folder.parent)

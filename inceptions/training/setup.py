@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from inceptions.weights.published import find_model
 log = logging.getLogger("inceptions")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What a run is made of, worked out before the first step.
 
@@ -111,7 +112,6 @@ def prepare(
     _check_asynchronous(recipe)
     place, trackers = locate_source(source), check_trackers(log_with)
     found = pick_device(device)
-    autocast = pick_precision(recipe.precision, found)
     splits = _merge_val(splits) if recipe.train_on_val else splits
     recipe = replace(recipe, split_seed=splits.seed)
     if not splits.mirror:
@@ -119,9 +119,20 @@ def prepare(
     frozen = recipe.finetune.freeze_epochs if recipe.finetune else 0
     if frozen >= recipe.epochs:
         log.warning("only the head trains: finetune.freeze_epochs is %d and there are %d epochs", frozen, recipe.epochs)
+    made = Setup(
+        network=network,
+        preprocess=for_training(network.image_size, channels=network.in_channels),
+        splits=splits,
+        recipe=recipe,
+        device=found,
+        autocast=pick_precision(recipe.precision, found),
+        source=source,
+        place=place,
+        log_with=trackers,
+    )
     if weights is not None:
         if recipe.whiten:
-            raise UserError(f"recipe {recipe.name} whitens the first filters, which --weights {weights} holds; say --set whiten=false")
+            raise UserError(f"recipe {recipe.name} whitens the first filters, which the weights {weights} holds; say whiten=false")
         begin = start_from(
             weights, class_names=splits.classes, image_size=image_size, channels=channels, aux=_wants_aux(recipe), seed=recipe.seed
         )
@@ -129,10 +140,10 @@ def prepare(
         network = _apply(recipe, begin.network)
         begun = training_module(network)
         begun.load_state_dict({key: value for key, value in begin.module.state_dict().items() if network.aux or not key.startswith("aux.")})
-        made = Setup(network, begin.preprocess, splits, recipe, found, autocast, source, str(weights), begun, begin.notes)
-        return replace(made, licence=begin.card.licence, place=place, log_with=trackers)
+        made = replace(made, network=network, preprocess=begin.preprocess, weights=str(weights), start=begun)
+        return replace(made, notes=begin.notes, licence=begin.card.licence)
     if recipe.finetune is not None:
-        raise UserError(f"recipe {recipe.name} trains weights further; give --weights TAG or FOLDER, or another recipe")
+        raise UserError(f"recipe {recipe.name} trains weights further; give it weights (a tag or a model folder), or take another recipe")
     network = reshape.with_classes(network, len(splits.classes))
     if channels is not None and channels != network.in_channels:
         network = reshape.with_in_channels(network, channels)
@@ -142,7 +153,7 @@ def prepare(
     if fitting != network:
         log.warning("training without auxiliary heads: they don't fit images of %d pixels", network.image_size)
     preprocess = for_training(network.image_size, channels=network.in_channels)
-    return Setup(_apply(recipe, fitting), preprocess, splits, recipe, found, autocast, source, place=place, log_with=trackers)
+    return replace(made, network=_apply(recipe, fitting), preprocess=preprocess)
 
 
 def divide_images(source: str, recipe: Recipe, weights: str | Path | None) -> Splits:
@@ -185,7 +196,7 @@ def _check_asynchronous(recipe: Recipe) -> None:
     absent = ("progressive", "mixup", "cutmix", "finetune", "early_stop", "whiten", "lookahead", "sync_bn")
     given = [name for name in absent if getattr(recipe, name)] + (["bias_lr"] if recipe.bias_lr != 1 else [])
     if recipe.asynchronous and given:
-        raise UserError(f"asynchronous training knows no {' and no '.join(given)}; leave it out, or train in step: --set asynchronous=0")
+        raise UserError(f"asynchronous training knows no {' and no '.join(given)}; leave it out, or train in step: asynchronous=0")
 
 
 def restore(values: dict[str, Any]) -> Setup:
@@ -197,15 +208,24 @@ def restore(values: dict[str, Any]) -> Setup:
         where = values["place"]
         raise UserError(f"the images in {where} are no longer those that the run began with; say where they are now, or start a new run")
     device = pick_device(values["device"])
-    network, preprocess = decode_network(values["network"]), Preprocess.from_dict(values["preprocess"])
-    autocast = pick_precision(recipe.precision, device)
-    setup = Setup(network, preprocess, splits, recipe, device, autocast, values["data"], values["weights"])
-    return replace(setup, licence=values["licence"], place=values["place"], log_with=check_trackers(values["log_with"]))
+    return Setup(
+        network=decode_network(values["network"]),
+        preprocess=Preprocess.from_dict(values["preprocess"]),
+        splits=splits,
+        recipe=recipe,
+        device=device,
+        autocast=pick_precision(recipe.precision, device),
+        source=values["data"],
+        place=values["place"],
+        weights=values["weights"],
+        licence=values["licence"],
+        log_with=check_trackers(values["log_with"]),
+    )
 
 
 def make_module(setup: Setup) -> Classifier:
     """Return the module as it begins, on its device: that of the weights it starts from, or one drawn by the recipe's seed."""
-    made = setup.start or training_module(setup.network)
+    made = deepcopy(setup.start) if setup.start is not None else training_module(setup.network)  # a second run begins with the same
     return made.to(setup.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 

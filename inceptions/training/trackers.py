@@ -77,16 +77,16 @@ def check_trackers(names: Sequence[str]) -> tuple[str, ...]:
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
         from accelerate.utils import LoggerType
     except ImportError:
-        raise UserError(f"--log-with {names[0]}: accelerate isn't installed; pip install 'inceptions[trackers]'") from None
+        raise UserError(f"tracker {names[0]}: accelerate isn't installed; pip install 'inceptions[trackers]'") from None
     missing = {*LoggerType.list()} - {str(kind) for kind in get_available_trackers()}
     for name in names:
         if name not in LOGGER_TYPE_TO_CLASS:
             close = difflib.get_close_matches(name, LOGGER_TYPE_TO_CLASS, n=1)
             hint = f"did you mean {close[0]}?" if close else f"trackers are {', '.join(sorted(LOGGER_TYPE_TO_CLASS))}"
-            raise UserError(f"--log-with {name}: no such tracker; {hint}")
+            raise UserError(f"{name} is no tracker; {hint}")
         if name in missing:
             package = "'inceptions[trackers]'" if name == "tensorboard" else name
-            raise UserError(f"--log-with {name}: {name} isn't installed; pip install {package}")
+            raise UserError(f"tracker {name}: {name} isn't installed; pip install {package}")
     return tuple(dict.fromkeys(names))
 
 

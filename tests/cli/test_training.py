@@ -29,6 +29,17 @@ def test_dry_run_tells_the_recipe_and_the_cost_and_trains_nothing(inceptions, pi
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_batch_size_that_fits_is_found_and_written_into_the_recipe(inceptions, pictures):
+    result = inceptions("train", pictures, *SMALL, "--batch-size", "auto", "--dry-run")
+    assert result.code == 0, result.err
+    settings = yaml.safe_load(result.out.split("\ncost: ")[0])
+    assert settings["recipe"]["batch_size"] == 2  # 60 images, in sixteen steps or more
+    assert settings["peak_lr"] == pytest.approx(0.05 * 2 / 64)
+    refused = inceptions("train", pictures, "--batch-size", "many", "--dry-run")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "batch_size is 'many'" in refused.err
+
+
 def test_misspelt_settings_are_named(inceptions, pictures):
     result = inceptions("train", pictures, "--set", "optimizer.momentun=0.8")
     assert (result.code, result.out) == (2, "")

@@ -36,7 +36,7 @@ from inceptions.training.asynchronous.server import (
     write_staleness,
 )
 from inceptions.training.asynchronous.worker import Job
-from inceptions.training.learner import Loss
+from inceptions.training.gradients import Gradients, Loss
 from inceptions.training.recipe import Average
 
 ray = pytest.importorskip("ray")
@@ -78,10 +78,15 @@ def session():
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
+def job_on(network, samples, checkpoints, **settings):
+    common = {"preprocess": for_training(16), "seed": 0, "gradients": Gradients(LOSS, clip_norm=2.0)}
+    return Job(network=network, samples=samples, checkpoints=checkpoints, **common, **settings)
+
+
 def job_of(folder, checkpoints, **changes):
     splits = load_splits(folder, seed=0)
     network = reshape.with_classes(TINY, len(splits.classes))
-    job = Job(network, splits.train, for_training(16), Augment(), 8, 2, 0, None, LOSS, 2.0, RULE, checkpoints)
+    job = job_on(network, splits.train, checkpoints, augment=Augment(), batch_size=8, epochs=2, rule=RULE)
     return replace(job, **changes)
 
 
@@ -238,8 +243,8 @@ def plain_training(job):
         for batch in image_loader(dataset, batch_size=job.batch_size, shuffle=True, workers=0, even=True):
             optimizer.param_groups[0]["lr"] = job.rule.lr_at(step)
             optimizer.zero_grad()
-            job.loss(module(batch.images.to(memory_format=torch.channels_last)), batch.labels).backward()
-            torch.nn.utils.clip_grad_norm_(module.parameters(), job.clip_norm)
+            job.gradients.loss(module(batch.images.to(memory_format=torch.channels_last)), batch.labels).backward()
+            torch.nn.utils.clip_grad_norm_(module.parameters(), job.gradients.clip_norm)
             optimizer.step()
             step += 1
     return module
@@ -309,22 +314,25 @@ def test_killed_worker_and_killed_server_lose_nothing(session, pictures, tmp_pat
     assert "started again from its checkpoint" in caplog.text
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_worker_that_always_dies_ends_the_run(session, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(driver, "DEATHS_IN_A_ROW", 1)
 
-    def die(out, labels):
-        os._exit(1)
+    class Die(Loss):
+        def __call__(self, out, labels):
+            os._exit(1)
 
     with pytest.raises(UserError, match="2 workers died with no batch done"):
-        train_asynchronously(job_of(pictures, tmp_path / "checkpoints", loss=die), workers=1)
+        train_asynchronously(job_of(pictures, tmp_path / "checkpoints", gradients=Gradients(Die())), workers=1)
 
 
 @pytest.mark.slow
 def test_errors_of_workers_are_told_as_they_are(session, pictures, tmp_path):
     job = job_of(pictures, tmp_path / "checkpoints", epochs=1)
-    with pytest.raises(UserError, match=r"the loss is (nan|inf) at epoch 1, batch \d; train with a lower --lr"):
-        train_asynchronously(replace(job, rule=replace(RULE, lr_at=partial(constant, lr=1e30)), clip_norm=1e30), workers=1)
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) at epoch 1, batch \d; train with a lower lr"):
+        train_asynchronously(
+            replace(job, rule=replace(RULE, lr_at=partial(constant, lr=1e30)), gradients=Gradients(LOSS, clip_norm=1e30)), workers=1
+        )
     job.samples[0].path.write_bytes(b"no picture")
     with pytest.raises(ImageError, match=job.samples[0].path.name):
         train_asynchronously(replace(job, batch_size=60, checkpoints=tmp_path / "others"), workers=1)
@@ -378,7 +386,7 @@ def digits_job(checkpoints, *, epochs=8):
     steps = epochs * (len(splits.train) // 32)
     rule = Rule(sgd, partial(one_cycle, peak=0.05, total=steps))
     augment = Augment(flip=False)
-    return splits, Job(network, splits.train, for_training(16), augment, 32, epochs, 0, None, LOSS, 2.0, rule, checkpoints)
+    return splits, job_on(network, splits.train, checkpoints, augment=augment, batch_size=32, epochs=epochs, rule=rule)
 
 
 def accuracy(module, job, samples):
@@ -386,7 +394,7 @@ def accuracy(module, job, samples):
     return score(module, loader, device=torch.device("cpu")).accuracy
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_workers_reach_the_accuracy_of_synchronous_training(session, tmp_path):
     splits, job = digits_job(tmp_path / "checkpoints")
     start = time.perf_counter()

@@ -18,7 +18,7 @@ from inceptions.training.learner import Learner
 from inceptions.training.loop import Pace, fit, prepare
 from inceptions.training.processes import Processes
 from inceptions.training.progress import Reporter
-from inceptions.training.recipe import Adam, RMSProp
+from inceptions.training.recipe import Adam, Finetune, RMSProp
 from inceptions.training.recipes import QUICK, peak_lr
 from inceptions.training.report import hyperparameters_of, settings_of
 from inceptions.weights.card import read_card
@@ -104,7 +104,7 @@ def test_auxiliary_heads_that_do_not_fit_are_left_out_with_a_warning(pictures, t
 def test_existing_folder_is_refused_and_untouched(pictures, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="exists already; give another --output"):
+    with pytest.raises(UserError, match="exists already; give another output folder"):
         run(pictures, tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine.txt"]
 
@@ -131,7 +131,7 @@ def test_unreadable_image_is_named_once_and_counted_when_skipped(pictures, tmp_p
 
 
 def test_loss_that_is_no_number_stops_the_run(pictures, tmp_path):
-    with pytest.raises(UserError, match=r"the loss is (nan|inf) at epoch \d+, step \d+ .* lower --lr"):
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) at epoch \d+, step \d+ .* lower lr"):
         run(pictures, tmp_path / "run", recipe=replace(RECIPE, lr=1e20, clip_norm=1e20))
 
 
@@ -247,3 +247,12 @@ def test_what_no_report_can_be_made_without_is_told_before_the_first_step(pictur
     with pytest.raises(KeyboardInterrupt):
         run(pictures, tmp_path / "run", reporter=reporter)
     assert "there will be no plots and no report.html: matplotlib not installed; pip install 'inceptions[report]'" in reporter.notes
+
+
+def test_a_second_run_of_a_setup_begins_with_the_same_weights(pictures, tmp_path):
+    run(pictures, tmp_path / "first", recipe=replace(RECIPE, epochs=1))
+    recipe = replace(RECIPE, epochs=1, finetune=Finetune())
+    setup = prepare(TINY, load_splits(pictures), recipe, source="pictures", device="cpu", weights=tmp_path / "first" / "best")
+    rows = [fit(setup, tmp_path / name, pace=Pace(workers=0)).rows[0] for name in ("second", "third")]
+    assert rows[0].train_loss == rows[1].train_loss
+    assert rows[0].val_loss == rows[1].val_loss

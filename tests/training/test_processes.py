@@ -10,9 +10,15 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from inceptions.data.dataset import ImageDataset, image_loader
+from inceptions.data.folders import load_splits
+from inceptions.devices import pick_device
 from inceptions.errors import UserError
-from inceptions.training.processes import Processes
+from inceptions.evaluation.score import score
+from inceptions.training.gradients import Gradients, Loss, split
+from inceptions.training.processes import Processes, backend_of
 from inceptions.weights.card import read_card
+from inceptions.weights.folder import load_model
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--batch-size", "8", "--image-size", "16", "--precision", "float32", "--workers", "0", "--device", "cpu")
@@ -44,14 +50,80 @@ def epochs_of(folder):
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_gradients_of_one_with_the_double_batch(pictures, tmp_path):
+@pytest.mark.parametrize("mode", ["plain", "parts", "weights", "unreadable"])
+def test_two_processes_have_the_gradients_of_one_with_the_double_batch(mode, pictures, tmp_path):
     """Within 1e-5 of each tensor's largest: float32 sums of 32 x 16 x 16 terms, in halves."""
     for processes in (1, 2):
-        finish(start("tests.training.two_processes", pictures, tmp_path / f"{processes}.safetensors", processes=processes))
+        finish(start("tests.training.two_processes", pictures, tmp_path / f"{processes}.safetensors", mode, processes=processes))
     one, two = (safetensors.torch.load_file(tmp_path / f"{processes}.safetensors") for processes in (1, 2))
     assert one.keys() == two.keys()
     for name, gradient in one.items():
         assert (gradient - two[name]).abs().max() <= 1e-5 * gradient.abs().max(), name
+
+
+def test_parts_of_a_batch_have_the_gradient_of_the_whole_and_none_has_one_image():
+    """Nine images in four parts, which `chunk` makes three of; and five, of which it makes three, one of a single image."""
+    torch.manual_seed(0)
+    model, loss = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), Loss(class_weights=(1.0, 2.0, 5.0))
+    for count, sizes in ((9, [3, 2, 2, 2]), (5, [3, 2]), (3, [3])):
+        images, labels = torch.randn(count, 3, 2, 2), torch.arange(count) % 3
+        found = []
+        for parts in (split(images, labels, labels, count=4), [(images, labels, labels)]):
+            model.zero_grad()
+            value, _ = Gradients(loss).compute(model, parts, total=loss.weight(labels))
+            found.append((value, model[1].weight.grad.clone()))
+        assert [len(part[0]) for part in split(images, labels, labels, count=4)] == sizes
+        assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
+        assert torch.allclose(found[0][1], found[1][1], rtol=1e-5, atol=1e-6)  # float32 sums in another order
+        assert len(split(images, labels, labels, count=4, pad=True)) == 4
+
+
+@pytest.mark.slow
+def test_what_two_processes_report_is_of_what_is_saved(pictures, tmp_path):
+    """Statistics move fast here, so that those of the two shares differ; the saved model then scores what metrics.csv says."""
+    settings = (*SMALL, "--epochs", "1", "--set", "bn_momentum=0.9", "--set", "train_on_val=false")
+    finish(start("inceptions", "train", pictures, "--output", tmp_path / "run", *settings, processes=2))
+    saved = load_model(tmp_path / "run" / "last")
+    val = ImageDataset(load_splits(pictures).val, saved.card.preprocess)
+    found = score(saved.module, image_loader(val, batch_size=8, shuffle=False, workers=0), device=torch.device("cpu"))
+    row = next(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
+    assert float(row["val_loss"]) == pytest.approx(found.loss, rel=1e-5)  # six digits are written
+    assert float(row["val_accuracy"]) == pytest.approx(found.accuracy, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_unreadable_images_of_one_process_are_left_out_and_named_once(pictures, tmp_path):
+    """Two images in each batch, one for each process: a share of none or one learns nothing, and no loss is nan."""
+    broken = sorted((pictures / "train" / "blue").iterdir())[:15]
+    for path in broken:
+        path.write_bytes(b"no picture")
+    settings = (*SMALL[2:], "--batch-size", "4", "--epochs", "1", "--on-error", "skip")
+    printed, told = finish(start("inceptions", "train", pictures, "--output", tmp_path / "run", *settings, processes=2))
+    assert "15 unreadable files left out" in printed
+    assert all(told.count(path.name) == 1 for path in broken), told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["image", "asynchronous", "folder"])
+def test_what_fails_is_said_once_and_the_next_try_finds_no_folder(fault, pictures, tmp_path):
+    settings, said, folder = SMALL, "can't be read", tmp_path / "run"
+    match fault:
+        case "image":  # which one process alone meets
+            sorted((pictures / "train" / "blue").iterdir())[3].write_bytes(b"no picture")
+            said = "blue"
+        case "asynchronous":
+            settings, said = (*SMALL, "--set", "asynchronous=2"), "without torchrun"
+        case "folder":
+            folder.mkdir()
+            said = "exists already"
+    failed = start("inceptions", "train", pictures, "--output", folder, *settings, processes=2)
+    _, told = failed.communicate(timeout=600)
+    assert failed.returncode == 1
+    ours = [line for line in told.splitlines() if line.startswith("inceptions: ")]
+    assert len(ours) == 1, told
+    assert said in ours[0]
+    assert "inceptions/" not in told.split("ChildFailedError")[0].replace(str(pictures), ""), told  # no traceback of ours
+    assert folder.exists() == (fault == "folder")
 
 
 @pytest.mark.slow
@@ -95,7 +167,7 @@ def test_shared_batch_norm_is_refused_where_torch_has_none(monkeypatch, caplog):
     processes.share_batch_norm(module, torch.device("cpu"))
     assert "sync_bn changes nothing" in caplog.text
     processes.world = 2
-    with pytest.raises(UserError, match="sync_bn can't be had on cpu, only on cuda, xpu, hpu; train with --set sync_bn=false"):
+    with pytest.raises(UserError, match="sync_bn can't be had on cpu, only on cuda, xpu, hpu; train with sync_bn=false"):
         processes.share_batch_norm(module, torch.device("cpu"))
 
 
@@ -110,3 +182,49 @@ def test_shared_batch_norm_has_the_same_tensors_by_the_same_names():
     after = module.state_dict()
     assert list(after) == list(before)
     assert all(after[name].data_ptr() == before[name].data_ptr() for name in before)
+
+
+@pytest.mark.parametrize(
+    ("device", "there", "backend"), [("cpu", "nccl", "gloo"), ("cuda", "nccl", "nccl"), ("xpu", "xccl", "xccl"), ("xpu", "", "gloo")]
+)
+def test_processes_are_connected_by_what_fits_their_device(device, there, backend, monkeypatch):
+    monkeypatch.setattr("torch.distributed.is_backend_available", lambda name: name in ("gloo", there))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)  # which has no say in it
+    assert backend_of(torch.device(device)) == backend
+
+
+def test_each_process_takes_an_accelerator_of_its_own_before_another_is_touched(monkeypatch):
+    """There is no GPU here: what torch is asked to do is written down."""
+    asked = []
+    monkeypatch.setattr("torch.accelerator.device_count", lambda: 2)
+    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda check_available: torch.device("cuda"))
+    monkeypatch.setattr("torch.accelerator.set_device_index", lambda index: asked.append(("set", index)))
+    monkeypatch.setattr("torch.empty", lambda *_, device: asked.append(("empty", str(device))))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    for name in (None, "cuda"):
+        assert pick_device(name) == torch.device("cuda")
+    assert asked == [("set", 1), ("set", 1), ("empty", "cuda")]
+    with pytest.raises(UserError, match="2 processes can't share cuda:0; say cuda"):
+        pick_device("cuda:0")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    with pytest.raises(UserError, match="3 processes on this machine can't share 2 cuda; start 2 at most, or train on cpu"):
+        pick_device("cuda")
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+def test_after_an_error_nobody_waits_for_the_others(monkeypatch):
+    """NCCL's `destroy_process_group` waits for processes that may be waiting for this one."""
+    processes, left = Processes(), []
+    processes.world = 2
+    monkeypatch.setattr(processes, "leave", lambda: left.append(True))
+    with pytest.raises(UserError, match="mine"), processes:
+        raise UserError("mine")
+    with pytest.raises(UserError, match="another process of this run has ended"), processes:
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.1.1]:1234")
+    with pytest.raises(RuntimeError, match="shapes"), processes:
+        raise RuntimeError("shapes don't match")
+    assert not left
+    with processes:
+        pass
+    assert left

@@ -83,9 +83,9 @@ def test_a_run_that_goes_on_tells_each_step_and_epoch_once(pictures, tmp_path):
 
 
 def test_unknown_tracker_is_refused_with_the_nearest_named(pictures):
-    with pytest.raises(UserError, match=r"--log-with tensorbord: no such tracker; did you mean tensorboard\?"):
+    with pytest.raises(UserError, match=r"tensorbord is no tracker; did you mean tensorboard\?"):
         prepare(TINY, load_splits(pictures), RECIPE, source=str(pictures), device="cpu", log_with=["tensorbord"])
-    with pytest.raises(UserError, match=r"no such tracker; trackers are .*mlflow.*wandb"):
+    with pytest.raises(UserError, match=r"xyz is no tracker; trackers are .*mlflow.*wandb"):
         check_trackers(["xyz"])
 
 

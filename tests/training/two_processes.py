@@ -1,4 +1,10 @@
-"""One step without batch normalisation, for a test to run by torchrun: `two_processes.py PICTURES FILE` writes the gradients."""
+"""One step of training, for a test to run by torchrun: `two_processes.py PICTURES FILE MODE` writes the gradients, of all processes.
+
+MODE: "plain" has batches of 32; "parts" computes 30 in four parts; "weights" weighs classes, in three; "unreadable" gives the
+second process one image that can be read.
+
+Batch normalisation is left out, so that one process has the same gradients on the same images.
+"""
 
 import sys
 from dataclasses import replace
@@ -16,21 +22,30 @@ from inceptions.training.processes import Processes
 from inceptions.training.recipes import QUICK
 
 
-def main(pictures, file):
+def main(pictures, file, mode):
     torch.set_num_threads(1)
     processes = Processes()
     network = reshape.without_batch_norm(reshape.scale_width(get_network("inception_small"), 0.25))
-    recipe = replace(QUICK, batch_size=32, precision="float32", clip_norm=None)
+    recipe = replace(
+        QUICK, batch_size=30 if mode == "parts" else 32, accumulate=4 if mode == "parts" else 1, precision="float32", clip_norm=None
+    )
+    if mode == "weights":
+        recipe = replace(recipe, class_weights="balanced", accumulate=3)
     setup = prepare(network, load_splits(pictures), recipe, source=pictures, image_size=16, device="cpu")
     learner = Learner(setup, processes, steps_per_epoch=1)
     learner.begin_epoch(1)
     dataset = ImageDataset(setup.splits.train, setup.preprocess, augment=recipe.augment)
-    loader = image_loader(dataset, batch_size=32, shuffle=True, workers=0, part=processes.part)
-    learner.learn(next(iter(loader)))
+    batch = next(iter(image_loader(dataset, batch_size=recipe.batch_size, shuffle=True, workers=0, part=processes.part)))
+    if mode == "unreadable":  # what the second process has of the batch: the first image or none
+        kept = slice(0, 1) if processes.rank else slice(None)
+        kept = slice(0, None, 2) if processes.world == 1 else kept
+        batch = batch._replace(images=batch.images[kept], labels=batch.labels[kept], indices=batch.indices[kept])
+    done = learner.learn(batch)
+    gradients = {name: parameter.grad.contiguous() for name, parameter in learner.module.named_parameters()}
     if processes.is_first:
-        safetensors.torch.save_file({name: p.grad.contiguous() for name, p in learner.module.named_parameters()}, file)
+        safetensors.torch.save_file({**gradients, "loss": torch.tensor([done.loss, done.right, done.images])}, file)
     processes.leave()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import Parameter
 
-from inceptions.errors import StoppedError
 from inceptions.training.asynchronous.driver import EpochDone, Progress, train_asynchronously
 from inceptions.training.asynchronous.server import Rule, plot_staleness, write_staleness
 from inceptions.training.asynchronous.worker import Job
 from inceptions.training.optimizers import make_optimizer
 from inceptions.training.progress import EpochRow
 from inceptions.training.recipe import Recipe
+from inceptions.training.run import Run
 from inceptions.training.schedules import lr_factor
 
-if TYPE_CHECKING:
-    from inceptions.training.loop import Run
 
-
-def run_asynchronously(run: Run) -> None:
+def train_epochs(run: Run) -> None:
     """Train the epochs of `run` with its recipe's number of workers and a parameter server, and write how stale the gradients were."""
     peak = run.setup.peak_lr
 
@@ -31,9 +27,7 @@ def run_asynchronously(run: Run) -> None:
         lr = lr_at(number, recipe=run.setup.recipe, peak=peak, steps_per_epoch=run.steps)
         run.reporter.stepped(progress.epoch, progress.step, progress.loss, progress.images_per_second, lr)
         if run.stop.is_set:
-            run.folder.is_kept = True
-            path = run.folder.path
-            raise StoppedError(f"stopped at epoch {progress.epoch}; go on with: inceptions train --resume {path}")
+            raise run.stop_here(f"epoch {progress.epoch}")
 
     def end_of_epoch(done: EpochDone) -> None:
         if run.at.rows and done.epoch <= run.at.rows[-1].epoch:  # a server went back to a checkpoint of an epoch that is told already
@@ -42,7 +36,16 @@ def run_asynchronously(run: Run) -> None:
         run.learner.module.load_state_dict(done.state)
         checked = run.score(run.learner.module, run.setup.splits.val, run.setup.autocast)
         seconds = run.tick()
-        row = EpochRow(done.epoch, done.loss, done.accuracy, checked.loss, checked.accuracy, done.lr, done.images_per_second, seconds)
+        row = EpochRow(
+            epoch=done.epoch,
+            train_loss=done.loss,
+            train_accuracy=done.accuracy,
+            val_loss=checked.loss,
+            val_accuracy=checked.accuracy,
+            lr=done.lr,
+            images_per_second=done.images_per_second,
+            seconds=seconds,
+        )
         run.end_epoch(row, run.learner.module)
 
     workers = run.setup.recipe.asynchronous
@@ -70,9 +73,7 @@ def make_job(run: Run) -> Job:
         batch_size=recipe.batch_size,
         epochs=recipe.epochs,
         seed=recipe.seed,
-        autocast=setup.autocast,
-        loss=run.learner.loss,
-        clip_norm=recipe.clip_norm,
+        gradients=run.learner.gradients,
         rule=rule,
         checkpoints=run.folder.checkpoints.folder / "servers",
         state={key: value.cpu() for key, value in run.learner.module.state_dict().items()},

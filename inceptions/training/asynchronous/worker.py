@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,20 +23,21 @@ from inceptions.data.augment import Augment
 from inceptions.data.dataset import Batch, EpochOrder, ImageDataset, Unreadable, collate, split_evenly
 from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import Sample
+from inceptions.devices import memory_for
 from inceptions.errors import UserError
-from inceptions.networks.modules.models import Outputs, training_module
+from inceptions.networks.modules.models import training_module
 from inceptions.networks.spec import Network
 from inceptions.training.asynchronous.server import Arrays, BatchScore, Rule, Ticket
+from inceptions.training.gradients import Gradients
 
 SHARD_BYTES = 64 * 2**20  # of parameters; GoogLeNet, 28 MB, has one shard
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What to train and how.
 
-    clip_norm: of all gradients of a batch together, before they are pushed; None leaves them as they are.
-    autocast: the type of the arithmetic, None for float32 throughout. loss: of what the network gives and labels (N,); must be picklable.
+    gradients: how those of a batch are worked out, before they are pushed; must be picklable.
     checkpoints: folder of the shards' files; where it holds some, the run goes on from them.
     state: weights to begin with, as the network's `state_dict`; None for new ones, drawn with `seed`.
     interleaved: how many groups of samples an epoch is in at a time, as `Splits.interleaved` says.
@@ -49,9 +50,7 @@ class Job:
     batch_size: int
     epochs: int
     seed: int
-    autocast: torch.dtype | None
-    loss: Callable[[Outputs | Tensor, Tensor], Tensor]
-    clip_norm: float | None
+    gradients: Gradients
     rule: Rule
     checkpoints: Path
     state: Mapping[str, Tensor] | None = None
@@ -134,18 +133,13 @@ class Worker:
         torch.manual_seed(int(seed[0] >> np.uint64(1)))  # dropout, the same whichever worker does the batch
         images = batch.images.to(self.device, memory_format=torch.channels_last)
         labels = batch.labels.to(self.device)
-        with torch.autocast(self.device.type, dtype=self.job.autocast, enabled=self.job.autocast is not None):
-            out = self.module(images)
-            loss = self.job.loss(out, labels)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise UserError(f"the loss is {value} at epoch {ticket.epoch}, batch {ticket.batch}; train with a lower --lr")
         self.module.zero_grad()
-        loss.backward()
-        if self.job.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.module.parameters(), self.job.clip_norm)
-        logits = out if isinstance(out, Tensor) else out.logits
-        return value, int((logits.argmax(1) == labels).sum())
+        gradients = self.job.gradients
+        with memory_for(len(images), self.device):
+            value, right = gradients.compute(self.module, [(images, labels, labels)], total=gradients.loss.weight(labels))
+        if not math.isfinite(value):
+            raise UserError(f"the loss is {value} at epoch {ticket.epoch}, batch {ticket.batch}; train with a lower lr")
+        return value, right
 
     def _push(self, ticket: Ticket, versions: Sequence[int], gradients: Arrays, statistics: Arrays, score: BatchScore) -> int:
         import ray

@@ -1,0 +1,177 @@
+"""One run as all ways of training share it: where it is, what it scores, what it writes after each epoch, how it stops and goes on."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from inceptions.data.dataset import Batch, ImageDataset, Unreadable, image_loader
+from inceptions.errors import StoppedError
+from inceptions.evaluation.score import Score
+from inceptions.evaluation.score import score as score_module
+from inceptions.training.learner import Learner
+from inceptions.training.processes import Processes
+from inceptions.training.progress import EpochRow, Reporter, Reporters, Result
+from inceptions.training.report import finish, hyperparameters_of, save_model_folder, settings_of, start_of
+from inceptions.training.run_folder import RunFolder
+from inceptions.training.setup import Setup
+from inceptions.training.trackers import Trackers
+
+log = logging.getLogger("inceptions")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a run writes checkpoints within an epoch, in minutes and in steps (0: never).
+
+    workers: processes that read images; None lets the machine decide. address: of a Ray cluster, for asynchronous recipes.
+    """
+
+    minutes: float = 5.0
+    steps: int = 0
+    workers: int | None = None
+    address: str | None = None
+
+
+@dataclass(slots=True)
+class Counters:
+    """Where a run is: the epoch, counted from 1, its steps done and what they added up to over all processes; the rows of earlier epochs.
+
+    seconds: in all.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    seen: int = 0
+    loss: float = 0.0
+    right: int = 0
+    epoch_seconds: float = 0.0
+    seconds: float = 0.0
+    best: int = 0
+    rows: list[EpochRow] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+class StopRequest:
+    """While it is entered, the first Ctrl-C or SIGTERM sets `is_set`; a second Ctrl-C interrupts at once."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.is_set = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class Run:
+    """A learner, a folder, and where the run is. state: a checkpoint to go on from."""
+
+    def __init__(
+        self, setup: Setup, folder: RunFolder, processes: Processes, *, reporter: Reporter, pace: Pace, state: dict[str, Any] | None = None
+    ) -> None:
+        self.setup, self.folder, self.processes, self.reporter, self.pace = setup, folder, processes, reporter, pace
+        if setup.log_with and processes.is_first:
+            self.reporter = Reporters(reporter, Trackers(setup.log_with, hyperparameters_of(setup)))
+        self.steps = setup.steps_per_epoch
+        self.learner = Learner(setup, processes, steps_per_epoch=self.steps)
+        self.at = Counters()
+        self.unreadable: dict[str, Unreadable | None] = {}  # None: named before the run went on
+        self.stop = StopRequest()
+        if state is not None:
+            self._go_back(state)
+        self.saved_at, self.clock = time.monotonic(), time.perf_counter()
+
+    def begin(self) -> None:
+        """Write what was asked for, unless the run goes on, and tell the reporter."""
+        goes_on = self.at.step or self.at.rows
+        if self.processes.is_first and not goes_on:
+            self.folder.write_recipe(settings_of(self.setup))
+            self.folder.write_resume(self.setup.to_dict())
+        self.reporter.started(start_of(self.setup, self.folder.path, self.steps, epoch=self.at.epoch, step=self.at.step))
+        if not goes_on:
+            self.checkpoint()
+
+    def end_epoch(self, row: EpochRow, module: torch.nn.Module) -> None:
+        """Write an epoch's row, last/ and, where it is the best so far, best/; then a checkpoint."""
+        rows = [*self.at.rows, row]
+        is_best = math.isnan(row.val_accuracy) or row.val_accuracy >= max(r.val_accuracy for r in rows)
+        best = row.epoch if is_best else self.at.best
+        if self.processes.is_first:
+            self.folder.write_rows(rows)
+            save_model_folder(self.setup, self.folder, module, row, best=is_best)
+        self.reporter.finished_epoch(row, best=is_best)  # before the checkpoint: a run killed here tells it again, and not never
+        self.at = Counters(epoch=row.epoch + 1, seconds=self.at.seconds, best=best, rows=rows)
+        self.checkpoint()
+
+    def end(self) -> Result:
+        """Test the best model and write the report."""
+        return finish(self.setup, self.folder, self.score, self.at, len(self.unreadable), writes=self.processes.is_first)
+
+    def score(self, module: torch.nn.Module, samples: tuple, autocast: torch.dtype | None) -> Score:
+        """Return how `module` does on samples, each process on its share of them."""
+        recipe, mine = self.setup.recipe, samples[self.processes.rank :: self.processes.world]
+        dataset = ImageDataset(mine, self.setup.preprocess, on_error=recipe.on_error)
+        loader: DataLoader[Batch] = image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, workers=self.pace.workers)
+        found = self.processes.together(lambda: score_module(module, loader, device=self.setup.device, autocast=autocast))
+        found = self.processes.merge(found)
+        self.note(found.unreadable)
+        return found
+
+    def tick(self) -> float:
+        """Add the time since the last tick to the run's, and return the sum in seconds."""
+        now = time.perf_counter()
+        self.at.seconds, self.clock = self.at.seconds + now - self.clock, now
+        return self.at.seconds
+
+    def note(self, unreadable: Iterable[Unreadable]) -> None:
+        """Warn of each unreadable image once; the first process of those that the others met, at the next checkpoint."""
+        for item in unreadable:
+            if str(item.path) not in self.unreadable:
+                self.unreadable[str(item.path)] = item
+                if self.processes.is_first:
+                    log.warning("left out: %s: %s", item.path, item.reason)
+
+    def checkpoint(self) -> None:
+        """Write everything that the next step depends on; with several processes, call it in all of them."""
+        for known in self.processes.gather(self.unreadable):
+            self.note(item for item in known.values() if item is not None)
+        self.at.unreadable = sorted(self.unreadable)
+        state = {**self.learner.state_dict(), "counters": self.at.to_dict()}
+        if self.processes.is_first:
+            self.folder.checkpoints.write(self.learner.step, state)
+        self.saved_at = time.monotonic()
+
+    def stop_here(self, where: str) -> StoppedError:
+        """Return the error that ends a run which was asked to stop, and can be gone on with."""
+        self.folder.is_kept = True
+        return StoppedError(f"stopped at {where}", resume=self.folder.path)
+
+    def _go_back(self, state: dict[str, Any]) -> None:
+        self.learner.load_state_dict(state)
+        rows = [EpochRow(**row) for row in state["counters"]["rows"]]
+        self.at = Counters(**{**state["counters"], "rows": rows})
+        self.unreadable = dict.fromkeys(self.at.unreadable)
