@@ -6,6 +6,7 @@ from . import networks as networks
 from . import studies as studies
 from . import training as training
 from . import weights as weights
+from .inference.evaluate import evaluate as evaluate
 from .inference.predict import predict as predict
 from .inference.prediction import Prediction as Prediction
 from .networks.describe import describe as describe

@@ -21,6 +21,7 @@ from inceptions.networks.trace import trace
 from inceptions.studies.catalog import list_studies
 from inceptions.training.recipes import RECIPES
 from inceptions.weights.folder import save_model
+from tests.pictures import paint
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -100,13 +101,22 @@ def test_python_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = create_model("inception_small", num_classes=2)
     save_model(small, "runs/photos/best", preprocess=for_training(28), classes=("cat", "dog"))
-    (code,) = blocks("index.md", "python")
+    photos = paint(Path("photos"), each=12)
+    shutil.rmtree(photos / "green")
+    for colour, animal in (("amber", "cat"), ("blue", "dog")):
+        (photos / colour).rename(photos / animal)
+    Path("docs").symlink_to(DOCS)
+    build, use = blocks("index.md", "python")
     names: dict = {}
-    exec(code, names)
+    exec(build, names)
     assert names["model"].num_classes == 10
     assert names["loaded"].card.classes == ("cat", "dog")
     with torch.inference_mode():
         assert [tuple(level.shape[2:]) for level in names["levels"].eval()(torch.zeros(1, 3, 139, 139))][-1] == (3, 3)
+    exec(use, names)
+    assert (names["answers"][0].classes[0], round(names["answers"][0].probabilities[0], 2)) == ("cat", 0.99)
+    assert [len(item.classes) for item in names["both"]] == [2, 2]
+    assert names["measured"].rows[0].score.count > 0
 
 
 def test_python_example_of_weights_runs():

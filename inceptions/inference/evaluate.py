@@ -1,0 +1,87 @@
+"""How good models are, in one call: enters models and labelled pictures wherever they are, leaves a row for each of what was compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from inceptions.data.folders import load_splits
+from inceptions.data.in_memory import Given, find_pictures, hold
+from inceptions.data.splits import Sample, sort_names
+from inceptions.devices import pick_device
+from inceptions.errors import UserError
+from inceptions.evaluation.evaluate import Evaluation
+from inceptions.evaluation.evaluate import evaluate as evaluate_samples
+from inceptions.evaluation.measured import Part, choose_images
+from inceptions.evaluation.score import Score
+from inceptions.weights.folder import LoadedModel
+from inceptions.weights.published import load_model
+
+Model = LoadedModel | str | Path
+
+
+def evaluate(
+    models: Model | Sequence[Model] | Mapping[str, Model],
+    data: str | Path | Iterable[tuple[Given, str]],
+    *,
+    crops: int | Sequence[int] = 1,
+    protocol: str = "model",
+    part: Part = "auto",
+    split_seed: int | None = None,
+    batch_size: int = 64,
+    workers: int | None = None,
+    device: str | None = None,
+) -> Evaluation[Score]:
+    """Return how models do on labelled images: each alone, then averaged; `rows[0].score.accuracy` is that of the first.
+
+    models: one or several folders, tags, or what `load_model` returned; a mapping gives them names.
+    data: what `load_splits` takes, of which `part` is measured as `inceptions evaluate` does; or pairs of a picture (file, picture of
+    Pillow's, or array (H, W, 3) of uint8) and the name of its class, all of which are measured.
+    crops: 1, 10, 12 or 144, or several of them. protocol: how one crop is taken. device: such as "cuda"; None is an accelerator, if there
+    is one. split_seed, workers: None takes the models' own, and lets the machine decide.
+
+    Raises UserError: no such model or data, classes that don't agree, no images of the part.
+    """
+    named = _load(models)
+    notes: tuple[str, ...] = ()
+    if isinstance(data, str | Path):
+        cards = {name: model.card for name, model in named.items()}
+        measured = choose_images(str(data), load_splits(data, seed=split_seed or 0), cards, part=part, split_seed=split_seed)
+        samples, names, notes = measured.samples, measured.classes, measured.notes
+    else:
+        samples, names = _label(data)
+    numbers = (crops,) if isinstance(crops, int) else tuple(crops)
+    found = evaluate_samples(
+        named, samples, names, crops=numbers, protocol=protocol, batch_size=batch_size, workers=workers, device=pick_device(device)
+    )
+    return replace(found, notes=(*notes, *found.notes))
+
+
+def _load(models: Model | Sequence[Model] | Mapping[str, Model]) -> dict[str, LoadedModel]:
+    if isinstance(models, Mapping):
+        return {name: _one(model) for name, model in models.items()}
+    named: dict[str, LoadedModel] = {}
+    for model in [models] if isinstance(models, str | Path | LoadedModel) else models:
+        loaded = _one(model)
+        name = loaded.card.network.name if isinstance(model, LoadedModel) else str(model)
+        named[name if name not in named else f"{name} {len(named) + 1}"] = loaded
+    if not named:
+        raise UserError("no models given; give a folder, a tag or a loaded model, or several")
+    return named
+
+
+def _one(model: Model) -> LoadedModel:
+    return model if isinstance(model, LoadedModel) else load_model(model)
+
+
+def _label(pairs: Iterable[tuple[Given, str]]) -> tuple[list[Sample], tuple[str, ...]]:
+    """Return samples of the pairs, and the names that their labels are places in."""
+    found = []
+    for place, (image, name) in enumerate(pairs):
+        pictures = find_pictures(image) if isinstance(image, str | Path) else [hold(image, f"image {place}")]
+        found += [(picture, str(name)) for picture in pictures]
+    if not found:
+        raise UserError("no images given; give a folder, or pairs of a picture and the name of its class")
+    names = sort_names({name for _, name in found})
+    return [Sample(picture, names.index(name)) for picture, name in found], names
