@@ -41,7 +41,10 @@ def run_prediction(
             found = write_rows(found, write, top_k=top_k)
         with track("predicting", len(paths)) as advance:
             counted = Counted(found, advance)
-            _show(counted, top_k=top_k, as_json=as_json)
+            first = _show(counted, top_k=top_k, as_json=as_json)
+    if first:
+        columns = (Column("file", "text"), Column("class", "text"), Column(""), Column("then", "text"))
+        print_table(columns, map(_cells, first))
     _conclude(counted, output)
 
 
@@ -63,17 +66,16 @@ class Counted:
             yield item
 
 
-def _show(predictions: Iterable[Prediction], *, top_k: int, as_json: bool) -> None:
-    """Print all predictions as they come; on a terminal the first of them in the end."""
+def _show(predictions: Iterable[Prediction], *, top_k: int, as_json: bool) -> list[Prediction]:
+    """Print all predictions as they come; for a terminal return the first of them, which are shown when the progress bar is gone."""
     if as_json:
         print_json([_as_plain(item) for item in predictions])
     elif out.is_terminal:
-        first = [item for place, item in enumerate(predictions) if place < SHOWN]
-        columns = (Column("file", "text"), Column("class", "text"), Column(""), Column("then", "text"))
-        print_table(columns, map(_cells, first))
+        return [item for place, item in enumerate(predictions) if place < SHOWN]
     else:
         columns = [Column(name) for name in column_names(top_k)]
         print_table(columns, (row_of(item, top_k=top_k) for item in predictions))
+    return []
 
 
 def _as_plain(item: Prediction) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def test_the_seed_of_weights_is_not_that_of_the_split_and_a_model_is_tested_on_i
     assert (record.seed, record.source, record.images) == (0, "photos", {"train": 48, "val": 6, "test": 6})
     measured = json.loads(inceptions("evaluate", "run/best", "--data", "photos", "--json").out)["measured"]
     assert measured == {"part": "test", "images": 6, "of": 60, "split_seeds": [0], "trained_on": {"run/best": 0}, "notes": []}
-    leaking = inceptions("evaluate", "run/best", "--data", "photos", "--split-seed", "1").out
+    leaking = inceptions("evaluate", "run/best", "--data", "photos", "--split-seed", "1").err
     assert "note: run/best was trained on" in leaking
 
 
