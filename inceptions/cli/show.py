@@ -46,15 +46,15 @@ def show_weights(*, as_json: bool) -> None:
         return
     lines = []
     for name, card in shipped.items():
-        accuracy = f"{100 * card.metrics['test_accuracy']:.1f} %"
-        size = str(card.preprocess.image_size)
-        lines.append((name, str(len(card.classes)), size, accuracy, "", card.licence or "not stated", "the package"))
+        accuracy = (f"{100 * card.metrics['test_accuracy']:.1f} %", "")
+        size = (str(len(card.classes)), str(card.preprocess.image_size))
+        lines.append((name, size, accuracy, (card.licence or "not stated", "the package")))
     for tag in tags:
-        accuracy = ("" if value is None else f"{value:.1f} %" for value in (tag.top1, tag.top5))
-        size = str(tag.preprocess.image_size)
-        lines.append((tag.name, str(tag.classes or "none"), size, *accuracy, tag.licence or "not stated", _place(tag.url)))
-    numbers = map(Column, ("classes", "pixels", "top-1", "top-5"))
-    print_table((Column("tag", "name"), *numbers, Column("licence", "text"), Column("from", "text")), lines)
+        top1, top5 = ("" if value is None else f"{value:.1f} %" for value in (tag.top1, tag.top5))
+        size = (str(tag.classes or "none"), str(tag.preprocess.image_size))
+        lines.append((tag.name, size, (top1, top5), (tag.licence or "not stated", _place(tag.url))))
+    pairs = (Column(("classes", "pixels")), Column(("top-1", "top-5")), Column(("licence", "from"), "text"))
+    print_table((Column("tag", "name"), *pairs), lines)
     tell("Accuracy as published. Next: inceptions predict IMAGES --model TAG")
 
 

@@ -190,6 +190,7 @@ def test_a_table_fits_eighty_columns(inceptions, arguments):
     lines = inceptions(*arguments, width=80).out.splitlines()
     assert max(map(len, lines)) <= 80
     assert not any(line.rstrip().endswith("…") for line in lines)
+    assert sum(0 < len(line.strip()) <= 3 for line in lines) < len(lines) / 4  # no column is a few letters wide
 
 
 def test_quiet_prints_results_and_errors_and_verbose_where_they_come_from(inceptions, model, folder):
