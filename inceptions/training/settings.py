@@ -121,16 +121,15 @@ def _nearest(word: str, words: Collection[str], *, of: str, within: Sequence[str
 
 def _read_value(line: str, text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        return _read_numbers(yaml.safe_load(text))
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date or a number that can't be; a list that holds itself
         raise UserError(f"{line!r}: the value is no YAML; write a number, a word or a list such as [0.5, 1.0]") from None
-    return _read_numbers(value)
 
 
 def _read_numbers(value: Any) -> Any:
     match value:
         case dict():
-            return {name: _read_numbers(part) for name, part in value.items()}
+            return {str(name): _read_numbers(part) for name, part in value.items()}
         case list():
             return [_read_numbers(part) for part in value]
         case str():  # YAML 1.1 reads 1e-4 as a word
@@ -166,6 +165,8 @@ _WORDS = {  # pydantic's, in ours
     "a valid boolean": "true or false",
     "a valid string": "text",
     "Field required": "it has too few values",
+    "Tuple should have": "it must have",
+    " items after validation": " values",
     "Unexpected keyword argument": "there is no such field",
 }
 _PARTS = {"augment": Augment, "average": Average, "finetune": Finetune}

@@ -84,6 +84,12 @@ def test_another_optimizer_brings_its_own_learning_rate(caplog):
         ("optimizer={kind: adam, beta2: 1}", "optimizer.beta2 is 1.0; it must be at least 0 and below 1"),
         ("optimizer={kind: rmsprop, epsilon: high}", "optimizer.epsilon is 'high'; it must be a number"),
         ("progressive=[0.5, 0.5]", "progressive.0 is 0.5; it must be a list"),
+        ("progressive=[[0.5, 0.5, 0.5]]", "progressive.0 is .*; it must have at most 2 values, not 3"),
+        ("name=2024-13-45", "the value is no YAML"),  # which reads it as a date, and there is none
+        pytest.param(f"seed={'1' * 5000}", "the value is no YAML", id="digits"),  # more than Python makes a number of
+        ("lr=&a [*a]", "the value is no YAML"),  # a list that holds itself
+        pytest.param(f"lr={'[' * 3000}", "the value is no YAML", id="brackets"),
+        ("expect={2024-01-01: 1}", "expect is .*; it must be text"),
     ],
 )
 def test_set_says_what_is_wrong(line, message):
