@@ -54,9 +54,13 @@ class Loss:
 
 
 def balanced_weights(labels: list[int], *, classes: int) -> tuple[float, ...]:
-    """Return N / (K n_k) for each class k of N images, n_k of them its own: the mean over images is 1."""
-    counts = torch.bincount(torch.tensor(labels), minlength=classes).clamp(min=1)
-    return tuple((len(labels) / (classes * counts)).tolist())
+    """Return N / (K n_k) for each class k of the K that have images, n_k of N: the mean over images is 1. Without images: 0.
+
+    Label smoothing gives every class a share of the loss: one without images would have the largest of all.
+    """
+    counts = torch.bincount(torch.tensor(labels), minlength=classes)
+    weights = len(labels) / (int((counts > 0).sum()) * counts.clamp(min=1))
+    return tuple(torch.where(counts > 0, weights, 0.0).tolist())
 
 
 @dataclass(frozen=True, slots=True)

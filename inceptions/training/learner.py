@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
 from inceptions.data.dataset import Batch, ImageDataset, image_loader
@@ -17,7 +18,7 @@ from inceptions.training.head_start import IMAGES, start_ahead
 from inceptions.training.optimizers import kernel_groups, make_optimizer
 from inceptions.training.processes import Processes
 from inceptions.training.recipe import Average
-from inceptions.training.schedules import lr_factor
+from inceptions.training.schedules import lr_factor, statistics_share
 from inceptions.training.setup import Setup, make_module
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class Learner:
         self.lookahead = Lookahead(self.module.parameters(), steps=steps_per_epoch * recipe.epochs) if recipe.lookahead else None
         if recipe.sync_bn:  # after the optimizer, whose groups go by the kind of layer
             processes.share_batch_norm(self.module, setup.device)
+        # statistics that nobody has measured yet move faster at first; those of trained weights are measured
+        norms = [] if setup.weights else [layer for layer in self.module.modules() if isinstance(layer, _BatchNorm)]
+        self.fresh = [(layer, layer.momentum) for layer in norms if layer.momentum is not None]
         self.gradients = Gradients(make_loss(setup), setup.autocast, recipe.clip_norm)
         self.mixing = _mixing(setup)
         if processes.world > 1:  # the same weights everywhere, but not the same dropout
@@ -80,6 +84,8 @@ class Learner:
         total, seen = processes.sum([self.gradients.loss.weight(targets), count])
         if not seen:
             return StepResult(0.0, 0, 0)
+        for layer, momentum in self.fresh:
+            layer.momentum = statistics_share(momentum, self.step)
         parts = split(images, targets, labels, count=recipe.accumulate, pad=processes.world > 1)
         self.optimizer.zero_grad()
         loss, right = self.gradients.compute(self.model, parts, total=total, world=processes.world)

@@ -16,9 +16,9 @@ from inceptions.training.learner import StepResult
 from inceptions.training.processes import Processes, world_size
 from inceptions.training.progress import EpochRow, Reporter, Result
 from inceptions.training.recipes import training_side
-from inceptions.training.report import save_batch, save_batch_picture
+from inceptions.training.report import save_batch, save_batch_picture, settings_of
 from inceptions.training.run import Pace, Run
-from inceptions.training.run_folder import RunFolder, is_left_over, read_resume
+from inceptions.training.run_folder import RunFolder, is_left_over, new_run_folder, read_resume
 from inceptions.training.setup import Setup, prepare, restore
 
 __all__ = ["Pace", "Setup", "fit", "prepare", "resume"]
@@ -37,7 +37,10 @@ def fit(setup: Setup, folder: Path, *, reporter: Reporter | None = None, pace: P
     _check_processes(setup)
     with Processes(setup.device) as processes:
         goes_on = (goes_on or processes.restarts > 0) and is_left_over(folder, setup.to_dict())
-        run_folder = processes.together(lambda: RunFolder(folder, resumed=goes_on or not processes.is_first))
+        is_new = processes.is_first and not goes_on
+        run_folder = processes.together(
+            lambda: new_run_folder(folder, settings=settings_of(setup), resume=setup.to_dict()) if is_new else RunFolder(folder)
+        )
         state = run_folder.checkpoints.read_last() if goes_on else None
         try:
             return _train(Run(setup, run_folder, processes, reporter=reporter or Reporter(), pace=pace or Pace(), state=state))
@@ -48,15 +51,14 @@ def fit(setup: Setup, folder: Path, *, reporter: Reporter | None = None, pace: P
 
 
 def resume(folder: Path, *, data: str | None = None, reporter: Reporter | None = None, pace: Pace | None = None) -> Result:
-    """Go on with the run in `folder` from its last checkpoint, as if it had never stopped. data: where the images are, if they have moved.
+    """Go on with the run in `folder` from its last checkpoint, as if it had never stopped; begin it where it had none yet.
 
-    Raises UserError: no such run, one that is finished or has no checkpoint yet, or images that are no longer the same.
+    data: where the images are, if they have moved.
+    Raises UserError: no such run, one that is finished, or images, or weights to begin with, that are no longer the same.
     """
-    values, run_folder = read_resume(folder), RunFolder(folder, resumed=True)
-    setup = restore(values if data is None else {**values, "data": data, "place": locate_source(data)})
+    values, run_folder = read_resume(folder), RunFolder(folder)
     state = run_folder.checkpoints.read_last()
-    if state is None:
-        raise UserError(f"{folder}: the run was killed before its first checkpoint; delete the folder and begin anew")
+    setup = restore(values if data is None else {**values, "data": data, "place": locate_source(data)}, begins=state is None)
     _check_processes(setup)
     with Processes(setup.device) as processes:
         if processes.is_first:
@@ -189,7 +191,7 @@ def _is_enough(run: Run) -> bool:
 
 
 def _save_in_time(run: Run) -> None:
-    due = time.monotonic() - run.saved_at > 60 * run.pace.minutes
+    due = 0 < 60 * run.pace.minutes < time.monotonic() - run.saved_at
     due = due or bool(run.pace.steps and run.at.step % run.pace.steps == 0)
     stopping, due = (bool(value) for value in run.processes.sum([run.stop.is_set, due and run.processes.is_first]))
     if not stopping and not due:

@@ -22,7 +22,7 @@ from inceptions.evaluation.score import score as score_module
 from inceptions.training.learner import Learner
 from inceptions.training.processes import Processes
 from inceptions.training.progress import EpochRow, Reporter, Reporters, Result
-from inceptions.training.report import finish, hyperparameters_of, save_model_folder, settings_of, start_of
+from inceptions.training.report import finish, hyperparameters_of, save_model_folder, start_of
 from inceptions.training.run_folder import RunFolder
 from inceptions.training.setup import Setup
 from inceptions.training.trackers import Trackers
@@ -32,7 +32,7 @@ log = logging.getLogger("inceptions")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often a run writes checkpoints within an epoch, in minutes and in steps (0: never).
+    """How often a run writes checkpoints within an epoch, in minutes and in steps (0: never, only at its end).
 
     workers: processes that read images; None lets the machine decide. address: of a Ray cluster, for asynchronous recipes.
     """
@@ -106,11 +106,8 @@ class Run:
         self.saved_at, self.clock = time.monotonic(), time.perf_counter()
 
     def begin(self) -> None:
-        """Write what was asked for, unless the run goes on, and tell the reporter."""
+        """Tell the reporter, and write the first checkpoint unless the run goes on."""
         goes_on = self.at.step or self.at.rows
-        if self.processes.is_first and not goes_on:
-            self.folder.write_recipe(settings_of(self.setup))
-            self.folder.write_resume(self.setup.to_dict())
         self.reporter.started(start_of(self.setup, self.folder.path, self.steps, epoch=self.at.epoch, step=self.at.step))
         if not goes_on:
             self.checkpoint()

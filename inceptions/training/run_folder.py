@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from inceptions.errors import UserError
-from inceptions.files import write_whole
+from inceptions.files import whole_folder, write_whole
 from inceptions.training.progress import EpochRow
 from inceptions.versions import now, versions
 
@@ -25,28 +25,13 @@ RESUME_NAME = "resume.json"
 
 
 class RunFolder:
-    """The folder of a run, new or, with `resumed`, one that is gone on with."""
+    """The folder of a run. is_kept: it stays when the run fails, for it can be gone on with."""
 
-    def __init__(self, path: Path, *, resumed: bool = False) -> None:
+    def __init__(self, path: Path, *, is_kept: bool = True) -> None:
         self.path = path
         self.best, self.last, self.metrics = path / "best", path / "last", path / "metrics.csv"
         self.checkpoints = Checkpoints(path / "checkpoints")
-        self.is_kept = resumed
-        if resumed:
-            return
-        if path.exists():
-            raise UserError(
-                f"{path} exists already; give another output folder, or delete it", resume=path if (path / RESUME_NAME).is_file() else None
-            )
-        try:
-            path.mkdir(parents=True)
-        except OSError as error:
-            raise UserError(f"can't make the run folder {path} ({error.strerror}); give another output folder") from None
-
-    def write_recipe(self, settings: dict[str, Any]) -> None:
-        """Write everything that the run was asked for, with the versions that it runs on."""
-        text = yaml.safe_dump({**settings, "versions": versions(), "started": now()}, sort_keys=False, allow_unicode=True)
-        write_whole(self.path / "recipe.yaml", text)
+        self.is_kept = is_kept
 
     def write_resume(self, values: dict[str, Any]) -> None:
         """Write what a resumed run is set up by."""
@@ -77,13 +62,36 @@ class RunFolder:
             unfinished.unlink(missing_ok=True)
 
 
+def new_run_folder(path: Path, *, settings: dict[str, Any], resume: dict[str, Any]) -> RunFolder:
+    """Make the folder of a run with all that it is set up by in it, in one move: it can be resumed from the moment that it is there.
+
+    settings: what people read, into recipe.yaml, with the versions that it runs on; resume: for `read_resume`.
+    Raises UserError: it can't be made, or there is something in it already.
+    """
+    taken = UserError(
+        f"{path} exists already; give another output folder, or delete it", resume=path if (path / RESUME_NAME).is_file() else None
+    )
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise taken
+    with whole_folder(path, replace=False) as fresh:
+        text = yaml.safe_dump({**settings, "versions": versions(), "started": now()}, sort_keys=False, allow_unicode=True)
+        (fresh / "recipe.yaml").write_text(text, encoding="utf-8")
+        folder = RunFolder(fresh)
+        folder.write_resume(resume)
+        made = fresh.stat().st_ino
+    if path.stat().st_ino != made:  # another process was first
+        raise taken
+    return RunFolder(path, is_kept=False)
+
+
 def read_resume(path: Path) -> dict[str, Any]:
     """Return what `write_resume` wrote into the run folder `path`; UserError where nothing can be resumed."""
     file = path / RESUME_NAME
     if not file.is_file():
         if (path / "report.html").is_file() or (path / "best").is_dir():
             raise UserError(f"{path} is finished already; train further with the weights {path / 'best'}")
-        raise UserError(f"{path} is no run folder that can be resumed: there is no {RESUME_NAME} in it")
+        missing = f"there are no settings in it ({RESUME_NAME}); begin anew" if path.is_dir() else "it isn't there; check the name"
+        raise UserError(f"{path} is no run folder that can be resumed: {missing}")
     return json.loads(file.read_text(encoding="utf-8"))
 
 
@@ -93,7 +101,7 @@ def is_left_over(path: Path, values: dict[str, Any]) -> bool:
     if file.is_file():
         left = json.loads(file.read_text(encoding="utf-8"))
         return {**left, "data": "", "place": ""} == {**json.loads(json.dumps(values)), "data": "", "place": ""}
-    return path.is_dir() and not any(path.iterdir())
+    return False
 
 
 def _rounded(value: float) -> float | int:

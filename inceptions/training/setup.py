@@ -20,7 +20,7 @@ from inceptions.errors import UserError
 from inceptions.networks import reshape
 from inceptions.networks.codec import decode_network, encode
 from inceptions.networks.modules.models import Classifier, training_module
-from inceptions.networks.spec import Network
+from inceptions.networks.spec import Network, NetworkError
 from inceptions.training.finetune import start_from
 from inceptions.training.recipe import Recipe
 from inceptions.training.recipes import peak_lr
@@ -36,7 +36,8 @@ log = logging.getLogger("inceptions")
 class Setup:
     """What a run is made of, worked out before the first step.
 
-    source: the data as it was given; place: the same from every working directory. start: a module with trained weights, to begin with.
+    source: the data as it was given; place: the same from every working directory; so weights and weights_place, the weights to begin with.
+    start: a module with these.
     log_with: names of the experiment trackers that follow it.
     """
 
@@ -48,6 +49,7 @@ class Setup:
     autocast: torch.dtype | None
     source: str
     weights: str | None = None
+    weights_place: str | None = None
     start: Classifier | None = None
     notes: tuple[str, ...] = ()
     licence: str | None = None
@@ -83,6 +85,7 @@ class Setup:
             "interleaved": self.splits.interleaved,
             "device": str(self.device),
             "weights": self.weights,
+            "weights_place": self.weights_place,
             "licence": self.licence,
             "log_with": list(self.log_with),
             "recipe": self.recipe.to_dict(),
@@ -131,17 +134,7 @@ def prepare(
         log_with=trackers,
     )
     if weights is not None:
-        if recipe.whiten:
-            raise UserError(f"recipe {recipe.name} whitens the first filters, which the weights {weights} holds; say whiten=false")
-        begin = start_from(
-            weights, class_names=splits.classes, image_size=image_size, channels=channels, aux=_wants_aux(recipe), seed=recipe.seed
-        )
-        _warn_of_leaks(begin.card.split, splits, source, weights)
-        network = _apply(recipe, begin.network)
-        begun = training_module(network)
-        begun.load_state_dict({key: value for key, value in begin.module.state_dict().items() if network.aux or not key.startswith("aux.")})
-        made = replace(made, network=network, preprocess=begin.preprocess, weights=str(weights), start=begun)
-        return replace(made, notes=begin.notes, licence=begin.card.licence)
+        return _check_progressive(_with_weights(made, weights, image_size=image_size, channels=channels))
     if recipe.finetune is not None:
         raise UserError(f"recipe {recipe.name} trains weights further; give it weights (a tag or a model folder), or take another recipe")
     network = reshape.with_classes(network, len(splits.classes))
@@ -153,7 +146,35 @@ def prepare(
     if fitting != network:
         log.warning("training without auxiliary heads: they don't fit images of %d pixels", network.image_size)
     preprocess = for_training(network.image_size, channels=network.in_channels)
-    return replace(made, network=_apply(recipe, fitting), preprocess=preprocess)
+    return _check_progressive(replace(made, network=_apply(recipe, fitting), preprocess=preprocess))
+
+
+def _with_weights(setup: Setup, weights: str | Path, *, image_size: int | None, channels: int | None) -> Setup:
+    """Return `setup` with trained weights to begin with, and their network and preprocessing, fitted to its images."""
+    recipe, classes = setup.recipe, setup.splits.classes
+    if recipe.whiten:
+        raise UserError(f"recipe {recipe.name} whitens the first filters, which the weights {weights} holds; say whiten=false")
+    begin = start_from(weights, class_names=classes, image_size=image_size, channels=channels, aux=_wants_aux(recipe), seed=recipe.seed)
+    _warn_of_leaks(begin.card.split, setup.splits, setup.source, weights)
+    network = _apply(recipe, begin.network)
+    module = training_module(network)
+    module.load_state_dict({key: value for key, value in begin.module.state_dict().items() if network.aux or not key.startswith("aux.")})
+    place = Path(weights).expanduser()
+    setup = replace(setup, weights=str(weights), weights_place=str(place.absolute() if place.exists() else weights), start=module)
+    return replace(setup, network=network, preprocess=begin.preprocess, notes=begin.notes, licence=begin.card.licence)
+
+
+def _check_progressive(setup: Setup) -> Setup:
+    if setup.recipe.progressive:
+        with torch.device("meta"):  # no time and no memory
+            module = training_module(setup.network)
+        for _, share in setup.recipe.progressive:
+            side = round(share * setup.network.image_size)
+            try:
+                module.check_size(side, side)
+            except NetworkError as error:
+                raise UserError(f"progressive begins with images of {side} pixels, {share:g} of the side: {error}") from None
+    return setup
 
 
 def divide_images(source: str, recipe: Recipe, weights: str | Path | None) -> Splits:
@@ -199,8 +220,11 @@ def _check_asynchronous(recipe: Recipe) -> None:
         raise UserError(f"asynchronous training knows no {' and no '.join(given)}; leave it out, or train in step: asynchronous=0")
 
 
-def restore(values: dict[str, Any]) -> Setup:
-    """Return the setup of `to_dict`; UserError where the images are no longer those of the run."""
+def restore(values: dict[str, Any], *, begins: bool = False) -> Setup:
+    """Return the setup of `to_dict`; begins: with the weights that the run begins with.
+
+    Raises UserError where the images, or these weights, are no longer those of the run.
+    """
     recipe = recipe_from_dict(values["recipe"])
     splits = replace(load_splits(values["place"], seed=recipe.split_seed), interleaved=values.get("interleaved", 1))
     splits = _merge_val(splits) if recipe.train_on_val else splits
@@ -208,7 +232,7 @@ def restore(values: dict[str, Any]) -> Setup:
         where = values["place"]
         raise UserError(f"the images in {where} are no longer those that the run began with; say where they are now, or start a new run")
     device = pick_device(values["device"])
-    return Setup(
+    setup = Setup(
         network=decode_network(values["network"]),
         preprocess=Preprocess.from_dict(values["preprocess"]),
         splits=splits,
@@ -218,9 +242,17 @@ def restore(values: dict[str, Any]) -> Setup:
         source=values["data"],
         place=values["place"],
         weights=values["weights"],
+        weights_place=values.get("weights_place"),
         licence=values["licence"],
         log_with=check_trackers(values["log_with"]),
     )
+    if setup.weights is None or not begins:
+        return setup
+    place, side, channels = setup.weights_place or setup.weights, setup.network.image_size, setup.network.in_channels
+    again = _with_weights(setup, place, image_size=side, channels=channels)
+    if again.network != setup.network:
+        raise UserError(f"the weights {place} are no longer those that the run began with; start a new run")
+    return replace(setup, start=again.start)
 
 
 def make_module(setup: Setup) -> Classifier:

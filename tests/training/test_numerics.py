@@ -166,6 +166,7 @@ def test_balanced_weights_make_rare_classes_count_as_much_as_frequent_ones():
     labels = [0] * 6 + [1] * 2
     weights = balanced_weights(labels, classes=2)
     assert weights == pytest.approx((8 / 12, 2.0))
+    assert balanced_weights(labels, classes=4) == (*weights, 0.0, 0.0)  # of classes without images
     logits = torch.randn(8, 2)
     each = nn.functional.cross_entropy(logits, torch.tensor(labels), reduction="none")
     expected = (each[:6].mean() + each[6:].mean()) / 2

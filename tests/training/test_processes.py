@@ -141,7 +141,7 @@ def test_torchrun_trains_with_one_writer_and_counts_every_image(pictures, tmp_pa
 @pytest.mark.slow
 def test_torchrun_goes_on_where_it_was_when_a_process_is_killed(pictures, tmp_path):
     psutil = pytest.importorskip("psutil")
-    settings = (*SMALL, "--epochs", "10", "--checkpoint-minutes", "0")
+    settings = (*SMALL, "--epochs", "10", "--checkpoint-minutes", "0.0001")
     torchrun = start("inceptions", "train", pictures, "--output", tmp_path / "run", *settings, processes=2, restarts=1)
     while torchrun.poll() is None and len(list((tmp_path / "run").glob("checkpoints/step-*.pt"))) < 2:
         time.sleep(0.01)

@@ -5,16 +5,19 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from inceptions.data.dataset import ImageDataset, image_loader
 from inceptions.data.folders import load_splits
 from inceptions.errors import UserError
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
+from inceptions.training.asynchronous.driver import ray_session
 from inceptions.training.learner import Learner
 from inceptions.training.loop import Pace, fit, prepare
 from inceptions.training.processes import Processes
 from inceptions.training.recipe import Finetune
 from inceptions.training.recipes import CIFAR10, INCEPTION_V3_2015, QUICK, RECIPES, get_recipe, training_side
 from inceptions.training.settings import recipe_from_dict
+from tests.pictures import paint
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -27,29 +30,51 @@ def test_every_recipe_says_where_it_is_from_and_survives_yaml(name):
     assert recipe_from_dict(yaml.safe_load(yaml.safe_dump(recipe.to_dict()))) == recipe
 
 
-def take_two_steps(name, pictures, folder, *, asynchronous=0):
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    paint(folder / "train", each=22, seed=1)
+    paint(folder / "test", each=2, seed=2)
+    return load_splits(folder)
+
+
+def small_setup(name, splits, *, asynchronous=0):
     recipe = replace(RECIPES[name], epochs=1, batch_size=30, precision="float32", asynchronous=asynchronous)
-    side = {"inception_small": 16, "xception65": 64}.get(recipe.model, 80)
-    network = reshape.scale_width(get_network(recipe.model), 0.125)
-    if network.embedding:
-        network = replace(network, embedding=())
-    setup = prepare(network, load_splits(pictures), recipe, source="pictures", image_size=side, device="cpu")
-    result = fit(setup, folder, pace=Pace(workers=0))
-    assert len(result.rows) == 1
-    assert 0 < result.rows[0].train_loss < 100
+    side = {"inception_small": 28, "xception65": 64}.get(recipe.model, 80)
+    network = replace(reshape.scale_width(get_network(recipe.model), 0.125), embedding=())
+    return prepare(network, splits, recipe, source="pictures", image_size=side, device="cpu")
 
 
 @pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if not recipe.finetune])
-def test_every_recipe_takes_two_steps(name, pictures, tmp_path):
-    take_two_steps(name, pictures, tmp_path / "run")
+def test_every_recipe_takes_two_steps(name, splits):
+    """What stands around the steps, scores, folder and report, is `test_loop`'s, whatever the recipe."""
+    setup = small_setup(name, splits)
+    learner = Learner(setup, Processes(), steps_per_epoch=2)
+    learner.begin_epoch(1)
+    before = [parameter.clone() for parameter in learner.module.parameters()]
+    side = training_side(setup.recipe, epoch=1, image_size=setup.network.image_size)
+    preprocess = replace(setup.preprocess, image_size=side, resize_size=None)
+    dataset = ImageDataset(setup.splits.train, preprocess, augment=setup.recipe.augment)
+    for batch in image_loader(dataset, batch_size=30, shuffle=True, workers=0, drop_last=True):
+        assert 0 < learner.learn(batch).loss < 100
+    assert learner.step == 2
+    assert any(not torch.equal(one, other) for one, other in zip(before, learner.module.parameters(), strict=True))
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def ray_is_there():
+    pytest.importorskip("ray")
+    with ray_session(None, workers=2):
+        yield
+
+
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore")  # Ray's own, of files that it leaves open
 @pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.asynchronous])
-def test_every_asynchronous_recipe_takes_two_steps_with_a_server(name, pictures, tmp_path):
-    pytest.importorskip("ray")
-    take_two_steps(name, pictures, tmp_path / "run", asynchronous=2)
+@pytest.mark.usefixtures("ray_is_there")
+def test_every_asynchronous_recipe_takes_two_steps_with_a_server(name, splits, tmp_path):
+    result = fit(small_setup(name, splits, asynchronous=2), tmp_path / "run", pace=Pace(workers=0))
+    assert 0 < result.rows[0].train_loss < 100
     assert len((tmp_path / "run" / "staleness.csv").read_text().splitlines()) == 3
 
 
@@ -97,8 +122,6 @@ def test_mixing_and_class_weights_train(settings, pictures, tmp_path):
 
 def test_accumulation_gives_the_gradient_of_the_whole_batch(pictures):
     """Without batch normalisation, whose statistics are those of a part; 1e-5: float32 rounding of sums of 7,680 terms in another order."""
-    from inceptions.data.dataset import ImageDataset, image_loader
-
     network = reshape.without_batch_norm(reshape.scale_width(get_network("inception_small"), 0.125))
     gradients = []
     for parts in (1, 3):
@@ -111,3 +134,25 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(pictures):
         gradients.append([p.grad.clone() for p in learner.module.parameters()])
     for whole, summed in zip(*gradients, strict=True):
         assert (whole - summed).abs().max() <= 1e-5 * max(1.0, whole.abs().max().item())
+
+
+def test_images_too_small_for_the_network_are_told_before_the_first_step(splits):
+    network = reshape.scale_width(get_network("inception_v3"), 0.125)
+    recipe = replace(QUICK, progressive=((0.5, 0.4),), aux_weight=0.0)
+    with pytest.raises(UserError, match=r"progressive begins with images of 60 pixels, 0\.4 of the side: .*smallest square image is"):
+        prepare(network, splits, recipe, source="pictures", image_size=150, device="cpu")
+    googlenet = reshape.scale_width(get_network("googlenet"), 0.125)
+    with pytest.raises(UserError, match=r"0\.5 of the side: .*auxiliary head on '4a' is made for images of 224x224"):
+        prepare(googlenet, splits, replace(QUICK, progressive=((0.5, 0.5),)), source="pictures", device="cpu")
+    prepare(googlenet, splits, replace(QUICK, progressive=((0.5, 0.5),), aux_weight=0.0), source="pictures", device="cpu")
+
+
+@pytest.mark.parametrize(("weights", "momentum"), [(None, 0.1), ("trained", 0.0003)])
+def test_statistics_that_nobody_has_measured_begin_fast(weights, momentum, splits):
+    setup = replace(small_setup("quick", splits), weights=weights)
+    numerics = replace(setup.network.numerics, bn_momentum=0.0003)
+    learner = Learner(replace(setup, network=replace(setup.network, numerics=numerics)), Processes(), steps_per_epoch=2)
+    learner.begin_epoch(1)
+    dataset = ImageDataset(setup.splits.train, setup.preprocess)
+    learner.learn(next(iter(image_loader(dataset, batch_size=30, shuffle=True, workers=0))))
+    assert {layer.momentum for layer in learner.module.modules() if hasattr(layer, "momentum")} == {momentum}

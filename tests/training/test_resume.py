@@ -20,8 +20,10 @@ from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
 from inceptions.training.loop import Pace, fit, prepare, resume
 from inceptions.training.progress import Reporter
+from inceptions.training.recipe import Finetune
 from inceptions.training.recipes import QUICK
-from inceptions.training.run_folder import Checkpoints
+from inceptions.training.report import settings_of
+from inceptions.training.run_folder import Checkpoints, RunFolder, new_run_folder
 from inceptions.training.setup import restore
 from inceptions.weights.card import read_card
 
@@ -30,8 +32,8 @@ RECIPE = replace(QUICK, epochs=3, batch_size=8, precision="float32")
 ROOT = Path(__file__).parents[2]
 
 
-def begin(pictures, folder, *, reporter=None, pace=None, recipe=RECIPE):
-    setup = prepare(TINY, load_splits(pictures), recipe, source=str(pictures), image_size=16, device="cpu")
+def begin(pictures, folder, *, reporter=None, pace=None, recipe=RECIPE, network=TINY):
+    setup = prepare(network, load_splits(pictures), recipe, source=str(pictures), image_size=16, device="cpu")
     return fit(setup, folder, reporter=reporter, pace=pace or Pace(workers=0))
 
 
@@ -157,12 +159,70 @@ def test_a_crash_leaves_what_can_be_gone_on_with(pictures, tmp_path):
     assert [row.epoch for row in resume(tmp_path / "late", pace=Pace(workers=0)).rows] == [1, 2, 3]
 
 
-def test_a_run_without_a_checkpoint_is_not_resumed(pictures, tmp_path):
-    with pytest.raises(StoppedError):
-        begin(pictures, tmp_path / "run", reporter=Signals(1, 2, signal.SIGINT))
-    shutil.rmtree(tmp_path / "run" / "checkpoints")
-    with pytest.raises(UserError, match="killed before its first checkpoint"):
+def test_a_run_killed_before_its_first_checkpoint_begins(pictures, tmp_path):
+    begin(pictures, tmp_path / "whole")
+    setup = prepare(TINY, load_splits(pictures), RECIPE, source=str(pictures), image_size=16, device="cpu")
+    new_run_folder(tmp_path / "run", settings=settings_of(setup), resume=setup.to_dict())
+    (tmp_path / "run" / "checkpoints").mkdir()
+    (tmp_path / "run" / "checkpoints" / "step-000000000.unfinished").write_bytes(b"")
+    resume(tmp_path / "run", pace=Pace(workers=0))
+    assert_same_weights(tmp_path / "whole" / "last", tmp_path / "run" / "last")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}
+
+
+def test_a_run_from_trained_weights_begins_with_them_from_another_working_directory(pictures, tmp_path, monkeypatch):
+    begin(pictures, tmp_path / "body", recipe=replace(RECIPE, epochs=1))
+    monkeypatch.chdir(tmp_path)
+    recipe = replace(RECIPE, epochs=1, finetune=Finetune(freeze_epochs=0))
+    setup = prepare(TINY, load_splits(pictures), recipe, source=str(pictures), image_size=16, device="cpu", weights="body/best")
+    new_run_folder(tmp_path / "run", settings=settings_of(setup), resume=setup.to_dict())
+    fit(setup, tmp_path / "whole", pace=Pace(workers=0))
+    monkeypatch.chdir("/")
+    resume(tmp_path / "run", pace=Pace(workers=0))
+    assert_same_weights(tmp_path / "whole" / "last", tmp_path / "run" / "last")
+    assert read_card(tmp_path / "run" / "last").provenance["weights"] == "body/best"
+
+
+def test_a_run_whose_trained_weights_are_others_now_does_not_begin(pictures, tmp_path):
+    begin(pictures, tmp_path / "body", recipe=replace(RECIPE, epochs=1))
+    recipe = replace(RECIPE, epochs=1, finetune=Finetune(freeze_epochs=0))
+    best = tmp_path / "body" / "best"
+    setup = prepare(TINY, load_splits(pictures), recipe, source=str(pictures), image_size=16, device="cpu", weights=best)
+    new_run_folder(tmp_path / "run", settings=settings_of(setup), resume=setup.to_dict())
+    begin(pictures, tmp_path / "wider", recipe=replace(RECIPE, epochs=1), network=reshape.scale_width(get_network("inception_small"), 0.5))
+    shutil.rmtree(best)
+    (tmp_path / "wider" / "best").rename(best)
+    with pytest.raises(UserError, match=f"the weights {best} are no longer those that the run began with"):
         resume(tmp_path / "run")
+
+
+def test_a_folder_without_settings_is_told_as_such(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty is no run folder that can be resumed: there are no settings in it .*; begin anew"):
+        resume(tmp_path / "empty")
+    with pytest.raises(UserError, match=r"nothing is no run folder that can be resumed: it isn't there"):
+        resume(tmp_path / "nothing")
+
+
+def test_a_run_folder_is_there_with_its_settings_or_not_at_all(pictures, tmp_path, monkeypatch):
+    setup = prepare(TINY, load_splits(pictures), RECIPE, source=str(pictures), image_size=16, device="cpu")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(RunFolder, "write_resume", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        new_run_folder(tmp_path / "run", settings=settings_of(setup), resume=setup.to_dict())
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+@pytest.mark.parametrize(("minutes", "within"), [(0.0, 0), (1e-9, 7), (5.0, 0)])
+def test_zero_minutes_between_checkpoints_are_none_within_an_epoch(minutes, within, pictures, tmp_path, monkeypatch):
+    """60 images in batches of 8 are 7 steps; beside these there is a checkpoint at the start and one at the end."""
+    written = []
+    monkeypatch.setattr(Checkpoints, "write", lambda _, step, state: written.append(step))
+    begin(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=1), pace=Pace(minutes=minutes, workers=0))
+    assert len(written) == within + 2
 
 
 def test_the_last_two_checkpoints_are_kept(tmp_path):
