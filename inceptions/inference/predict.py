@@ -63,6 +63,8 @@ def iterate_predictions(
         raise UserError(f"{model.card.network.name} ends in features and has no classes; predict needs a classifier")
     if top_k < 1 or batch_size < 1:
         raise UserError(f"top_k is {top_k} and batch_size {batch_size}; both must be at least 1")
+    if not pictures:  # the loader gives an empty batch where there is no image
+        return
     device = device or torch.device("cpu")
     module = model.module.to(device).to(memory_format=torch.channels_last)
     dataset = ImageDataset([Sample(picture, 0) for picture in pictures], model.card.preprocess, on_error=on_error)

@@ -127,3 +127,7 @@ def test_several_models_are_averaged_and_told_apart(folder, pictures):
     assert [row.models for row in found.rows] == [("inception_small",), ("inception_small 2",), ("inception_small", "inception_small 2")]
     with pytest.raises(UserError, match="no models given"):
         inceptions.evaluate([], pictures)
+
+
+def test_no_pictures_have_no_predictions() -> None:
+    assert inceptions.predict("inception_small.cifar10", [], workers=0) == []
