@@ -108,7 +108,7 @@ def test_what_a_recipe_says_of_the_network_is_built(pictures):
 
 
 def test_finetune_without_weights_is_refused(pictures):
-    with pytest.raises(UserError, match="give --weights"):
+    with pytest.raises(UserError, match="give it weights"):
         prepare(get_network("inception_v3"), load_splits(pictures), RECIPES["finetune"], source="pictures", device="cpu")
 
 
