@@ -78,7 +78,10 @@ def _one(model: Model) -> LoadedModel:
 def _label(pairs: Iterable[tuple[Given, str]]) -> tuple[list[Sample], tuple[str, ...]]:
     """Return samples of the pairs, and the names that their labels are places in."""
     found = []
-    for place, (image, name) in enumerate(pairs):
+    for place, pair in enumerate(pairs):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise UserError(f"data {place} is a {type(pair).__name__}; give a folder, or pairs of a picture and the name of its class")
+        image, name = pair
         pictures = find_pictures(image) if isinstance(image, str | Path) else [hold(image, f"image {place}")]
         found += [(picture, str(name)) for picture in pictures]
     if not found:

@@ -42,6 +42,8 @@ def fit(setup: Setup, folder: Path, *, reporter: Reporter | None = None, pace: P
             lambda: new_run_folder(folder, settings=settings_of(setup), resume=setup.to_dict()) if is_new else RunFolder(folder)
         )
         state = run_folder.checkpoints.read_last() if goes_on else None
+        if goes_on and processes.is_first:
+            run_folder.sweep()
         try:
             return _train(Run(setup, run_folder, processes, reporter=reporter or Reporter(), pace=pace or Pace(), state=state))
         except BaseException:

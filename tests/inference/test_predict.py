@@ -16,6 +16,9 @@ from tests.pictures import COLOURS
 CLASSES = tuple(COLOURS)
 
 
+PIXELS = np.zeros((40, 40, 3), np.uint8)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A model folder of a small network with random weights."""
@@ -131,3 +134,9 @@ def test_several_models_are_averaged_and_told_apart(folder, pictures):
 
 def test_no_pictures_have_no_predictions() -> None:
     assert inceptions.predict("inception_small.cifar10", [], workers=0) == []
+
+
+@pytest.mark.parametrize("data", [(PIXELS, "cat"), PIXELS, {"cat": PIXELS}], ids=["one pair", "a picture", "a mapping"])
+def test_what_is_no_pair_of_a_picture_and_a_class_is_refused(data):
+    with pytest.raises(UserError, match="pairs of a picture and the name of its class"):
+        inceptions.evaluate("inception_small.cifar10", data, workers=0)

@@ -151,6 +151,7 @@ def onnx_file(model: Classifier, path: Path) -> Path:
 older_exporter = pytest.mark.filterwarnings(
     "ignore:You are using the legacy TorchScript-based ONNX export:DeprecationWarning",
     "ignore:The feature will be removed:DeprecationWarning",
+    "ignore:Constant folding - Only steps=1 can be constant folded:UserWarning",
 )
 
 
