@@ -159,6 +159,14 @@ def test_a_crash_leaves_what_can_be_gone_on_with(pictures, tmp_path):
     assert [row.epoch for row in resume(tmp_path / "late", pace=Pace(workers=0)).rows] == [1, 2, 3]
 
 
+def test_what_a_killed_run_was_writing_is_gone_when_fit_goes_on(pictures, tmp_path):
+    setup = prepare(TINY, load_splits(pictures), RECIPE, source=str(pictures), image_size=16, device="cpu")
+    new_run_folder(tmp_path / "run", settings={}, resume=setup.to_dict())  # killed as it was about to begin
+    (tmp_path / "run" / ".best-half").mkdir()
+    fit(setup, tmp_path / "run", pace=Pace(workers=0), goes_on=True)
+    assert not list((tmp_path / "run").glob(".*"))
+
+
 def test_a_run_killed_before_its_first_checkpoint_begins(pictures, tmp_path):
     begin(pictures, tmp_path / "whole")
     setup = prepare(TINY, load_splits(pictures), RECIPE, source=str(pictures), image_size=16, device="cpu")
