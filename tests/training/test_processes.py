@@ -115,6 +115,7 @@ def test_what_fails_is_said_once_and_the_next_try_finds_no_folder(fault, picture
             settings, said = (*SMALL, "--set", "asynchronous=2"), "without torchrun"
         case "folder":
             folder.mkdir()
+            (folder / "mine").touch()
             said = "exists already"
     failed = start("inceptions", "train", pictures, "--output", folder, *settings, processes=2)
     _, told = failed.communicate(timeout=600)
