@@ -152,6 +152,7 @@ def test_settings_that_cannot_be_are_one_line_and_leave_nothing(inceptions, pict
 
 def test_existing_output_is_refused(inceptions, pictures, tmp_path):
     (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").touch()
     result = inceptions("train", pictures, "--output", tmp_path / "run", *QUICK)
     assert result.code == 2
     assert "exists already" in result.err
