@@ -123,12 +123,15 @@ def growing_file(path: Path, *, replace: bool = False) -> Iterator[Callable[[str
     try:
         with file:
             yield add
-        part.replace(path)
-    except BaseException as error:
-        if part.stat().st_size:
+        try:
+            part.replace(path)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+    except BaseException as error:  # whatever ends the block, Ctrl-C too
+        if part.exists() and part.stat().st_size:
             error.add_note(f"what was done before is in {shown(part)}")
         else:
-            part.unlink()
+            part.unlink(missing_ok=True)
         raise
 
 
