@@ -60,11 +60,14 @@ def whole_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
         fresh = folder / path.name
         fresh.mkdir()
         yield fresh
+        old = folder / ".old"
         if replace and path.exists():
-            path.rename(folder / ".old")
+            path.rename(old)
         try:
             fresh.rename(path)
         except OSError:
+            if old.exists():
+                old.rename(path)
             if replace or not path.is_dir():
                 raise
 

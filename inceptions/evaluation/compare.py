@@ -41,9 +41,9 @@ def read_run(folder: Path) -> RunRecord:
     with metrics.open(encoding="utf-8", newline="") as file:
         rows = tuple(SimpleNamespace(**{name: float(value) for name, value in row.items()}) for row in csv.DictReader(file))
     saved = read_predictions(predictions)
-    return RunRecord(
-        folder, dict(_flat(yaml.safe_load(recipe.read_text(encoding="utf-8")))), rows, list(saved.scores.values())[-1], saved.images
-    )
+    settings = flatten(yaml.safe_load(recipe.read_text(encoding="utf-8")))
+    plain = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings}
+    return RunRecord(folder, plain, rows, list(saved.scores.values())[-1], saved.images)
 
 
 def differing(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
@@ -58,9 +58,10 @@ def error_difference(first: RunRecord, other: RunRecord) -> Interval | None:
     return metrics.error_difference(first.score, other.score) if first.images == other.images else None
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested settings by dotted names, such as optimizer.momentum."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+            yield f"{prefix}{key}", value

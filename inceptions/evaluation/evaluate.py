@@ -20,13 +20,13 @@ from inceptions.data.splits import Sample
 from inceptions.data.stored import Stored
 from inceptions.evaluation.blocks import Block, Settings, Step, iterate_blocks
 from inceptions.evaluation.labels import common_classes, match_labels
-from inceptions.evaluation.score import Found, Predictions, Score, join, predictions_of, score_of
+from inceptions.evaluation.score import AnyScore, Predictions, Score, join, predictions_of, score_of
 from inceptions.networks.trace import trace
 from inceptions.weights.folder import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
-class Row(Generic[Found]):
+class Row(Generic[AnyScore]):
     """One line of the table: models by name, crops of each image, multiply-adds of an image in all, and how they did.
 
     score: a `Score`; of images without labels, `Predictions`.
@@ -35,7 +35,7 @@ class Row(Generic[Found]):
     models: tuple[str, ...]
     crops: int
     multiply_adds: int
-    score: Found
+    score: AnyScore
 
     @property
     def name(self) -> str:
@@ -44,7 +44,7 @@ class Row(Generic[Found]):
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation(Generic[Found]):
+class Evaluation(Generic[AnyScore]):
     """classes: those of the labels and predictions; rows: each model alone, then all together, for each number of crops, fewest first.
 
     views_per_second: of each model, reading and cropping included. paths: of the images that the scores' indices mean.
@@ -52,13 +52,13 @@ class Evaluation(Generic[Found]):
     """
 
     classes: tuple[str, ...]
-    rows: tuple[Row[Found], ...]
+    rows: tuple[Row[AnyScore], ...]
     views_per_second: dict[str, float]
     paths: tuple[Path | Stored, ...]
     notes: tuple[str, ...]
 
     @property
-    def scores(self) -> dict[tuple[str, int], Found]:
+    def scores(self) -> dict[tuple[str, int], AnyScore]:
         """The scores by names of models and number of crops, as `write_predictions` takes them."""
         return {(" + ".join(row.models), row.crops): row.score for row in self.rows}
 
@@ -125,7 +125,7 @@ def predict_unlabelled(
     return Evaluation(classes, rows, rates, tuple(sample.path for sample in samples), ())
 
 
-def merge(shares: Sequence[Evaluation[Found]]) -> Evaluation[Found]:
+def merge(shares: Sequence[Evaluation[AnyScore]]) -> Evaluation[AnyScore]:
     """Return the evaluation of all images, from those of the shares of all processes in the order of their ranks."""
     first = shares[0]
     rows = [replace(row, score=join([share.rows[place].score for share in shares])) for place, row in enumerate(first.rows)]
@@ -144,15 +144,15 @@ def _make_rows(
     *,
     crops: Sequence[int],
     groups: Sequence[tuple[str, ...]],
-    score: Callable[[Block, Tensor], Found],
-) -> tuple[tuple[Row[Found], ...], dict[str, float]]:
+    score: Callable[[Block, Tensor], AnyScore],
+) -> tuple[tuple[Row[AnyScore], ...], dict[str, float]]:
     """Return a row for each number of crops and each group of models, and each model's views per second.
 
     score: makes that of a block by probabilities (N, K).
     """
     costs = {name: trace(replace(model.card.network, aux=())).total.multiply_adds for name, model in models.items()}
     lines = [(place, number, group) for place, number in enumerate(crops) for group in groups]
-    scores: list[list[Found]] = [[] for _ in lines]
+    scores: list[list[AnyScore]] = [[] for _ in lines]
     views, seconds = Counter(), Counter()
     for block in blocks:
         for part, (found, (place, _, group)) in product(block.split(), zip(scores, lines, strict=True)):

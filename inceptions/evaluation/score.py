@@ -111,7 +111,7 @@ class Predictions:
         return int(np.sum(self.predicted == NO_CLASS))
 
 
-Found = TypeVar("Found", Score, Predictions)
+AnyScore = TypeVar("AnyScore", Score, Predictions)
 
 
 def wilson(right: int, count: int, *, z: float = 1.959964) -> Interval:
@@ -169,7 +169,7 @@ def predictions_of(probabilities: Tensor, indices: np.ndarray, unreadable: tuple
     return Predictions(indices, predicted.masked_fill(confidence.isnan(), NO_CLASS).numpy(), confidence.numpy(), unreadable)
 
 
-def join(shares: Sequence[Found]) -> Found:
+def join(shares: Sequence[AnyScore]) -> AnyScore:
     """Return what was found on all images, from what was found on shares of them, in the order of the images."""
     kind = type(shares[0])
     columns = {name: np.concatenate([getattr(share, name) for share in shares]) for name in kind.COLUMNS}

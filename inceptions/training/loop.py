@@ -142,7 +142,7 @@ def _step(run: Run, batch: Batch) -> None:
     at.step += 1
     if at.epoch == at.step == 1 and run.processes.is_first and len(batch.labels):
         save_batch_picture(batch, run.setup, run.folder.path / "train_batch.png")
-    with memory_for(len(batch.labels), run.setup.device):
+    with memory_for(-(-len(batch.labels) // run.setup.recipe.accumulate), run.setup.device):
         done = run.learner.learn(batch)
     if not done.images:
         return

@@ -34,10 +34,16 @@ def kernel_groups(module: nn.Module, *, weight_decay: float, lr: float, bias_lr:
     """
     biases = [m.bias for m in module.modules() if isinstance(m, nn.BatchNorm2d) and m.bias is not None] if bias_lr != 1 else []
     apart = {id(bias) for bias in biases}
-    kernels = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1 and id(p) not in apart]
-    groups = [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = decay_groups((p for p in module.parameters() if id(p) not in apart), weight_decay=weight_decay)
     return [*groups, {"params": biases, "weight_decay": 0.0, "lr": bias_lr * lr}] if biases else groups
+
+
+def decay_groups(parameters: Iterable[nn.Parameter], *, weight_decay: float) -> list[dict[str, Any]]:
+    """Return groups: kernels, which decay; biases and batch normalisation, which don't; none that is empty."""
+    found = list(parameters)
+    kernels, others = [p for p in found if p.ndim > 1], [p for p in found if p.ndim <= 1]
+    groups = [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
 
 
 class TensorFlowAdam(torch.optim.Adam):

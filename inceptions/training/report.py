@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -131,16 +131,11 @@ def settings_of(setup: Setup) -> dict[str, Any]:
 
 def hyperparameters_of(setup: Setup) -> dict[str, Any]:
     """Return the recipe, with the network that it trains and at what rate, as plain values by dotted names such as optimizer.momentum."""
-    network = setup.network
-    return {**dict(_flat(setup.recipe.to_dict())), "model": network.name, "image_size": network.image_size, "peak_lr": setup.peak_lr}
+    from inceptions.evaluation.compare import flatten
 
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, json.dumps(value) if isinstance(value, list) else value
+    network, recipe = setup.network, flatten(setup.recipe.to_dict())
+    plain = {name: json.dumps(value) if isinstance(value, list) else value for name, value in recipe}
+    return {**plain, "model": network.name, "image_size": network.image_size, "peak_lr": setup.peak_lr}
 
 
 def start_of(setup: Setup, folder: Path, steps: int, *, epoch: int, step: int) -> Start:

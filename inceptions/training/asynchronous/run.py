@@ -11,7 +11,7 @@ from torch.nn import Parameter
 from inceptions.training.asynchronous.driver import EpochDone, Progress, train_asynchronously
 from inceptions.training.asynchronous.server import Rule, plot_staleness, write_staleness
 from inceptions.training.asynchronous.worker import Job
-from inceptions.training.optimizers import make_optimizer
+from inceptions.training.optimizers import decay_groups, make_optimizer
 from inceptions.training.progress import EpochRow
 from inceptions.training.recipe import Recipe
 from inceptions.training.run import Run
@@ -85,10 +85,8 @@ def make_job(run: Run) -> Job:
 
 def shard_optimizer(pairs: list[tuple[str, Parameter]], *, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
     """Return the optimiser of a shard's parameters: kernels decay, biases and batch normalisation don't."""
-    kernels = [parameter for _, parameter in pairs if parameter.ndim > 1]
-    others = [parameter for _, parameter in pairs if parameter.ndim <= 1]
-    groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return make_optimizer(recipe.optimizer, [group for group in groups if group["params"]], lr=lr)
+    groups = decay_groups((parameter for _, parameter in pairs), weight_decay=recipe.weight_decay)
+    return make_optimizer(recipe.optimizer, groups, lr=lr)
 
 
 def lr_at(step: int, *, recipe: Recipe, peak: float, steps_per_epoch: int) -> float:
