@@ -84,6 +84,8 @@ def _prepare(asked: Asked) -> Setup:
     from inceptions.training.recipes import get_recipe
     from inceptions.training.settings import change
 
+    if asked.batch_fits and any(line.startswith("batch_size=") for line in asked.changes):
+        raise UserError("--batch-size auto finds the size that --set batch_size=N gives; leave one of them out")
     recipe = change(get_recipe(asked.recipe or ("finetune" if asked.weights else "quick")), asked.changes)
     if recipe.asynchronous and asked.workers:
         recipe = replace(recipe, asynchronous=asked.workers)
@@ -113,11 +115,14 @@ def _prepare(asked: Asked) -> Setup:
 
 
 def _fit_batch(setup: Setup) -> Setup:
-    from inceptions.training.plan import find_batch_size
+    from inceptions.training.plan import STEPS, find_batch_size
 
     with err.status("finding the largest batch that fits…"):
         size = find_batch_size(setup)
-    note = f"batch size {size} was found to fit into the memory of {setup.device}"
+    count = len(setup.splits.train)
+    few = f"with twice as many, an epoch of {count:,} images would have fewer than {STEPS} steps"
+    full = f"twice as many are too many for the memory of {setup.device}"
+    note = f"batch size {size}: {few if 2 * size > count // STEPS else full}"
     return replace(setup, recipe=replace(setup.recipe, batch_size=size), notes=(*setup.notes, note))
 
 

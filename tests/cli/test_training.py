@@ -38,6 +38,15 @@ def test_the_batch_size_that_fits_is_found_and_written_into_the_recipe(inception
     refused = inceptions("train", pictures, "--batch-size", "many", "--dry-run")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "batch_size is 'many'" in refused.err
+    refused = inceptions("train", pictures, *SMALL, "--batch-size", "auto", "--set", "batch_size=8", "--dry-run")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "leave one of them out" in refused.err
+
+
+def test_what_bounds_the_batch_that_is_found_is_told(inceptions, pictures, tmp_path):
+    result = inceptions("train", pictures, *SMALL, "--batch-size", "auto", "--epochs", "1", "--output", tmp_path / "run")
+    assert result.code == 0, result.err
+    assert "batch size 2: with twice as many, an epoch of 60 images would have fewer than 16 steps" in result.err
 
 
 def test_misspelt_settings_are_named(inceptions, pictures):
