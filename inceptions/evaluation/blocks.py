@@ -17,6 +17,7 @@ from torch import Tensor
 from inceptions.data.dataset import Unreadable
 from inceptions.data.packed import PackedSamples
 from inceptions.data.splits import Sample
+from inceptions.devices import memory_for
 from inceptions.errors import UserError
 from inceptions.evaluation.crops import places_among
 from inceptions.evaluation.protocols import with_protocol
@@ -135,8 +136,9 @@ def _probabilities(
         if isinstance(batch, Views):
             unreadable[batch.place] = cast("Unreadable", batch.pixels)
             continue
-        images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
-        found = module(images).float().softmax(1)[:, columns].cpu()
+        with memory_for(len(batch.images), device):
+            images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
+            found = module(images).float().softmax(1)[:, columns].cpu()
         for row in range(len(crops)):
             mine = member[row, batch.places]
             sums[row].index_add_(0, batch.owners[mine], found[mine])

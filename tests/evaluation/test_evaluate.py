@@ -198,3 +198,10 @@ def test_a_model_whose_classes_are_wordnet_ids_is_matched_by_name(samples):
     found = evaluate({"m": make_model((TABBY, TENCH, CRANE_BIRD))}, samples, (TENCH, CRANE_BIRD, TABBY))
     assert found.rows[0].score.labels[:3].tolist() == [1, 2, 0]
     assert found.notes == ()
+
+
+def test_full_memory_is_one_line_that_says_what_to_do(samples):
+    model = make_model()
+    model.module.forward = lambda images: images.new_empty(2**60)  # more than any machine has
+    with pytest.raises(UserError, match="3 images at a time are too many for the memory of cpu; lower the batch size"):
+        evaluate({"m": model}, samples, NAMES, batch_size=3, workers=0)
