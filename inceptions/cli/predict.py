@@ -41,7 +41,7 @@ def run_prediction(
             found = write_rows(found, write, top_k=top_k)
         with track("predicting", len(paths)) as advance:
             counted = Counted(found, advance)
-            first = _show(counted, top_k=top_k, as_json=as_json)
+            first = _show(counted, top_k=top_k, as_json=as_json, are_written=output is not None)
     if first:
         columns = (Column("file", "text"), Column("class", "text"), Column(""), Column("then", "text"))
         print_table(columns, map(_cells, first))
@@ -66,12 +66,16 @@ class Counted:
             yield item
 
 
-def _show(predictions: Iterable[Prediction], *, top_k: int, as_json: bool) -> list[Prediction]:
-    """Print all predictions as they come; for a terminal return the first of them, which are shown when the progress bar is gone."""
+def _show(predictions: Iterable[Prediction], *, top_k: int, as_json: bool, are_written: bool) -> list[Prediction]:
+    """Print all predictions as they come; for a terminal return the first of them, which are shown when the progress bar is gone.
+
+    are_written: they go into a file anyway, and a pipe or a log needn't have them too.
+    """
     if as_json:
         print_json([_as_plain(item) for item in predictions])
-    elif out.is_terminal:
-        return [item for place, item in enumerate(predictions) if place < SHOWN]
+    elif out.is_terminal or are_written:
+        first = [item for place, item in enumerate(predictions) if place < SHOWN]
+        return first if out.is_terminal else []
     else:
         columns = [Column(name) for name in column_names(top_k)]
         print_table(columns, (row_of(item, top_k=top_k) for item in predictions))
@@ -98,7 +102,7 @@ def _conclude(found: Counted, output: Path | None) -> None:
         tell(f"{len(found.unreadable)} of {count + len(found.unreadable)} files can't be read and are left out", style="yellow")
     if count:
         commonest = ", ".join(f"{number} {name}" for name, number in found.classes.most_common(10))
-        (say if out.is_terminal else tell)(f"{count} images: {commonest}")
+        (say if out.is_terminal else tell)(f"{count} image{'s' if count > 1 else ''}: {commonest}")
     if output is not None:
         tell(f"all of them are in {output}")
     elif count > SHOWN and out.is_terminal:

@@ -43,7 +43,7 @@ def test_converted_model_predicts_with_the_names_that_were_given(inceptions, che
     assert inceptions("convert", path, "--output", tmp_path / "m", "--classes", tmp_path / "names.txt").code == 0
     Image.new("RGB", (300, 260), (200, 10, 10)).save(tmp_path / "a.png")
     result = inceptions("predict", tmp_path / "a.png", "--model", tmp_path / "m")
-    assert any(f"1 images: 1 {name}" in result.err for name in ("ant", "bee", "cat", "dog", "elk"))
+    assert any(f"1 image: 1 {name}" in result.err for name in ("ant", "bee", "cat", "dog", "elk"))
 
 
 def test_names_that_are_there_twice_are_refused(inceptions, checkpoint, tmp_path):

@@ -50,7 +50,7 @@ def test_train_without_output_makes_a_new_folder_each_time(inceptions, pictures,
 
 def test_predict_tells_the_classes_of_a_folder_and_writes_them(inceptions, run, tmp_path):
     result = inceptions("predict", run / "pictures", "--model", run / "run" / "best", "--output", tmp_path / "p.csv", "--top-k", "2")
-    assert result.code == 0, result.err
+    assert (result.code, result.out) == (0, "")  # the rows are in the file, and a log needn't have them too
     with (tmp_path / "p.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["file", "class", "probability", "class_2", "probability_2", "error"]
@@ -61,7 +61,7 @@ def test_predict_tells_the_classes_of_a_folder_and_writes_them(inceptions, run, 
 
 def test_predict_reads_one_file_and_a_glob(inceptions, run):
     one = inceptions("predict", run / "pictures" / "blue" / "000.png", "--model", run / "run" / "best")
-    assert "1 images: 1 blue" in one.err
+    assert "1 image: 1 blue" in one.err
     many = inceptions("predict", f"{run}/pictures/*/00[0-4].png", "--model", run / "run" / "best")
     assert "15 images" in many.err
 
