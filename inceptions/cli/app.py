@@ -325,13 +325,13 @@ def evaluate(
 @command()
 def predict(
     images: Annotated[
-        str | None, typer.Argument(metavar="IMAGES", help="An image file, a folder (with all below it), or a quoted glob.")
+        list[str] | None, typer.Argument(metavar="IMAGES...", help="Image files, folders (with all below them), or quoted globs.")
     ] = None,
     *,
     model: Annotated[
         str, typer.Option("--model", "-m", help="A model folder such as runs/NAME/best, or a published tag.", autocompletion=_models)
     ],
-    named_images: Annotated[str | None, typer.Option("--data", "-d", metavar="IMAGES", help="The images by name.")] = None,
+    named_images: Annotated[list[str] | None, typer.Option("--data", "-d", metavar="IMAGES", help="The same; may be repeated.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A CSV file to write, a row for each image as it is predicted.")
     ] = None,
@@ -346,9 +346,8 @@ def predict(
     """Tell the class of image files, with probabilities."""
     from inceptions.cli.predict import run_prediction
 
-    source = once("the images: IMAGES or --data IMAGES", images, named_images)
     run_prediction(
-        source,
+        once("the images: IMAGES or --data IMAGES", images, named_images),
         model,
         output=output,
         force=force,

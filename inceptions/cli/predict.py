@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ NAMED = 10  # files that can't be read
 
 
 def run_prediction(
-    source: str, model: str, *, output: Path | None, force: bool, as_json: bool, top_k: int, device: str | None, **settings: Any
+    sources: Sequence[str], model: str, *, output: Path | None, force: bool, as_json: bool, top_k: int, device: str | None, **settings: Any
 ) -> None:
-    """Predict every image of `source`, and print, and perhaps write, its classes; settings: more, as `inceptions.predict` takes them.
+    """Predict every image of `sources`, and print, and perhaps write, its classes; settings: more, as `inceptions.predict` takes them.
 
     Raises UserError, too, when no image at all can be read.
     """
-    paths = find_images(source)
+    paths = [path for source in sources for path in find_images(source)]
     with growing_file(output, replace=force) if output else nullcontext() as write:
         with err.status("loading torch…"):
             from inceptions.devices import pick_device

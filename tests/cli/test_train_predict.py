@@ -64,6 +64,11 @@ def test_predict_reads_one_file_and_a_glob(inceptions, run):
     assert "1 image: 1 blue" in one.err
     many = inceptions("predict", f"{run}/pictures/*/00[0-4].png", "--model", run / "run" / "best")
     assert "15 images" in many.err
+    several = inceptions(
+        "predict", *(run / "pictures" / name for name in ("blue/001.png", "amber", "blue/000.png")), "-m", run / "run" / "best"
+    )
+    files = [line.split("\t")[0].removeprefix(f"{run}/pictures/") for line in several.out.splitlines()[1:]]
+    assert (files[0], files[-1], len(files)) == ("blue/001.png", "blue/000.png", 32)  # as a shell makes of *.png, in the order given
 
 
 def test_predictions_are_those_of_the_test_in_training(inceptions, run, tmp_path):
