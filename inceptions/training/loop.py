@@ -90,6 +90,11 @@ def _train(run: Run) -> Result:
             train_epochs(run)
         result = run.end()
         return result
+    except RuntimeError as error:
+        if not run.stop.is_set or "DataLoader worker" not in str(error):
+            raise
+        # a signal to the whole group ends the readers too, and torch says so at any moment: only the last checkpoint is sure to be whole
+        raise run.stop_here(f"epoch {run.at.epoch}, with the processes that read; what is left begins at the last checkpoint") from None
     finally:
         run.reporter.ended(result)
 

@@ -1,5 +1,6 @@
 import csv
 import errno
+import multiprocessing
 import os
 import random
 import shutil
@@ -102,6 +103,27 @@ def test_ctrl_c_saves_and_says_how_to_go_on(number, pictures, tmp_path):
     assert signal.getsignal(number) == before
     result = resume(tmp_path / "run", pace=Pace(workers=0))
     assert [row.epoch for row in result.rows] == [1, 2, 3]
+    assert_same_weights(tmp_path / "whole" / "last", tmp_path / "run" / "last")
+
+
+class StopsAll(Reporter):
+    """Sends a signal to this process and those that it has started, after a step, as schedulers do."""
+
+    def stepped(self, epoch, step, loss, images_per_second, lr):
+        if (epoch, step) == (2, 3):
+            readers = multiprocessing.active_children()
+            pids = [str(process.pid) for process in (multiprocessing.current_process(), *readers)]
+            subprocess.run(["kill", *pids], check=True)  # not from here: a reader takes its parent's for a good end
+            for process in readers:
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # that it has ended is left for torch to find and to say
+
+
+def test_a_signal_to_the_readers_too_stops_as_one_to_the_run_alone(pictures, tmp_path):
+    begin(pictures, tmp_path / "whole")
+    with pytest.raises(StoppedError, match="stopped at epoch 2") as stopped:
+        begin(pictures, tmp_path / "run", reporter=StopsAll(), pace=Pace(workers=1))
+    assert stopped.value.resume == tmp_path / "run"
+    resume(tmp_path / "run", pace=Pace(workers=0))
     assert_same_weights(tmp_path / "whole" / "last", tmp_path / "run" / "last")
 
 
