@@ -26,8 +26,8 @@ step types pyright
 step imports lint-imports --no-logo
 case ${1-test} in
 lint) ;;
-test) tests -n auto -q -m 'not exhaustive' ;;
-test-all) tests -n auto -q ;;
+test) tests -n auto --dist worksteal -q -m 'not exhaustive' ;;
+test-all) tests -n auto --dist worksteal -q ;;
 *) echo "scripts/check.sh lint, test or test-all; not $1" >&2 && exit 2 ;;
 esac
 

@@ -483,7 +483,7 @@ def test_inductor_gives_the_eager_result_of_small_inception_and_inception_v3() -
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("fresh_dynamo")
-@pytest.mark.parametrize("name", ["inception_small", "googlenet_bn", "xception41p"])
+@pytest.mark.parametrize("name", ["inception_small", "googlenet_bn", pytest.param("xception41p", marks=pytest.mark.exhaustive)])
 def test_training_step_compiles_and_gives_the_eager_gradient(name: str) -> None:
     network = get_network(name)
     model = create_model(name, drop_rate=0.0).train()

@@ -283,7 +283,7 @@ def test_every_batch_is_used_once_and_progress_is_told(session, pictures, tmp_pa
     assert counters == {2 * STEPS}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_killed_worker_and_killed_server_lose_nothing(session, pictures, tmp_path, caplog):
     rule = replace(RULE, checkpoint_every=4)
     training = Training(job_of(pictures, tmp_path / "checkpoints", epochs=3, rule=rule), workers=WORKERS)
@@ -328,7 +328,7 @@ def test_worker_that_always_dies_ends_the_run(session, pictures, tmp_path, monke
         train_asynchronously(job_of(pictures, tmp_path / "checkpoints", gradients=Gradients(Die())), workers=1)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_errors_of_workers_are_told_as_they_are(session, pictures, tmp_path):
     job = job_of(pictures, tmp_path / "checkpoints", epochs=1)
     with pytest.raises(UserError, match=r"the loss is (nan|inf) at epoch 1, batch \d; train with a lower lr"):
@@ -340,7 +340,7 @@ def test_errors_of_workers_are_told_as_they_are(session, pictures, tmp_path):
         train_asynchronously(replace(job, batch_size=60, checkpoints=tmp_path / "others"), workers=1)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_interrupt_leaves_a_checkpoint_from_which_the_run_goes_on(session, pictures, tmp_path):
     job = job_of(pictures, tmp_path / "checkpoints", epochs=1)
 
@@ -358,7 +358,7 @@ def test_interrupt_leaves_a_checkpoint_from_which_the_run_goes_on(session, pictu
     assert len(result.staleness) == STEPS
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_epoch_whose_end_was_missed_still_has_its_loss(session, pictures, tmp_path):
     job, told = job_of(pictures, tmp_path / "checkpoints", epochs=1), []
 

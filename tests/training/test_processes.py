@@ -140,7 +140,7 @@ def test_torchrun_trains_with_one_writer_and_counts_every_image(pictures, tmp_pa
     assert len(list((tmp_path / "run" / "tensorboard").glob("events.*"))) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_torchrun_goes_on_where_it_was_when_a_process_is_killed(pictures, tmp_path):
     psutil = pytest.importorskip("psutil")
     settings = (*SMALL, "--epochs", "10", "--checkpoint-minutes", "0.0001")

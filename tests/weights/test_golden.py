@@ -18,6 +18,11 @@ from tests.golden import rule
 GOLDEN = Path(rule.__file__).parent
 FILES = sorted(path.stem for path in GOLDEN.glob("*.json"))
 FRAMEWORKS = {"tf_models_slim": "tf_slim", "tf_models_deeplab": "tf_deeplab", "facenet": "tf_facenet"}
+LARGE = {  # the same frameworks and families are in smaller ones
+    *(f"timm-{name}" for name in ("inception_resnet_v2", "inception_v4", "xception41p", "xception65", "xception65p", "xception71")),
+    *(f"tf_models_deeplab-{name}" for name in ("xception_65", "xception_71")),
+    "tf_models_slim-inception_resnet_v2",
+}
 TOLERANCE = 1e-5  # of the largest value; two correct implementations differ by 1.6e-6 at most, a wrong detail costs 1e-2
 
 
@@ -29,6 +34,12 @@ def import_by_rule(name):
     if name.endswith("os16"):
         network = reshape.dilate(get_network("xception65"), 16)
     return spec, *import_tensors(dict(rule.checkpoint(spec)), framework=framework, network=network)
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.exhaustive if name in LARGE else ()) for name in FILES])
+def imported(request):
+    """The recording's name, what it says, the module with its weights, and the audit: once for all tests of it."""
+    return request.param, *import_by_rule(request.param)
 
 
 def read_input(spec):
@@ -67,9 +78,8 @@ def distance(ours, theirs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FILES)
-def test_outputs_and_stage_means_are_those_recorded(name):
-    spec, module, audit = import_by_rule(name)
+def test_outputs_and_stage_means_are_those_recorded(imported):
+    name, spec, module, audit = imported
     recorded = np.load(GOLDEN / f"{name}.npz")
     named, means = compute(module, read_input(spec))
     for output in spec["outputs"]:
@@ -83,9 +93,8 @@ def test_outputs_and_stage_means_are_those_recorded(name):
     assert audit.numerics.bn_epsilon == (spec["bn_epsilon"] or audit.numerics.bn_epsilon)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_audit_accounts_for_every_tensor(name):
-    spec, module, audit = import_by_rule(name)
+def test_audit_accounts_for_every_tensor(imported):
+    _, spec, module, audit = imported
     given = [tensor[0] for tensor in spec["tensors"]]
     folded = sum("/bn/sc_" in tensor for tensor in given)
     assert len(audit.matched) + len(audit.transformed) + len(audit.ignored) == len(given) - folded
