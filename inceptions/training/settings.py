@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import logging
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from functools import cache
@@ -58,7 +59,7 @@ def _explain(errors: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> 
 def change(recipe: Recipe, lines: Sequence[str]) -> Recipe:
     """Return the recipe with `field=value` lines applied, such as `lr=0.1`, `optimizer.momentum=0.8`, `schedule=one_cycle`.
 
-    Values are YAML, and none where a field may have none. With an optimizer of another kind, a learning rate that no line gives becomes
+    Values are YAML 1.2, and none where a field may have none. With an optimizer of another kind, a learning rate that no line gives becomes
     that kind's own. Raises UserError: a line without "=", a field that there is not (the nearest is named), a value that can't be.
     """
     values, given = recipe.to_dict(), set()
@@ -121,26 +122,40 @@ def _nearest(word: str, words: Collection[str], *, of: str, within: Sequence[str
 
 def _read_value(line: str, text: str) -> Any:
     try:
-        return _read_numbers(yaml.safe_load(text))
-    except (yaml.YAMLError, ValueError, RecursionError):  # a date or a number that can't be; a list that holds itself
+        return _as_fields_take(yaml.load(text, Loader=_CoreLoader))
+    except (yaml.YAMLError, ValueError, RecursionError):  # a number of too many digits; a list that holds itself
         raise UserError(f"{line!r}: the value is no YAML; write a number, a word or a list such as [0.5, 1.0]") from None
 
 
-def _read_numbers(value: Any) -> Any:
+def _as_fields_take(value: Any) -> Any:
+    """Return the value with names as text, none as null, and whole numbers as such, for 1e1 epochs are 10."""
     match value:
         case dict():
-            return {str(name): _read_numbers(part) for name, part in value.items()}
+            return {str(name): _as_fields_take(part) for name, part in value.items()}
         case list():
-            return [_read_numbers(part) for part in value]
-        case str():  # YAML 1.1 reads 1e-4 as a word
-            try:
-                return _read_numbers(float(value))
-            except ValueError:
-                return None if value.lower() == "none" else value
+            return [_as_fields_take(part) for part in value]
+        case str() if value.lower() == "none":
+            return None
         case float() if value.is_integer():
             return int(value)
         case _:
             return value
+
+
+class _CoreLoader(yaml.SafeLoader):
+    """YAML 1.2's core schema, section 10.3.2. PyYAML's own is 1.1: there 1:30 is 90, yes is true, 1e-4 a word and 2024-01-01 a date."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as the base class has it
+
+
+for _tag, _pattern in (
+    ("null", r"(null|Null|NULL|~|)$"),
+    ("bool", r"(true|True|TRUE|false|False|FALSE)$"),
+    ("int", r"([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"),
+    ("float", r"([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
+):
+    _CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), None)
+_CoreLoader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value, 0 if node.value[:2] in ("0o", "0x") else 10))
 
 
 @cache

@@ -26,6 +26,20 @@ def test_set_replaces_an_optimizer_and_fills_in_a_part_that_was_none():
     assert change(QUICK, ["optimizer.kind=adam"]).optimizer == Adam()
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0o17", 15), ("0x1F", 31), ("010", 10), ("+7", 7), ("7.", 7), (".7e1", 7), ("1E+1", 10)],
+)
+def test_numbers_are_those_of_yaml_1_2(text, value):
+    assert change(QUICK, [f"epochs={text}"]).epochs == value
+
+
+@pytest.mark.parametrize("text", ["1:30", "yes", "2024-01-01", "2024-13-45", "0b11", "1_000", "=", "<<"])
+def test_words_are_those_of_yaml_1_2(text):
+    """YAML 1.1 has numbers to the base of sixty, more words for true and false, and dates."""
+    assert change(QUICK, [f"name={text}", f"expect={text}", "whiten=TRUE"]) == replace(QUICK, name=text, expect=text, whiten=True)
+
+
 def test_set_takes_a_part_as_a_mapping():
     recipe = change(QUICK, ["optimizer={kind: adam, beta1: 5e-1}", "schedule={kind: steps, at: [[1, 1e-1]]}", "average={}"])
     assert (recipe.optimizer, recipe.schedule, recipe.average) == (Adam(beta1=0.5), Steps(at=((1, 0.1),)), Average())
@@ -85,7 +99,12 @@ def test_another_optimizer_brings_its_own_learning_rate(caplog):
         ("optimizer={kind: rmsprop, epsilon: high}", "optimizer.epsilon is 'high'; it must be a number"),
         ("progressive=[0.5, 0.5]", "progressive.0 is 0.5; it must be a list"),
         ("progressive=[[0.5, 0.5, 0.5]]", "progressive.0 is .*; it must have at most 2 values, not 3"),
-        ("name=2024-13-45", "the value is no YAML"),  # which reads it as a date, and there is none
+        ("epochs=1:30", "epochs is '1:30'; it must be a whole number"),  # YAML 1.1 reads 90
+        ("lr=1_000.5", "lr is '1_000.5'; it must be a number"),
+        ("lr=nan", "lr is 'nan'; it must be a number"),
+        ("lr=2024-01-01", "lr is '2024-01-01'; it must be a number"),
+        ("epochs='5'", "epochs is '5'; it must be a whole number"),
+        *((f"whiten={word}", f"whiten is '{word}'; it must be true or false") for word in ("yes", "No", "on", "OFF")),
         pytest.param(f"seed={'1' * 5000}", "the value is no YAML", id="digits"),  # more than Python makes a number of
         ("lr=&a [*a]", "the value is no YAML"),  # a list that holds itself
         pytest.param(f"lr={'[' * 3000}", "the value is no YAML", id="brackets"),
