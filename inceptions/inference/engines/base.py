@@ -1,0 +1,44 @@
+"""What every engine is: a network ready to run, that enters pixels and leaves answers. Needs no torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Answers(NamedTuple):
+    """What a network makes of N images: logits (N, K), and the vectors (N, F) that the classifier reads; both float32."""
+
+    logits: np.ndarray
+    vectors: np.ndarray
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Softmax of the logits (N, K), float32, worked out in float64: the same wherever the logits are."""
+        values = self.logits.astype(np.float64)
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        return (values / values.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+class Engine(ABC):
+    """A network ready to run on pixels as `Preprocess.crop` leaves them: uint8 (N, S, S, C), RGB where there are three channels.
+
+    name: "torch", "compiled", "openvino" or "onnxruntime". precision: "float32", "bfloat16", "float16" or "int8": of the convolutions.
+    batch_size: how many images at a time it runs fastest with. What it gives for an image doesn't depend on the images beside it,
+    but for float rounding with some engines.
+    """
+
+    name: str
+    precision: str
+    batch_size: int
+
+    @abstractmethod
+    def run(self, pixels: np.ndarray) -> Answers:
+        """Return the answers for N images, N from 1."""
+
+    def stream(self, batches: Iterable[np.ndarray]) -> Iterator[Answers]:
+        """Yield the answers of each batch, in order; an engine that can has several on the way at a time."""
+        yield from map(self.run, batches)
