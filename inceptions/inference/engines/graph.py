@@ -19,8 +19,8 @@ class Normalize(nn.Module):
     def __init__(self, preprocess: Preprocess) -> None:
         super().__init__()
         self.reverse = preprocess.channel_order == "bgr"
-        self.register_buffer("mean", torch.tensor(preprocess.mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(preprocess.std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        mean, std = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (preprocess.mean, preprocess.std))
+        self.mean, self.std = nn.Buffer(mean, persistent=False), nn.Buffer(std, persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return (pixel - mean) / std."""
