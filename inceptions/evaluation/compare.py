@@ -15,35 +15,64 @@ import yaml
 from inceptions.errors import UserError
 from inceptions.evaluation import metrics
 from inceptions.evaluation.saved import read_predictions
-from inceptions.evaluation.score import Interval, Score
+from inceptions.evaluation.score import Interval, Score, wilson
+from inceptions.extras import require
+from inceptions.names import shown
+from inceptions.weights.card import CARD_NAME, read_card
 
 PASSING = ("versions", "started", "images", "recipe.source", "recipe.cost", "recipe.expect", "recipe.seed")  # says nothing of the method
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A finished run: its folder, settings by dotted name, the rows of metrics.csv, the score on its test images, and their names."""
+    """A finished run: its folder, settings by dotted name, the rows of metrics.csv, and how its best model did on how many images.
+
+    score, images: of each of them, and their names; None and none of a run that was trained without the libraries of predictions.
+    """
 
     folder: Path
     settings: dict[str, str]
     rows: tuple[Any, ...]
-    score: Score
+    accuracy: Interval
+    count: int
+    score: Score | None
     images: dict[int, str]
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Return what `inceptions train` left in `folder`. Raises UserError where there is no finished run."""
-    needed = [folder / name for name in ("recipe.yaml", "metrics.csv", "predictions.parquet")]
-    missing = [path.name for path in needed if not path.is_file()]
+    """Return what training left in `folder`.
+
+    Raises UserError where there is no finished run, or there are predictions and pyarrow is missing to read them.
+    """
+    needed = [folder / name for name in ("recipe.yaml", "metrics.csv", f"best/{CARD_NAME}")]
+    missing = [str(path.relative_to(folder)) for path in needed if not path.is_file()]
     if missing:
-        raise UserError(f"{folder} is not a finished run: no {' and no '.join(missing)} in it; give folders that `inceptions train` wrote")
-    recipe, metrics, predictions = needed
+        raise UserError(f"{folder} is not a finished run: no {' and no '.join(missing)} in it; give run folders that training wrote")
+    recipe, metrics, card = needed
+    predictions = folder / "predictions.parquet"
+    if predictions.is_file():
+        require("report", "pyarrow", needed_for=f"reading {shown(predictions)}")
+        saved = read_predictions(predictions)
+        score, images = list(saved.scores.values())[-1], saved.images
+        accuracy, count = score.interval, score.count
+    else:
+        accuracy, count = _tested(card.parent)
+        score, images = None, {}
     with metrics.open(encoding="utf-8", newline="") as file:
         rows = tuple(SimpleNamespace(**{name: float(value) for name, value in row.items()}) for row in csv.DictReader(file))
-    saved = read_predictions(predictions)
     settings = flatten(yaml.safe_load(recipe.read_text(encoding="utf-8")))
     plain = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings}
-    return RunRecord(folder, plain, rows, list(saved.scores.values())[-1], saved.images)
+    return RunRecord(folder, plain, rows, accuracy, count, score, images)
+
+
+def _tested(best: Path) -> tuple[Interval, int]:
+    """Return the accuracy with Wilson's interval, and of how many images, that the card keeps of the test in the end."""
+    measured = read_card(best).metrics
+    part = next((name for name in ("test", "val", "train") if f"{name}_images" in measured), None)
+    if part is None:
+        raise UserError(f"{best.parent} is not a finished run: its best model is not tested yet; go on with it, or leave it out")
+    count = int(measured[f"{part}_images"])
+    return wilson(round(measured.get(f"{part}_accuracy", 0.0) * count), count), count
 
 
 def differing(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
@@ -54,8 +83,10 @@ def differing(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
 
 
 def error_difference(first: RunRecord, other: RunRecord) -> Interval | None:
-    """Return the error of `other` less that of `first`, in percentage points, with its interval; None where they saw other images."""
-    return metrics.error_difference(first.score, other.score) if first.images == other.images else None
+    """Return the error of `other` less that of `first`, in percentage points, with its interval; None where the images aren't the same."""
+    if first.score is None or other.score is None or first.images != other.images:
+        return None
+    return metrics.error_difference(first.score, other.score)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

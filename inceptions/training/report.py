@@ -64,7 +64,7 @@ def finish(setup: Setup, folder: RunFolder, scorer: Scorer, at: Trained, unreada
     module = load_model(folder.best).module.to(setup.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     tested = scorer(module, samples, None)
     if writes:
-        measured = {f"{on}_accuracy": tested.accuracy, f"{on}_loss": tested.loss, "epoch": at.best}
+        measured = {f"{on}_accuracy": tested.accuracy, f"{on}_loss": tested.loss, f"{on}_images": tested.count, "epoch": at.best}
         update_metrics(folder.best, {name: value for name, value in measured.items() if not math.isnan(value)})
         _report(setup, folder, NAMES[on], tested, samples, at.rows, at.best)
         (folder.path / RESUME_NAME).unlink(missing_ok=True)

@@ -1,5 +1,8 @@
 """Two finished runs on the same pictures, side by side."""
 
+import json
+import shutil
+import sys
 from dataclasses import replace
 
 import pytest
@@ -40,6 +43,36 @@ def test_runs_are_read_and_compared(runs):
 def test_other_images_are_not_compared(runs):
     first = read_run(runs[0])
     assert error_difference(first, replace(first, images={0: "elsewhere.png"})) is None
+
+
+@pytest.mark.parametrize("held_out", ["test", "val"])
+def test_a_run_without_the_libraries_of_the_report_is_finished(tmp_path, monkeypatch, held_out):
+    """It was called unfinished, for predictions.parquet is written where pyarrow is installed alone."""
+    for part in ("train", held_out):
+        paint(tmp_path / "pictures" / part, each=8)
+    for module in ("jinja2", "matplotlib", "pyarrow"):
+        monkeypatch.setitem(sys.modules, module, None)
+    setup = prepare(TINY, load_splits(tmp_path / "pictures"), Recipe(epochs=1, batch_size=8), source="pictures", device="cpu")
+    result = fit(setup, tmp_path / "run", pace=Pace(workers=0))
+    found = read_run(tmp_path / "run")
+    assert (found.accuracy, found.count) == (result.score.interval, result.score.count)
+    assert error_difference(found, found) is None
+
+
+def test_a_run_whose_best_model_is_not_tested_yet_is_refused(runs, tmp_path):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    (run / "predictions.parquet").unlink()
+    card = json.loads((run / "best" / "model.json").read_text())
+    card["metrics"] = {name: value for name, value in card["metrics"].items() if not name.endswith("_images")}
+    (run / "best" / "model.json").write_text(json.dumps(card))
+    with pytest.raises(UserError, match="not a finished run: its best model is not tested yet; go on with it"):
+        read_run(run)
+
+
+def test_pyarrow_is_asked_for_where_there_are_predictions_to_read(runs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"predictions\.parquet needs pyarrow, not installed here; pip install 'inceptions\[report\]'"):
+        read_run(runs[0])
 
 
 def test_what_is_no_run_is_refused(tmp_path):
