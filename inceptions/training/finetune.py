@@ -23,7 +23,7 @@ from inceptions.networks.spec import Network
 from inceptions.training.recipe import Finetune
 from inceptions.weights.card import WEIGHTS_NAME, ModelCard, read_card
 from inceptions.weights.folder import LoadedModel, load_model
-from inceptions.weights.published import find_model
+from inceptions.weights.locate import find_model
 
 CLASSIFIER = "classifier"
 

@@ -27,7 +27,7 @@ from inceptions.training.recipes import peak_lr
 from inceptions.training.settings import recipe_from_dict
 from inceptions.training.trackers import check_trackers
 from inceptions.weights.card import read_card
-from inceptions.weights.published import find_model
+from inceptions.weights.locate import find_model
 
 log = logging.getLogger("inceptions")
 

@@ -19,7 +19,7 @@ from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier, FeatureExtractor
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import NetworkError
-from inceptions.weights import published, tags
+from inceptions.weights import locate, tags
 from inceptions.weights.card import read_card
 from inceptions.weights.exporter import export_tensors
 from inceptions.weights.folder import save_model
@@ -101,7 +101,7 @@ def test_a_tag_whose_definition_was_mended_is_converted_anew(site, monkeypatch):
     monkeypatch.setattr(tags, "_TAGS", {**tags._TAGS, TAG: mended})
     second = find_model(TAG)
     assert (read_card(first).preprocess, read_card(second).preprocess) == (tag.preprocess, mended.preprocess)
-    monkeypatch.setattr(published, "CONVERSION", 2)
+    monkeypatch.setattr(locate, "CONVERSION", 2)
     assert find_model(TAG) not in (first, second)
     assert len(server.asked) == asked  # the file is there already
 
@@ -202,7 +202,8 @@ class FakeHub:
 
 
 def test_model_folder_goes_to_the_hub_and_comes_back(tmp_path, monkeypatch):
-    monkeypatch.setattr("inceptions.weights.published.require_hub", lambda: FakeHub(tmp_path / "hub"))
+    for module in ("published", "locate"):
+        monkeypatch.setattr(f"inceptions.weights.{module}.require_hub", lambda: FakeHub(tmp_path / "hub"))
     network = reshape.scale_width(get_network("inception_small"), 0.25)
     save_model(Classifier(network), tmp_path / "m", preprocess=for_training(28), classes=tuple("0123456789"))
     assert inceptions.push_model(tmp_path / "m", "us/small") == "https://huggingface.co/us/small"
