@@ -23,6 +23,7 @@ else:
     for name in [name for name in os.environ if (name.startswith("INCEPTIONS_") and name != KEPT) or name in OF_THE_USER]:
         del os.environ[name]
     os.environ.setdefault("PYTHONUSERBASE", site.getuserbase())  # what is installed there is still found
+    os.environ["INCEPTIONS_ENGINE"] = "torch"  # others are prepared where tests ask for them
     os.environ["HOME"] = tempfile.mkdtemp(prefix="inceptions-tests-")
 
 

@@ -20,7 +20,7 @@ from inceptions.evaluation.report import Report, write_report
 from inceptions.evaluation.saved import read_predictions, write_predictions
 from inceptions.evaluation.score import score_of
 from inceptions.inference.predict import predict
-from inceptions.inference.prediction import write_rows
+from inceptions.inference.rows import open_rows
 from inceptions.names import cell, shown
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
@@ -139,14 +139,15 @@ def test_a_run_on_such_names_ends_and_everything_it_wrote_says_them(tmp_path):
     assert r"caf\xe9" in (place / "report.html").read_text(encoding="utf-8")
 
     model, paths = load_model(place / "best"), [sample.path for sample in splits.test]
-    with (place / "predicted.csv").open("w", encoding="utf-8", newline="") as file:
-        written = list(write_rows(predict(model, paths, top_k=1, workers=0, device="cpu"), file.write, top_k=1))
+    written = predict(model, paths, top_k=1, device="cpu")
+    with open_rows(place / "predicted.csv", {}, top_k=1, batch_size=1) as rows:
+        rows.add(written)
     assert {item.classes[0] for item in written} <= set(FOLDERS)
     with (place / "predicted.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == [cell(path) for path in paths]
     assert [row["class"] for row in rows] == [cell(item.classes[0]) for item in written]
-    measured = evaluate({str(place): model}, splits.test, splits.classes, workers=0)
+    measured = evaluate({str(place): model}, splits.test, splits.classes)
     assert measured.rows[0].score.accuracy == found.score.accuracy
 
 

@@ -65,6 +65,10 @@ Data = Annotated[str | None, typer.Option("--data", "-d", help="Class folders, a
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=0, help="Processes that read images. [by the machine]")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, mps, xpu. [an accelerator if there is one]")]
+Engine = Annotated[
+    Literal["auto", "torch", "compiled", "openvino", "onnxruntime"] | None,
+    typer.Option("--engine", help="What runs the network; auto: the fastest that is installed here. [auto]"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and no table.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell every event, and where an error came from.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors, nothing else.")]
@@ -325,7 +329,8 @@ def evaluate(
 @command()
 def predict(
     images: Annotated[
-        list[str] | None, typer.Argument(metavar="IMAGES...", help="Image files, folders (with all below them), or quoted globs.")
+        list[str] | None,
+        typer.Argument(metavar="IMAGES...", help="Files, folders (with all below), quoted globs, tables, tar shards, or - for a list."),
     ] = None,
     *,
     model: Annotated[
@@ -333,27 +338,37 @@ def predict(
     ],
     named_images: Annotated[list[str] | None, typer.Option("--data", "-d", metavar="IMAGES", help="The same; may be repeated.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A CSV file to write, a row for each image as it is predicted.")
+        Path | None, typer.Option("--output", "-o", help="A .csv, .jsonl or .parquet file, which grows as images are predicted.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Write over --output where there is such a file.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --output where an earlier run was stopped.")] = False,
+    embeddings: Annotated[bool, typer.Option("--embeddings", help="Write the vectors before the classifier too, as Parquet.")] = False,
+    copy_to: Annotated[Path | None, typer.Option(help="Copy the images into a folder for each class; nothing is written over.")] = None,
+    link_to: Annotated[Path | None, typer.Option(help="The same with links.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many classes to give for each image.")] = 5,
     on_error: Annotated[Literal["fail", "skip"], typer.Option(help="What to do with an image that can't be read.")] = "skip",
-    batch_size: BatchSize = 32,
-    workers: Workers = None,
+    engine: Engine = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images at a time. [the engine's]")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=0, help="Threads that read images. [one for each core]")] = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
     """Tell the class of image files, with probabilities."""
-    from inceptions.cli.predict import run_prediction
+    from inceptions.cli.predict import Output, run_prediction
+    from inceptions.inference.sorting import Sorter
 
+    if copy_to and link_to:
+        raise typer.BadParameter("give --copy-to or --link-to, not both")
+    folder = copy_to or link_to
+    sorter = Sorter(folder, "copy" if copy_to else "link") if folder else None
     run_prediction(
         once("the images: IMAGES or --data IMAGES", images, named_images),
         model,
-        output=output,
-        force=force,
+        output=Output(output, embeddings, sorter, force, resume),
         as_json=json,
         top_k=top_k,
         on_error=on_error,
+        engine=engine,
         batch_size=batch_size,
         workers=workers,
         device=device,

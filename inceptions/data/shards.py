@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from glob import glob
 from math import ceil, exp, lgamma
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from inceptions.data.remote import LIMIT_VARIABLE, fetch_shard, is_remote, read_limit, recall_index
 from inceptions.data.splits import TEST_SHARE, VAL_SHARE, Labelled, Splits, hash_key, list_names, sort_names, split_labelled
@@ -191,18 +191,32 @@ def _index(shard: str) -> list[Entry]:
     return [Entry(*row) for row in recall_index(shard, lambda path: read_index(shard, path))]
 
 
+def iterate_members(pattern: str) -> Iterator[Member]:
+    """Yield the pictures in the shards, labelled or not, shard by shard and in their order there. Raises DataError as `load_shards`."""
+    for shard in find_shards(pattern):
+        with fetch_shard(shard) if is_remote(shard) else Path(shard).open("rb") as file:
+            pictures, _ = _read_members(shard, file)
+        yield from (Member(shard, member.name, member.offset_data, member.size) for member in pictures.values())
+
+
 def read_index(shard: str, path: Path) -> list[Entry]:
     """Return the labelled pictures in the tar file at `path`, in its order; `shard` is what messages call it.
 
     Raises DataError for a file that is no plain tar, or is cut off, and for pictures without a label.
     """
+    with path.open("rb") as file:
+        return _join(shard, *_read_members(shard, file))
+
+
+def _read_members(shard: str, file: IO[bytes]) -> tuple[dict[str, tarfile.TarInfo], dict[tuple[str, str], str]]:
+    """Return the pictures by name before the first dot, and the labels by this name and ending."""
     pictures: dict[str, tarfile.TarInfo] = {}
     labels: dict[tuple[str, str], str] = {}
     try:
-        with tarfile.open(path, "r:") as tar:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
-                folder, _, file = member.name.rpartition("/")
-                stem, _, ending = file.partition(".")
+                folder, _, name = member.name.rpartition("/")
+                stem, _, ending = name.partition(".")
                 key, ending = f"{folder}/{stem}", ending.lower()
                 if not stem or not member.isreg() or member.issparse():
                     continue
@@ -212,7 +226,7 @@ def read_index(shard: str, path: Path) -> list[Entry]:
                     labels[key, ending] = _read_label(tar, member, ending)
     except (tarfile.TarError, OSError, ValueError) as error:
         raise DataError(f"{shard}: no plain tar file, or a damaged one ({error}); write it anew, uncompressed") from error
-    return _join(shard, pictures, labels)
+    return pictures, labels
 
 
 def _join(shard: str, pictures: dict[str, tarfile.TarInfo], labels: dict[tuple[str, str], str]) -> list[Entry]:

@@ -22,6 +22,7 @@ from inceptions.data.splits import PART_NAMES, Labelled, Splits, list_names, spl
 from inceptions.errors import DataError
 
 _COLUMNS = {"path": ("path", "file", "filename", "image"), "label": ("label", "class"), "split": ("split",)}
+NEEDED = ("path", "label")
 _SEPARATORS = ",;\t"
 
 
@@ -38,6 +39,18 @@ class _Listed(NamedTuple):
     label: str
     key: str
     part: str
+
+
+def iterate_paths(path: Path) -> Iterator[Path]:
+    """Yield the files that the table lists, row by row, whether they are there or not; it needs the column of paths alone.
+
+    Raises DataError for a table without that column, or a row without a path.
+    """
+    rows = _read_parquet if path.suffix.lower() == ".parquet" else _read_csv
+    for number, row in rows(path, ("path",)):
+        if not row.path:
+            raise DataError(f"{path}: row {number}: no path; fill it in or remove the row")
+        yield path.parent / Path(row.path).expanduser()
 
 
 def load_table(path: Path, *, seed: int) -> Splits:
@@ -64,13 +77,13 @@ def _place(table: Path, row: _Row, where: str) -> _Listed:
     return _Listed(table.parent / Path(row.path).expanduser(), row.label, row.path, part)
 
 
-def _read_csv(path: Path) -> Iterator[tuple[int, _Row]]:
+def _read_csv(path: Path, needed: Sequence[str] = NEEDED) -> Iterator[tuple[int, _Row]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = file.readline()
             separator = max(_SEPARATORS, key=header.count)
             names = next(csv.reader([header], delimiter=separator), [])
-            places = _find_columns(path, names)
+            places = _find_columns(path, names, needed)
             for number, cells in enumerate(csv.reader(file, delimiter=separator), start=2):
                 if cells:
                     yield number, _Row(*(_cell(cells, place) for place in places))
@@ -87,7 +100,7 @@ def _cell(cells: Sequence[str], place: int | None) -> str:
     return cells[place].strip() if place < len(cells) else ""
 
 
-def _read_parquet(path: Path) -> Iterator[tuple[int, _Row]]:
+def _read_parquet(path: Path, needed: Sequence[str] = NEEDED) -> Iterator[tuple[int, _Row]]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
@@ -96,21 +109,23 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, _Row]]:
     try:
         with path.open("rb") as file:  # pyarrow itself opens no name that is no UTF-8
             names = parquet.read_schema(file).names
-            places = _find_columns(path, names)
-            table = parquet.read_table(file, columns=[names[place] for place in places if place is not None])
+            places = _find_columns(path, names, needed)
+            number = 0
+            for rows in parquet.ParquetFile(file).iter_batches(columns=[names[place] for place in places if place is not None]):
+                columns = [["train"] * len(rows) if place is None else rows.column(names[place]).to_pylist() for place in places]
+                for cells in zip(*columns, strict=True):
+                    number += 1
+                    yield number, _Row(*("" if cell is None else str(cell).strip() for cell in cells))
     except (ArrowException, OSError) as error:
         raise DataError(f"{path}: no Parquet file, or a damaged one ({' '.join(str(error).split())}); write it anew") from error
-    columns = [["train"] * table.num_rows if place is None else table.column(names[place]).to_pylist() for place in places]
-    for number, cells in enumerate(zip(*columns, strict=True), start=1):
-        yield number, _Row(*("" if cell is None else str(cell).strip() for cell in cells))
 
 
-def _find_columns(path: Path, names: Sequence[str]) -> list[int | None]:
-    """Return the places of the columns of path, label and split; None where there is no split."""
+def _find_columns(path: Path, names: Sequence[str], needed: Sequence[str]) -> list[int | None]:
+    """Return the places of the columns of path, label and split; None where one that isn't needed isn't there."""
     lower = [name.strip().lower() for name in names]
     places = [next((lower.index(name) for name in allowed if name in lower), None) for allowed in _COLUMNS.values()]
     for (kind, allowed), place in zip(_COLUMNS.items(), places, strict=True):
-        if place is None and kind != "split":
+        if place is None and kind in needed:
             raise DataError(f"{path}: no column {' or '.join(allowed)}; its columns are {list_names(names) or 'none'}")
     return places
 

@@ -1,25 +1,27 @@
-"""What is said of an image, and rows of it: enters predictions as they come, leaves a CSV file. Needs no torch."""
+"""What is said of an image: a `Prediction`, and the columns of a table of them. Needs no torch."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from inceptions.data.stored import Stored
-from inceptions.names import cell
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """The likeliest classes of one image with their probabilities (softmax, 0 to 1), the likeliest first; or why it can't be read."""
+    """The likeliest classes of one image with their probabilities (softmax, 0 to 1), the likeliest first; or why it can't be read.
+
+    vector: what the classifier reads (F,), float32; None where the image can't be read.
+    """
 
     path: Path | Stored
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
     error: str | None = None
+    vector: np.ndarray | None = None
 
 
 def column_names(top_k: int) -> list[str]:
@@ -32,18 +34,3 @@ def row_of(item: Prediction, *, top_k: int) -> list[str]:
     """Return what stands in these columns."""
     cells = [value for name, p in zip(item.classes, item.probabilities, strict=True) for value in (name, f"{p:.6f}")]
     return [str(item.path), *cells, *[""] * (2 * top_k - len(cells)), item.error or ""]
-
-
-def write_rows(predictions: Iterable[Prediction], write: Callable[[str], None], *, top_k: int) -> Iterator[Prediction]:
-    """Yield the predictions, each when its row of a CSV file is written; names that a spreadsheet would run are made harmless."""
-    for number, item in enumerate(predictions):
-        if not number:
-            write(_line(column_names(top_k)))
-        write(_line(row_of(item, top_k=top_k)))
-        yield item
-
-
-def _line(cells: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerow(map(cell, cells))
-    return text.getvalue()

@@ -8,18 +8,19 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from filelock import FileLock
 
-from inceptions.data.transfer import MIRROR_VARIABLE, Progress
 from inceptions.errors import ModelFolderError, UserError
 from inceptions.files import OFFLINE_VARIABLE, cache_folder, cannot_write, is_offline
-from inceptions.weights.adapters.catalog import find_adapter
 from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, read_card
-from inceptions.weights.download import fetch, require_hub, split_repository
 from inceptions.weights.shipped import shipped_models
-from inceptions.weights.tags import Tag, class_names, get_tag
+
+if TYPE_CHECKING:  # tables of all that is published are read where a tag is asked for
+    from inceptions.data.transfer import Progress
+    from inceptions.weights.tags import Tag
 
 CONVERSION = 1
 """Raised when what a converted checkpoint holds is mended otherwise than in the tables of tags and networks."""
@@ -37,7 +38,11 @@ def find_model(source: str | Path, *, progress: Progress | None = None) -> Path:
     if "." not in source:
         raise ModelFolderError(f"{source} is not a model folder: there is no such folder; give one, or a tag (`inceptions list --weights`)")
     shipped = shipped_models()
-    return shipped[source] if source in shipped else _kept(get_tag(source), progress)
+    if source in shipped:
+        return shipped[source]
+    from inceptions.weights.tags import get_tag
+
+    return _kept(get_tag(source), progress)
 
 
 def _kept(tag: Tag, progress: Progress | None) -> Path:
@@ -59,6 +64,9 @@ def _kept(tag: Tag, progress: Progress | None) -> Path:
 
 def _fingerprint(tag: Tag) -> str:
     """Return what changes with all that a converted tag is made of, so that one that was mended is converted anew."""
+    from inceptions.weights.adapters.catalog import find_adapter
+    from inceptions.weights.tags import class_names
+
     adapter = find_adapter(tag.framework, tag.network)
     made_of = (CONVERSION, repr(tag), repr(adapter.network), class_names(tag))
     return hashlib.blake2b(repr(made_of).encode(), digest_size=4).hexdigest()
@@ -66,6 +74,9 @@ def _fingerprint(tag: Tag) -> str:
 
 def _from_hub(source: str, progress: Progress | None) -> Path:
     """Return the model folder `hf:organisation/repository`, or `...@revision`, in the cache of huggingface_hub, or as the mirror has it."""
+    from inceptions.data.transfer import MIRROR_VARIABLE
+    from inceptions.weights.download import fetch, require_hub, split_repository
+
     repository, revision = split_repository(source.removeprefix("hf:"))
     if os.environ.get(MIRROR_VARIABLE):
         named = f"hf:{repository}@{quote(revision or 'main', safe='')}"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+
+EngineName = Literal["torch", "compiled", "openvino", "onnxruntime"]
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
+ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 class Answers(NamedTuple):
@@ -18,22 +22,26 @@ class Answers(NamedTuple):
     @property
     def probabilities(self) -> np.ndarray:
         """Softmax of the logits (N, K), float32, worked out in float64: the same wherever the logits are."""
-        values = self.logits.astype(np.float64)
-        values = np.exp(values - values.max(axis=1, keepdims=True))
-        return (values / values.sum(axis=1, keepdims=True)).astype(np.float32)
+        return softmax(self.logits)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the softmax over the last axis, float32, worked out in float64."""
+    values = logits.astype(np.float64)
+    values = np.exp(values - values.max(axis=-1, keepdims=True))
+    return (values / values.sum(axis=-1, keepdims=True)).astype(np.float32)
 
 
 class Engine(ABC):
     """A network ready to run on pixels as `Preprocess.crop` leaves them: uint8 (N, S, S, C), RGB where there are three channels.
 
-    name: "torch", "compiled", "openvino" or "onnxruntime". precision: "float32", "bfloat16", "float16" or "int8": of the convolutions.
-    batch_size: how many images at a time it runs fastest with. What it gives for an image doesn't depend on the images beside it,
-    but for float rounding with some engines.
+    name, precision: as it was asked for; the precision is that of the convolutions. batch_size: how many images at a time it runs fastest
+    with. What it gives for an image doesn't depend on the images beside it, but for float rounding with some engines.
     """
 
-    name: str
-    precision: str
-    batch_size: int
+    name: EngineName
+    precision: Precision
+    batch_size: int = 16
 
     @abstractmethod
     def run(self, pixels: np.ndarray) -> Answers:

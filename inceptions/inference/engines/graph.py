@@ -6,6 +6,12 @@ it another way. What is decoded and resized before it is the same for all (`data
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -33,7 +39,7 @@ class Normalize(nn.Module):
 class PixelClassifier(nn.Module):
     """A classifier that reads uint8 pixels (N, S, S, C) and gives logits (N, K) and the vectors (N, F) that they are worked out from.
 
-    A network without classes gives its vectors twice.
+    A network without classes gives its vectors twice. The module may be of another precision than float32, in which the scaled pixels are.
     """
 
     def __init__(self, module: Classifier, preprocess: Preprocess) -> None:
@@ -43,13 +49,41 @@ class PixelClassifier(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and vectors, float32."""
-        features = self.module.forward_features(self.normalize(pixels))
-        vectors = self.module.forward_head(features, pre_logits=True)
-        return self.module.classifier(vectors), vectors
+        x = self.normalize(pixels).to(next(self.module.parameters()).dtype)
+        vectors = self.module.forward_head(self.module.forward_features(x), pre_logits=True)
+        return self.module.classifier(vectors).float(), vectors.float()
 
 
 def export_graph(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
     """Return the program of `module`, whose one input is like `example` (two images or more), for any number of images."""
     dynamic = ({0: torch.export.Dim("batch", min=1)},)
-    with torch.no_grad():
+    with torch.no_grad(), _quietly():
         return torch.export.export(module.eval(), (example,), dynamic_shapes=dynamic)
+
+
+def write_onnx(module: nn.Module, example: Tensor, file: Path, *, names: tuple[str, ...] = ("logits", "vectors")) -> None:
+    """Write `module`, whose one input "pixels" is like `example`, as an ONNX file for any number of images; `names` are its outputs'.
+
+    The file stands alone, for no network of the family has the two gigabytes that protobuf ends at.
+    """
+    program = export_graph(module, example)
+    with torch.no_grad(), _quietly():
+        written = torch.onnx.export(
+            program, dynamo=True, verbose=False, input_names=["pixels"], output_names=list(names), external_data=False, optimize=True
+        )
+        assert written is not None
+        written.save(str(file), external_data=False)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Silence what torch's exporters say of themselves, and of what we don't use."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,184 @@
+"""Which engine runs a model: enters a model folder and what was asked for, leaves an engine, prepared where it wasn't yet.
+
+INCEPTIONS_ENGINE    the engine where none is asked for; without it, auto
+
+Imports torch only where the device, or the engine, or preparing it needs it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+from filelock import FileLock
+
+from inceptions.errors import UserError
+from inceptions.extras import missing_modules, require
+from inceptions.files import cannot_write
+from inceptions.inference.engines.base import ENGINE_NAMES, Engine, EngineName, Precision
+from inceptions.inference.engines.prepared import (
+    Made,
+    Prepared,
+    clear_prepared,
+    describe_made,
+    engines_folder,
+    find_prepared,
+    read_limit,
+)
+from inceptions.weights.card import ModelCard, read_card
+
+VARIABLE = "INCEPTIONS_ENGINE"
+Tell = Callable[[str], None]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An engine that could run a model here: its name, precision and device."""
+
+    engine: EngineName
+    precision: Precision
+    device: str
+
+
+def maker_of(engine: EngineName) -> Any:
+    """Return the module that prepares and loads the engine; raises UserError, with the extra to install, where its library is missing."""
+    module = import_module(f"inceptions.inference.engines.{engine}")
+    require("fast", *module.MODULES, needed_for=f"the engine {engine!r}")
+    return module
+
+
+def open_engine(
+    folder: Path,
+    card: ModelCard | None = None,
+    *,
+    engine: str | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    tell: Tell = log.info,
+) -> Engine:
+    """Return the engine of a model folder, ready to run.
+
+    engine: "auto", or one by name; None takes INCEPTIONS_ENGINE, else "auto": the fastest that is installed, right for the device, and
+    agrees with torch. device: such as "cuda"; None is an accelerator, if there is one. precision: None is the fastest that agrees.
+    tell: is told what takes time, and which engine isn't used and why.
+
+    Raises UserError: no such engine, one that isn't installed, or that doesn't agree with torch.
+    """
+    card = card or read_card(folder)
+    reasons: list[str] = []
+    for choice in choices(folder, card, engine=engine, device=device, precision=precision):
+        found, reason = _open(folder, card, choice, tell)
+        if found is not None:
+            return found
+        tell(reason)
+        reasons.append(reason)
+    raise UserError("; ".join(reasons) or f"no engine for {card.network.name}")
+
+
+def choices(
+    folder: Path, card: ModelCard, *, engine: str | None = None, device: str | None = None, precision: str | None = None
+) -> Iterator[Choice]:
+    """Yield what could run the model here, what is to be tried first; raises UserError for names that aren't, or can't be had here."""
+    wanted = engine or os.environ.get(VARIABLE) or "auto"
+    if wanted != "auto" and wanted not in ENGINE_NAMES:
+        raise UserError(f"engine {wanted!r}: there are auto, {', '.join(ENGINE_NAMES)}")
+    place = find_device(device)
+    names: list[EngineName] = _automatic(place) if wanted == "auto" else [cast("EngineName", wanted)]
+    count = 0
+    for name in names:
+        for one in _precisions(name, place, card):
+            if precision in (None, one):
+                count += 1
+                yield Choice(name, one, place)
+    if not count:
+        how = f" in {precision}" if precision else ""
+        raise UserError(f"the engine {wanted!r} can't run {card.network.name} on {place}{how}; take another engine, device or precision")
+
+
+def find_device(name: str | None) -> str:
+    """Return the device called `name`, or the accelerator, or "cpu"; torch is imported only where there may be another than the CPU."""
+    if name == "cpu" or (name is None and not may_have_accelerator()):
+        return "cpu"
+    from inceptions.devices import pick_device
+
+    return str(pick_device(name))
+
+
+def may_have_accelerator() -> bool:
+    """Return whether this machine may have one that torch knows: by what its drivers leave in the system, without asking torch."""
+    if sys.platform == "linux":
+        return any(Path(place).exists() for place in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/dri/renderD128", "/dev/davinci0"))
+    return sys.platform != "darwin" or platform.machine() == "arm64"
+
+
+def _automatic(device: str) -> list[EngineName]:
+    """Return the engines for a device, the fastest first; torch is always there."""
+    on_x86 = device == "cpu" and platform.machine().lower() in ("x86_64", "amd64", "x86")
+    return ["openvino", "torch"] if on_x86 and not missing_modules("openvino") else ["torch"]
+
+
+def _precisions(engine: EngineName, device: str, card: ModelCard) -> tuple[Precision, ...]:
+    """Return what the engine is to be tried in; of a quantised network OpenVINO runs the int8 form, and nothing else."""
+    quantised = card.provenance.get("int8") is not None
+    if quantised and engine == "openvino":
+        return ("int8",) if device == "cpu" else ()
+    return maker_of(engine).precisions(device)
+
+
+def _open(folder: Path, card: ModelCard, choice: Choice, tell: Tell) -> tuple[Engine | None, str]:
+    """Return the engine, or None and why it isn't used."""
+    maker = maker_of(choice.engine)
+    if choice.engine == "torch" and choice.precision == "float32":  # what the others are compared with
+        return maker.load(folder, precision=choice.precision, device=choice.device, source=folder), ""
+    made = describe_made(folder, card, engine=choice.engine, precision=choice.precision, device=choice.device)
+    found = find_prepared(made)
+    if found is not None and found.comparison.agrees:
+        try:
+            return maker.load(found.folder, precision=choice.precision, device=choice.device, source=folder), ""
+        except (RuntimeError, OSError) as error:  # a file that was damaged at its full length
+            tell(f"{choice.engine} could not load what was prepared ({_first_line(error)}), and is prepared anew")
+            shutil.rmtree(found.folder, ignore_errors=True)
+            found = None
+    try:
+        found = found or prepare(folder, card, made, tell)
+    except UserError as error:
+        return None, f"{choice.engine} in {choice.precision} could not be prepared ({error})"
+    if not found.comparison.agrees:
+        return None, f"{choice.engine} in {choice.precision} is not used, for it disagrees with torch: {found.comparison}"
+    return maker.load(found.folder, precision=choice.precision, device=choice.device, source=folder), ""
+
+
+def prepare(folder: Path, card: ModelCard, made: Made, tell: Tell) -> Prepared:
+    """Return the engine prepared, once however many processes ask for it; what is too much by then goes.
+
+    Raises UserError where it can't be made, or the cache can't be written to.
+    """
+    target = engines_folder() / made.key
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.parent / f".{target.name}.lock"):
+            there = find_prepared(made)
+            if there is not None:
+                return there
+            tell(f"preparing {made.engine} in {made.precision} for {card.network.name}, once on this machine")
+            from inceptions.inference.engines.prepare import prepare_engine
+
+            found = prepare_engine(folder, card, made, maker_of(made.engine), target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    clear_prepared(max(read_limit(), found.size / 1e9))
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

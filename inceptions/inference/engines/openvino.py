@@ -1,0 +1,108 @@
+"""OpenVINO, the fastest on x86 CPUs: enters the graph of a network, leaves its representation on disk, and an engine that runs it.
+
+Running needs no torch. The graph is compiled for the processor when it is first loaded; OpenVINO keeps the result beside it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inceptions.inference.engines.base import Answers, Engine, EngineName, Precision
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from inceptions.inference.engines.graph import PixelClassifier
+
+NAME: EngineName = "openvino"
+MODULES = ("openvino",)
+GRAPH = "model.xml"
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}
+
+
+def precisions(device: str) -> tuple[Precision, ...]:
+    """Return those that are of use on the device, the fastest first: bfloat16 where the processor has it."""
+    if device != "cpu":
+        return ()
+    return ("bfloat16", "float32") if _has_bfloat16() else ("float32",)
+
+
+def prepare(classifier: PixelClassifier, example: Tensor, folder: Path, *, precision: Precision, device: str, source: Path) -> None:
+    """Write the representation of a network that reads pixels like `example` (N, S, S, C)."""
+    import openvino
+
+    from inceptions.inference.engines.graph import export_graph
+
+    model = convert(export_graph(classifier, example), example.shape[1:])
+    openvino.save_model(model, folder / GRAPH, compress_to_fp16=False)
+
+
+def convert(program: Any, shape: Iterable[int]) -> Any:
+    """Return OpenVINO's model of an exported program whose input is (N, *shape), for any N; its inputs and outputs have our names."""
+    import openvino
+
+    model = openvino.convert_model(program)
+    model.reshape([-1, *shape])
+    for port, name in zip((*model.inputs, *model.outputs), ("pixels", "logits", "vectors"), strict=True):
+        port.get_tensor().set_names({name})
+    return model
+
+
+def load(folder: Path, *, precision: Precision, device: str, source: Path) -> Engine:
+    """Return the engine of what `prepare` wrote, or of any representation with these inputs and outputs."""
+    return OpenVinoEngine(folder, precision)
+
+
+class OpenVinoEngine(Engine):
+    """Batches run side by side, as many as OpenVINO finds best for the processor."""
+
+    name: EngineName = NAME
+
+    def __init__(self, folder: Path, precision: Precision) -> None:
+        import openvino
+
+        core = openvino.Core()
+        self.precision = precision
+        hint = _HINTS[precision] if _has_bfloat16() else "f32"
+        settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "THROUGHPUT", "CACHE_DIR": str(folder)}
+        self._compiled = core.compile_model(folder / GRAPH, "CPU", settings)
+        self._requests = [
+            self._compiled.create_infer_request() for _ in range(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        ]
+
+    def run(self, pixels: np.ndarray) -> Answers:
+        """Return the answers for N images."""
+        self._requests[0].start_async({0: pixels}, share_inputs=True)
+        return _collect(self._requests[0])
+
+    def stream(self, batches: Iterable[np.ndarray]) -> Iterator[Answers]:
+        """Yield the answers of each batch, in order."""
+        free, busy = deque(self._requests), deque[tuple[Any, np.ndarray]]()
+        for pixels in batches:
+            request = free.popleft()
+            request.start_async({0: pixels}, share_inputs=True)
+            busy.append((request, pixels))  # the pixels are read where they lie until the request is done
+            if not free:
+                done, _ = busy.popleft()
+                answers = _collect(done)
+                free.append(done)
+                yield answers
+        for done, _ in busy:
+            yield _collect(done)
+
+
+def _collect(request: Any) -> Answers:
+    request.wait()
+    logits, vectors = (request.get_output_tensor(place).data.copy() for place in (0, 1))
+    return Answers(logits, vectors)
+
+
+def _has_bfloat16() -> bool:
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,0 +1,208 @@
+"""What was prepared for this machine, kept in the user's cache: enters what it is of, leaves its folder, and what is known of it. No torch.
+
+Each has a folder with `engine.json`: what it was made of and by, how it compares with torch in float32, how fast it was. A folder is there
+whole or not at all. Together they take INCEPTIONS_ENGINES_LIMIT gigabytes at most (8); those that weren't used for longest go first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self, cast
+
+from inceptions.errors import UserError
+from inceptions.files import cache_folder
+from inceptions.inference.engines.base import EngineName, Precision
+from inceptions.json_text import to_json
+from inceptions.weights.card import WEIGHTS_NAME, ModelCard
+
+FORM = 1
+"""Raised when what is prepared changes otherwise than with the version of a library."""
+
+RECORD = "engine.json"
+LIMIT_VARIABLE = "INCEPTIONS_ENGINES_LIMIT"
+_LIMIT = 8.0  # gigabytes
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How an engine's answers to real pictures compare with those of torch in float32.
+
+    pictures: how many. same: how many have the same likeliest class; ties: how many others have another, by less than `allowed`.
+    difference: the largest, of a probability; of a network without classes, of a number in the vectors, in parts of the largest.
+    allowed: how large it may be. seconds: what one picture took, in a batch.
+    """
+
+    pictures: int
+    same: int
+    ties: int
+    difference: float
+    allowed: float
+    images_per_second: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the engine may be used."""
+        return self.difference <= self.allowed and self.same + self.ties == self.pictures  # false where it is nan
+
+    def __str__(self) -> str:
+        ties = f", {self.ties} by a near tie" if self.ties else ""
+        return f"{self.same} of {self.pictures} pictures alike{ties}; largest difference {self.difference:.2g} (allowed {self.allowed:g})"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an engine is of, and by: all that another one would have to be made for.
+
+    model: names the weights and all that is done to them. device: "cpu", "cuda" and so on. library: its version. processor: what runs it.
+    """
+
+    model: str
+    engine: EngineName
+    precision: Precision
+    device: str
+    library: str
+    processor: str
+    form: int = FORM
+
+    @property
+    def key(self) -> str:
+        """The name of its folder."""
+        return f"{self.engine}-{self.precision}-{hashlib.blake2b(repr(self).encode(), digest_size=8).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An engine that was prepared: its folder, what it is of, the model folder that it was made from, its network, and how it compares."""
+
+    folder: Path
+    made: Made
+    source: str
+    network: str
+    comparison: Comparison
+    date: str
+    files: dict[str, int]
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return sum(file.stat().st_size for file in self.folder.iterdir())
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the files are there that were prepared, at their length."""
+        return all((self.folder / name).is_file() and (self.folder / name).stat().st_size == size for name, size in self.files.items())
+
+    def to_json(self) -> str:
+        """Return what `read` takes."""
+        values = {name: getattr(self, name) for name in ("source", "network", "date", "files")}
+        return to_json({"made": asdict(self.made), "comparison": asdict(self.comparison), **values}) + "\n"
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """Return what was prepared in the folder, or None where it isn't whole or not of this form."""
+        try:
+            values: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            difference = values["comparison"]["difference"]
+            values["comparison"]["difference"] = float("nan") if difference is None else difference  # what JSON makes of it
+            made, comparison = Made(**values.pop("made")), Comparison(**values.pop("comparison"))
+            found = cls(folder, made, comparison=comparison, **values)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return found if made.form == FORM and found.is_whole else None
+
+
+def describe_made(folder: Path, card: ModelCard, *, engine: EngineName, precision: Precision, device: str) -> Made:
+    """Return what an engine of a model folder would be made of, on this machine."""
+    fields = (card.sha256, (folder / WEIGHTS_NAME).stat().st_size, repr(card.network), repr(card.preprocess), card.provenance.get("int8"))
+    model = hashlib.blake2b(repr(fields).encode(), digest_size=16).hexdigest()
+    library = {"torch": "torch", "compiled": "torch"}.get(engine, engine)
+    return Made(model, engine, precision, device, f"{library} {_version(library)}", processor(device))
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # onnxruntime-gpu, say, has another name than its module
+        return "of another name"
+
+
+def engines_folder() -> Path:
+    """Return where all that is prepared lies."""
+    return cache_folder() / "engines"
+
+
+def iterate_prepared() -> Iterator[Prepared]:
+    """Yield all that is prepared, by whatever version."""
+    for record in sorted(engines_folder().glob(f"*/{RECORD}")):
+        if found := Prepared.read(record.parent):
+            yield found
+
+
+def find_prepared(made: Made) -> Prepared | None:
+    """Return what was prepared of just this, and mark it as used; None where there is none, or it is damaged."""
+    found = Prepared.read(engines_folder() / made.key)
+    if found is None or found.made != made:
+        return None
+    try:
+        os.utime(found.folder / RECORD)
+    except OSError:  # a cache that can only be read
+        pass
+    return found
+
+
+def clear_prepared(keep: float = 0.0) -> int:
+    """Delete what is prepared, what was used longest ago first, until it takes `keep` gigabytes or less; return how many bytes went."""
+    folders = [path for path in engines_folder().glob("[!.]*") if path.is_dir()]
+    sizes = {path: sum(file.stat().st_size for file in path.iterdir() if file.is_file()) for path in folders}
+    left, gone = sum(sizes.values()), 0
+    for path in sorted(folders, key=_last_used):
+        if left <= 1e9 * keep:
+            break
+        shutil.rmtree(path, ignore_errors=True)
+        left -= sizes[path]
+        gone += sizes[path]
+    return gone
+
+
+def read_limit() -> float:
+    """Return how many gigabytes may be prepared. Raises UserError for what is no number."""
+    given = os.environ.get(LIMIT_VARIABLE, "")
+    try:
+        limit = float(given) if given else _LIMIT
+    except ValueError:
+        limit = -1.0
+    if not limit >= 0:
+        raise UserError(f"{LIMIT_VARIABLE} is {given!r}; it must be a number of gigabytes, 0 or more")
+    return limit
+
+
+def _last_used(folder: Path) -> float:
+    record = folder / RECORD
+    return record.stat().st_mtime if record.is_file() else 0.0
+
+
+def processor(device: str = "cpu") -> str:
+    """Return the name of what computes: of the CPU, and which of the instructions it has that matter here; or of the GPU."""
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.get_device_name() if device.startswith("cuda") else f"{device} of {platform.machine()}"
+    found: dict[str, str] = {}
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().split("\n\n")[0].splitlines():
+            name, _, value = line.partition(":")
+            found[name.strip()] = value.strip()
+    flags = set(found.get("flags", "").split())
+    known = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 bf16", "avx512_vnni": "VNNI", "avx512f": "AVX-512", "avx2": "AVX2"}
+    has = [name for flag, name in known.items() if flag in flags]
+    name = cast("str", found.get("model name") or platform.processor() or platform.machine())
+    return f"{name} ({', '.join(has)})" if has else name

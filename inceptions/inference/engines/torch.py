@@ -1,0 +1,53 @@
+"""The network as torch runs it, layer by layer: on every device that torch has, and what the other engines are compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from inceptions.devices import memory_for
+from inceptions.inference.engines.base import Answers, Engine, EngineName, Precision
+from inceptions.inference.engines.graph import PixelClassifier
+from inceptions.weights.folder import LoadedModel, load_model
+
+NAME: EngineName = "torch"
+MODULES = ("torch",)
+
+
+def precisions(device: str) -> tuple[Precision, ...]:
+    """Return what is of use on the device, the fastest first: half precision on CUDA."""
+    if not device.startswith("cuda"):
+        return ("float32",)
+    return ("bfloat16", "float16", "float32") if torch.cuda.is_bf16_supported(including_emulation=False) else ("float16", "float32")
+
+
+def at_precision(classifier: PixelClassifier, precision: Precision, device: str | torch.device) -> PixelClassifier:
+    """Return the classifier on the device, its kernels in the channels-last layout and in the precision; pixels are scaled in float32."""
+    classifier = classifier.to(device)
+    classifier.module.to(dtype=getattr(torch, precision), memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return classifier.eval()
+
+
+class TorchEngine(Engine):
+    """One batch at a time; batches of CUDA's are on the way while the next is read."""
+
+    name: EngineName = NAME
+
+    def __init__(self, model: LoadedModel, *, precision: Precision = "float32", device: str | torch.device = "cpu") -> None:
+        self.precision, self.device = precision, torch.device(device)
+        self.batch_size = 16 if self.device.type == "cpu" else 128
+        self._classifier = at_precision(PixelClassifier(model.module, model.card.preprocess), precision, self.device)
+
+    @torch.inference_mode()
+    def run(self, pixels: np.ndarray) -> Answers:
+        """Return the answers for N images. Raises UserError where they are too many for the memory."""
+        with memory_for(len(pixels), self.device):
+            logits, vectors = self._classifier(torch.from_numpy(pixels).to(self.device))
+            return Answers(logits.float().cpu().numpy(), vectors.float().cpu().numpy())
+
+
+def load(folder: Path, *, precision: Precision, device: str, source: Path) -> Engine:
+    """Return the engine of the model folder `source`; nothing but the comparison is kept in `folder`."""
+    return TorchEngine(load_model(source), precision=precision, device=device)

@@ -1,0 +1,75 @@
+"""Pictures put in a folder for each class: enters predictions, leaves copies of the files, or links to them. Needs no torch.
+
+Nothing is ever written over: a picture that is there already is left, another one of its name gets a number.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from inceptions.files import cannot_write, whole_file
+from inceptions.inference.prediction import Prediction
+from inceptions.names import shown
+
+UNREADABLE = "unreadable"
+_UNFIT = re.compile(r'[/\\:*?"<>|]')  # in names of folders, on one system or another
+
+
+@dataclass(frozen=True, slots=True)
+class Sorter:
+    """folder: has a folder for each class. how: "copy", or "link", which takes no room and shows the file where it is."""
+
+    folder: Path
+    how: Literal["copy", "link"]
+
+    def place(self, item: Prediction) -> Path:
+        """Put the picture in the folder of its class, or of what can't be read, and return where. Raises UserError where that can't be."""
+        target = self.folder / (folder_name(item.classes[0]) if item.classes else UNREADABLE)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            return self._put(item.path, target) if isinstance(item.path, Path) else self._write(item, target)
+        except OSError as error:
+            raise cannot_write(target, error) from error
+
+    def _put(self, source: Path, folder: Path) -> Path:
+        number = 1
+        while True:
+            path = folder / (source.name if number == 1 else f"{source.stem}-{number}{source.suffix}")
+            if not os.path.lexists(path):
+                break
+            if self._is_there(source, path):
+                return path
+            number += 1
+        if self.how == "link":
+            path.symlink_to(source.absolute())
+        elif source.exists():
+            with whole_file(path) as scratch:
+                shutil.copy2(source, scratch)
+        return path
+
+    def _is_there(self, source: Path, path: Path) -> bool:
+        if self.how == "link":
+            return path.is_symlink() and path.readlink() == source.absolute()
+        return path.is_file() and source.is_file() and filecmp.cmp(source, path, shallow=False)
+
+    def _write(self, item: Prediction, folder: Path) -> Path:
+        """Write a picture that is no file of its own: there is nothing to link to."""
+        assert not isinstance(item.path, Path)
+        path = folder / _UNFIT.sub("_", shown(item.path))[-200:]
+        if not path.exists():
+            data = item.path.read_bytes()
+            with whole_file(path) as scratch:
+                scratch.write_bytes(data)
+        return path
+
+
+def folder_name(name: str) -> str:
+    """Return the name of a class as a folder's: what can't stand in one becomes "_"."""
+    fit = _UNFIT.sub("_", shown(name)).strip().rstrip(".")[:100]
+    return f"_{fit}" if not fit or fit.startswith(".") else fit
