@@ -376,6 +376,50 @@ def predict(
 
 
 @command()
+def engines(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A model folder or tag. [all that is prepared]", autocompletion=_models)
+    ] = None,
+    named_model: Annotated[str | None, typer.Option("--model", "-m", help="The same by name.")] = None,
+    engine: Engine = None,
+    prepare: Annotated[bool, typer.Option("--prepare", help="Prepare those that aren't yet, and compare them with torch.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all that is prepared.")] = False,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Show what can run a model here: how each engine compares with torch, and how fast it is; or what is prepared."""
+    from inceptions.cli.engines import clear_engines, show_engines, show_prepared
+
+    if model and named_model:
+        raise typer.BadParameter("give MODEL or --model MODEL, once")
+    if clear and (model or named_model or prepare):
+        raise typer.BadParameter("--clear deletes all that is prepared, and goes with nothing else")
+    if clear:
+        clear_engines()
+    elif wanted := model or named_model:
+        show_engines(wanted, engine=engine, device=device, prepare_them=prepare, as_json=json)
+    else:
+        show_prepared(as_json=json)
+
+
+@command("export")
+def export_file(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, or a published tag.", autocompletion=_models)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write: .onnx, .xml (OpenVINO) or .pt2 (torch.export).")],
+    to: Annotated[Literal["onnx", "openvino", "torch"] | None, typer.Option(help="The form. [by the file's ending]")] = None,
+    preprocess: Annotated[
+        bool, typer.Option("--preprocess", help="Put scaling and softmax into the file: uint8 pixels to probabilities.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Write over the file where there is one.")] = False,
+    json: Json = False,
+) -> None:
+    """Write a model as one file of another runtime, which then runs it on real pictures: it agrees with torch, or no file is left."""
+    from inceptions.cli.export import run_export
+
+    run_export(model, file, to=to, preprocess=preprocess, force=force, as_json=json)
+
+
+@command()
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A checkpoint file; with --to, a model folder.")],
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="With --to, the file to write.")] = None,

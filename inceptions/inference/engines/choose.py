@@ -93,7 +93,7 @@ def choices(
     if wanted != "auto" and wanted not in ENGINE_NAMES:
         raise UserError(f"engine {wanted!r}: there are auto, {', '.join(ENGINE_NAMES)}")
     place = find_device(device)
-    names: list[EngineName] = _automatic(place) if wanted == "auto" else [cast("EngineName", wanted)]
+    names: list[EngineName] = automatic_engines(place) if wanted == "auto" else [cast("EngineName", wanted)]
     count = 0
     for name in names:
         for one in _precisions(name, place, card):
@@ -121,7 +121,7 @@ def may_have_accelerator() -> bool:
     return sys.platform != "darwin" or platform.machine() == "arm64"
 
 
-def _automatic(device: str) -> list[EngineName]:
+def automatic_engines(device: str) -> list[EngineName]:
     """Return the engines for a device, the fastest first; torch is always there."""
     on_x86 = device == "cpu" and platform.machine().lower() in ("x86_64", "amd64", "x86")
     return ["openvino", "torch"] if on_x86 and not missing_modules("openvino") else ["torch"]

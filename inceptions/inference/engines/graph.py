@@ -61,15 +61,15 @@ def export_graph(module: nn.Module, example: Tensor) -> torch.export.ExportedPro
         return torch.export.export(module.eval(), (example,), dynamic_shapes=dynamic)
 
 
-def write_onnx(module: nn.Module, example: Tensor, file: Path, *, names: tuple[str, ...] = ("logits", "vectors")) -> None:
-    """Write `module`, whose one input "pixels" is like `example`, as an ONNX file for any number of images; `names` are its outputs'.
+def write_onnx(module: nn.Module, example: Tensor, file: Path, *, names: tuple[str, ...] = ("pixels", "logits", "vectors")) -> None:
+    """Write `module`, whose one input is like `example`, as an ONNX file for any number of images; `names`: of input and outputs.
 
     The file stands alone, for no network of the family has the two gigabytes that protobuf ends at.
     """
     program = export_graph(module, example)
     with torch.no_grad(), _quietly():
         written = torch.onnx.export(
-            program, dynamo=True, verbose=False, input_names=["pixels"], output_names=list(names), external_data=False, optimize=True
+            program, dynamo=True, verbose=False, input_names=[names[0]], output_names=list(names[1:]), external_data=False, optimize=True
         )
         assert written is not None
         written.save(str(file), external_data=False)

@@ -42,13 +42,13 @@ def prepare(classifier: PixelClassifier, example: Tensor, folder: Path, *, preci
     openvino.save_model(model, folder / GRAPH, compress_to_fp16=False)
 
 
-def convert(program: Any, shape: Iterable[int]) -> Any:
-    """Return OpenVINO's model of an exported program whose input is (N, *shape), for any N; its inputs and outputs have our names."""
+def convert(program: Any, shape: Iterable[int], names: Iterable[str] = ("pixels", "logits", "vectors")) -> Any:
+    """Return OpenVINO's model of an exported program whose input is (N, *shape), for any N; `names` are its inputs' and outputs'."""
     import openvino
 
     model = openvino.convert_model(program)
     model.reshape([-1, *shape])
-    for port, name in zip((*model.inputs, *model.outputs), ("pixels", "logits", "vectors"), strict=True):
+    for port, name in zip((*model.inputs, *model.outputs), names, strict=True):
         port.get_tensor().set_names({name})
     return model
 

@@ -1,0 +1,230 @@
+"""A model as one file of another runtime: enters a model folder, leaves ONNX, OpenVINO's form or torch.export's, checked. Needs torch.
+
+    model.onnx    ONNX, for ONNX Runtime and most others        images -> logits
+    model.xml     OpenVINO, with model.bin beside it
+    model.pt2     torch.export, for torch and what builds on it
+
+Inputs are "images", float32 (N, C, S, S), scaled as the model's preprocessing says, and outputs "logits" (N, K). With the preprocessing in
+the file, inputs are "pixels", uint8 (N, S, S, C) as a decoded and cropped picture has them, and outputs "probabilities" (N, K). A network
+that ends in an embedding gives "vectors". N is free. Class names and preprocessing are in the file's metadata, as JSON under "inceptions".
+
+What was written is run by its own runtime on real pictures and compared with torch; where it disagrees, no file is left.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from inceptions.errors import UserError
+from inceptions.extras import require
+from inceptions.files import whole_folder
+from inceptions.inference.engines import openvino as openvino_engine
+from inceptions.inference.engines.base import softmax
+from inceptions.inference.engines.graph import Normalize, export_graph, write_onnx
+from inceptions.inference.engines.prepare import real_pixels
+from inceptions.names import shown
+from inceptions.networks.modules.models import Classifier
+from inceptions.weights.card import ModelCard
+from inceptions.weights.folder import LoadedModel, load_model
+
+METADATA = "inceptions"
+ALLOWED = 1e-3
+"""How much a probability, or a part of the largest number of a vector, may differ in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: the file and all its bytes; its input and output; how it compares with torch on `pictures` real pictures.
+
+    difference: the largest, of a probability; without classes, of a vector's number, in parts of the largest. same: pictures of the same
+    likeliest class. notes: what else there is to say.
+    """
+
+    file: Path
+    form: str
+    size: int
+    input: str
+    output: str
+    pictures: int
+    same: int
+    difference: float
+    notes: tuple[str, ...]
+
+
+class _Scaled(nn.Module):
+    """Images (N, C, S, S) as the network reads them, to logits or the embedding."""
+
+    def __init__(self, module: Classifier) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.module(images)
+
+
+class _Whole(nn.Module):
+    """Pixels (N, S, S, C), uint8, to probabilities, or to the embedding."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        super().__init__()
+        self.normalize, self.module, self.has_classes = Normalize(model.card.preprocess), model.module, bool(model.card.network.classes)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.module(self.normalize(pixels))
+        return x.softmax(1) if self.has_classes else x
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A kind of file: what it is called, what has to be installed for it, how it is written and run.
+
+    write(module, example, file, metadata, names of input and output); run(file, input array) gives the output's.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    write: Callable[[nn.Module, Tensor, Path, str, tuple[str, str]], None]
+    run: Callable[[Path, np.ndarray], np.ndarray]
+
+
+def _write_onnx(module: nn.Module, example: Tensor, file: Path, metadata: str, names: tuple[str, str]) -> None:
+    import onnx
+
+    write_onnx(module, example, file, names=names)
+    model = onnx.load(file)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA, metadata
+    model.producer_name = "inceptions"
+    onnx.checker.check_model(model)
+    onnx.save(model, file)
+
+
+def _run_onnx(file: Path, array: np.ndarray) -> np.ndarray:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: array})[0])
+
+
+def _write_openvino(module: nn.Module, example: Tensor, file: Path, metadata: str, names: tuple[str, str]) -> None:
+    import openvino
+
+    model = openvino_engine.convert(export_graph(module, example), example.shape[1:], names)
+    model.set_rt_info(metadata, METADATA)
+    openvino.save_model(model, file, compress_to_fp16=False)
+
+
+def _run_openvino(file: Path, array: np.ndarray) -> np.ndarray:
+    import openvino
+
+    compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return compiled(array)[0].copy()
+
+
+def _write_torch(module: nn.Module, example: Tensor, file: Path, metadata: str, names: tuple[str, str]) -> None:
+    torch.export.save(export_graph(module, example), file, extra_files={METADATA: metadata})
+
+
+@torch.inference_mode()
+def _run_torch(file: Path, array: np.ndarray) -> np.ndarray:
+    return torch.export.load(file).module()(torch.from_numpy(array)).numpy()
+
+
+FORMS: dict[str, Form] = {
+    ".onnx": Form("onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _run_onnx),
+    ".xml": Form("openvino", ("openvino",), _write_openvino, _run_openvino),
+    ".pt2": Form("torch", ("torch",), _write_torch, _run_torch),
+}
+
+
+def form_of(file: Path, to: str | None = None) -> Form:
+    """Return the form that a file's ending, or `to`, names; raises UserError where they disagree, or what it needs is not installed."""
+    form = FORMS.get(file.suffix.lower())
+    if form is None or (to is not None and to != form.name):
+        wanted = ", ".join(f"{form.name} to {ending}" for ending, form in FORMS.items())
+        raise UserError(f"{shown(file)} can't hold {to or 'a model'}: {wanted}")
+    require("export", *form.modules, needed_for=f"writing and checking {form.name}")
+    return form
+
+
+def export_model(folder: Path, file: Path, *, to: str | None = None, preprocess: bool = False, replace_it: bool = False) -> Exported:
+    """Write the model in `folder` as `file`, whose ending says the form, and compare what was written with torch.
+
+    preprocess: put the scaling of pixels and the softmax into the file. replace_it: write over a file that is there.
+
+    Raises UserError: another ending, a file that is there, a library that is missing, or a file that disagrees with torch (none is left).
+    """
+    form = form_of(file, to)
+    partners = [file, file.with_suffix(".bin")] if form.name == "openvino" else [file]
+    for path in partners:
+        if path.exists() and not replace_it:
+            raise UserError(f"{shown(path)} exists already; give another file, or say that it may be written over")
+    model = load_model(folder)
+    module = (_Whole(model) if preprocess else _Scaled(model.module)).eval()
+    pixels = real_pixels(model.card.preprocess)
+    array = pixels if preprocess else model.card.preprocess.normalize_pixels(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+    names = _names(model.card, preprocess)
+    with whole_folder(file.parent / f".{file.name}.new") as scratch:
+        written = scratch / file.name
+        form.write(module, torch.from_numpy(array[:2].copy()), written, describe(model.card, preprocess=preprocess), names)
+        found = _compare(form, module, written, array, is_softmax=preprocess, has_classes=bool(model.card.network.classes))
+        size = sum(path.stat().st_size for path in scratch.iterdir())
+    return _move(file, Exported(file, form.name, size, names[0], names[1], *found, _notes(model.card)), partners)
+
+
+def _move(file: Path, exported: Exported, partners: list[Path]) -> Exported:
+    """Put what was written beside the file in its place; the .bin first, without which an .xml is nothing."""
+    scratch = file.parent / f".{file.name}.new"
+    for path in reversed(partners):
+        (scratch / path.name).replace(path)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return exported
+
+
+def _names(card: ModelCard, preprocess: bool) -> tuple[str, str]:
+    output = "vectors" if not card.network.classes else "probabilities" if preprocess else "logits"
+    return "pixels" if preprocess else "images", output
+
+
+def describe(card: ModelCard, *, preprocess: bool) -> str:
+    """Return what travels in a file's metadata: JSON with the network, the class names in order, and what is to be done to pictures."""
+    told = {"network": card.network.name, "classes": list(card.classes), "preprocess": card.preprocess.to_dict()}
+    told |= {"scaling_in_file": preprocess, "licence": card.licence, "weights_sha256": card.sha256}
+    return json.dumps(told)  # escapes all that isn't ASCII: any reader takes it
+
+
+def _compare(
+    form: Form, module: nn.Module, file: Path, array: np.ndarray, *, is_softmax: bool, has_classes: bool
+) -> tuple[int, int, float]:
+    """Return how many pictures were compared, how many have the same class, and the largest difference; UserError if it is too large."""
+    with torch.inference_mode():
+        wanted = np.concatenate([module(torch.from_numpy(array[start : start + 8])).numpy() for start in range(0, len(array), 8)])
+    found = np.concatenate([form.run(file, array[:1]), form.run(file, array[1:])])  # one image, and many
+    if has_classes:
+        if not is_softmax:
+            wanted, found = softmax(wanted), softmax(found)
+        other = found.argmax(1) != wanted.argmax(1)
+        gaps = wanted.max(1) - wanted[np.arange(len(wanted)), found.argmax(1)]
+        same, wrong = int((~other).sum()), bool((gaps > ALLOWED).any())
+        difference = float(np.abs(found - wanted).max())
+    else:
+        same, wrong = len(array), False
+        difference = float(np.abs(found - wanted).max() / max(1e-12, np.abs(wanted).max()))
+    if wrong or not difference <= ALLOWED:
+        raise UserError(
+            f"what {form.name} makes of the file differs from torch by {difference:.2g}, where {ALLOWED:g} is allowed "
+            f"({same} of {len(array)} pictures of the same class); no file is left: please report it, with the network's name"
+        )
+    return len(array), same, difference
+
+
+def _notes(card: ModelCard) -> tuple[str, ...]:
+    return () if card.provenance.get("int8") is None else ("the weights are those of float32, which the quantised network was made of",)
