@@ -5,6 +5,7 @@ Running needs no torch. The graph is compiled for the processor when it is first
 
 from __future__ import annotations
 
+import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 NAME: EngineName = "openvino"
 MODULES = ("openvino",)
 GRAPH = "model.xml"
+INT8 = "int8.xml"  # in the folder of a quantised model
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}
 
 
@@ -33,7 +35,11 @@ def precisions(device: str) -> tuple[Precision, ...]:
 
 
 def prepare(classifier: PixelClassifier, example: Tensor, folder: Path, *, precision: Precision, device: str, source: Path) -> None:
-    """Write the representation of a network that reads pixels like `example` (N, S, S, C)."""
+    """Write the representation of a network that reads pixels like `example` (N, S, S, C); of int8, what is in the folder `source`."""
+    if precision == "int8":
+        for ending in (".xml", ".bin"):
+            shutil.copyfile((source / INT8).with_suffix(ending), (folder / GRAPH).with_suffix(ending))
+        return
     import openvino
 
     from inceptions.inference.engines.graph import export_graph
