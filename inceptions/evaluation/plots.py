@@ -154,7 +154,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def as_svg(figure: Figure) -> str:
-    """Return `figure` as SVG text to be put into a page, whose colour its black lines and words take; nothing is behind it, from then on."""
+    """Return `figure` as SVG text to be put into a page, whose colour its black lines and words take; its background is gone then."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
