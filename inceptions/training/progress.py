@@ -1,4 +1,4 @@
-"""What a run tells while it goes: the loop calls a `Reporter`; whoever shows it, a terminal or a notebook, brings one."""
+"""How a run goes and what it tells meanwhile: the loop calls a `Reporter`; whoever shows it, a terminal or a notebook, brings one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inceptions.evaluation.score import Score  # which imports torch
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a run writes checkpoints within an epoch, in minutes and in steps (0: never, only at its end).
+
+    workers: processes that read images; None lets the machine decide. address: of a Ray cluster, for asynchronous recipes.
+    """
+
+    minutes: float = 5.0
+    steps: int = 0
+    workers: int | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
