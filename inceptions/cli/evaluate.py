@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -64,14 +64,11 @@ def run_evaluation(options: Options, *, as_json: bool) -> None:
         folder = together.do(lambda: stack.enter_context(new_folder(_place(options))) if together.is_first else Path())
         models = together.do(lambda: _load_models(options))
         measured = together.do(lambda: _choose_images(options, listed, models))
-        if measured.classes:
-            found = _whole(together, together.do(lambda: _evaluate(options, measured, models, together.part)))
-            if together.is_first:
-                _conclude(found, options, measured, models, folder, as_json=as_json)
-        else:
-            predicted = _whole(together, together.do(lambda: _predict(options, measured, models, together.part)))
-            if together.is_first:
-                _conclude_unlabelled(predicted, options, measured, folder, as_json=as_json)
+        found = _whole(together, together.do(lambda: _evaluate(options, measured, models, together.part)))
+        if together.is_first and measured.classes:
+            _conclude(found, options, measured, models, folder, as_json=as_json)
+        elif together.is_first:
+            _conclude_unlabelled(found, options, measured, folder, as_json=as_json)
 
 
 def _place(options: Options) -> Path:
@@ -127,30 +124,13 @@ def _choose_images(options: Options, listed: Splits | tuple[Sample, ...], models
     return choose_images(options.data, listed, cards, part=options.part, split_seed=options.split_seed)
 
 
-def _evaluate(options: Options, images: Measured, models: dict[str, LoadedModel], part: tuple[int, int]) -> Evaluation[Score]:
-    from inceptions.evaluation.evaluate import evaluate
-
-    with _track(options, images, part) as step:
-        return evaluate(models, images.samples, images.classes, **_settings(options, part), step=step)
-
-
-def _predict(options: Options, images: Measured, models: dict[str, LoadedModel], part: tuple[int, int]) -> Evaluation[Predictions]:
-    from inceptions.evaluation.evaluate import predict_unlabelled
-
-    with _track(options, images, part) as step:
-        return predict_unlabelled(models, images.samples, **_settings(options, part), step=step)
-
-
-def _track(options: Options, images: Measured, part: tuple[int, int]) -> AbstractContextManager[Callable[[int], None]]:
-    rank, world = part
-    return track("evaluating", len(options.models) * len(images.samples[rank::world]) * max(options.crops))
-
-
-def _settings(options: Options, part: tuple[int, int]) -> dict[str, Any]:
-    """Return how to go through this process's share of the images."""
+def _evaluate(options: Options, images: Measured, models: dict[str, LoadedModel], part: tuple[int, int]) -> Evaluation[Any]:
+    """Return what the models make of this process's share of the images: scores, or predictions where there are no labels."""
     from inceptions.devices import pick_device
+    from inceptions.evaluation.evaluate import evaluate, predict_unlabelled
 
-    return {
+    rank, world = part
+    settings: dict[str, Any] = {
         "crops": options.crops,
         "protocol": options.protocol,
         "batch_size": options.batch_size,
@@ -158,6 +138,10 @@ def _settings(options: Options, part: tuple[int, int]) -> dict[str, Any]:
         "workers": options.workers,
         "part": part,
     }
+    with track("evaluating", len(models) * len(images.samples[rank::world]) * max(options.crops)) as step:
+        if images.classes:
+            return evaluate(models, images.samples, images.classes, **settings, step=step)
+        return predict_unlabelled(models, images.samples, **settings, step=step)
 
 
 def _whole(together: Together, share: Any) -> Any:

@@ -61,15 +61,7 @@ def run_training(
     with err.status("reading the list of images…"):
         splits = divide_images(data, chosen, None if any(line.startswith("split_seed=") for line in changes) else weights)
     setup = prepare(
-        network,
-        splits,
-        chosen,
-        source=data,
-        image_size=image_size,
-        channels=channels,
-        device=device,
-        weights=weights,
-        log_with=log_with,
+        network, splits, chosen, source=data, image_size=image_size, channels=channels, device=device, weights=weights, log_with=log_with
     )
     if model and setup.network.name != network.name:
         raise UserError(f"--weights {weights} holds {setup.network.name}, not {network.name}; leave out --model")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inceptions.evaluation.score import Score  # which imports torch
@@ -91,24 +93,10 @@ class Reporters(Reporter):
     """Several reporters, told one after another."""
 
     def __init__(self, *reporters: Reporter) -> None:
-        self.reporters = reporters
+        for name in ("started", "stepped", "finished_epoch", "ended"):
+            setattr(self, name, partial(_call_all, [getattr(reporter, name) for reporter in reporters]))
 
-    def started(self, start: Start) -> None:
-        """Tell all."""
-        for reporter in self.reporters:
-            reporter.started(start)
 
-    def stepped(self, epoch: int, step: int, loss: float, images_per_second: float, lr: float) -> None:
-        """Tell all."""
-        for reporter in self.reporters:
-            reporter.stepped(epoch, step, loss, images_per_second, lr)
-
-    def finished_epoch(self, row: EpochRow, *, best: bool) -> None:
-        """Tell all."""
-        for reporter in self.reporters:
-            reporter.finished_epoch(row, best=best)
-
-    def ended(self, result: Result | None) -> None:
-        """Tell all."""
-        for reporter in self.reporters:
-            reporter.ended(result)
+def _call_all(calls: Iterable[Callable[..., None]], *values: Any, **named: Any) -> None:
+    for call in calls:
+        call(*values, **named)
