@@ -41,5 +41,9 @@ class WeightsError(UserError):
     """A checkpoint that is damaged, hostile, or not one of the network's."""
 
 
+class UnknownTagError(UserError):
+    """A tag of weights that nobody has published; whoever shows the error says how to list those that are."""
+
+
 class StoppedError(UserError):
     """A run that was asked to stop, by Ctrl-C or SIGTERM: what it had is saved."""

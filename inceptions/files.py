@@ -10,7 +10,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from inceptions.errors import UserError
@@ -41,11 +41,12 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
     with _beside(path) as folder:
         scratch = folder / path.name
         yield scratch
-        scratch.chmod(folder.stat().st_mode & 0o666)  # as the umask says; some writers let nobody else read
-        if durable:
-            with scratch.open("rb") as file:
-                os.fsync(file.fileno())
-        scratch.replace(path)
+        with _writing(path):
+            scratch.chmod(folder.stat().st_mode & 0o666)  # as the umask says; some writers let nobody else read
+            if durable:
+                with scratch.open("rb") as file:
+                    os.fsync(file.fileno())
+            scratch.replace(path)
 
 
 @contextmanager
@@ -61,15 +62,16 @@ def whole_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
         fresh.mkdir()
         yield fresh
         old = folder / ".old"
-        if replace and path.exists():
-            path.rename(old)
-        try:
-            fresh.rename(path)
-        except OSError:
-            if old.exists():
-                old.rename(path)
-            if replace or not path.is_dir():
-                raise
+        with _writing(path):
+            if replace and path.exists():
+                path.rename(old)
+            try:
+                fresh.rename(path)
+            except OSError:
+                if old.exists():
+                    old.rename(path)
+                if replace or not path.is_dir():
+                    raise
 
 
 @contextmanager
@@ -81,13 +83,11 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises UserError: there is something else at `path`, or it can't be written to.
     """
     mark = path / ".unfinished"
-    if path.exists() and not (path.is_dir() and (mark.exists() or not any(path.iterdir()))):
-        raise UserError(f"{shown(path)} exists already; give another place, or delete it")
-    try:
+    with _writing(path):
+        if path.exists() and not (path.is_dir() and (mark.exists() or not any(path.iterdir()))):
+            raise UserError(f"{shown(path)} exists already; give another place, or delete it")
         path.mkdir(parents=True, exist_ok=True)
         mark.touch()
-    except OSError as error:
-        raise cannot_write(path, error) from error
     try:
         yield path
     except BaseException:
@@ -108,33 +108,31 @@ def growing_file(path: Path, *, replace: bool = False) -> Iterator[Callable[[str
     Raises UserError when they are there, or can't be written.
     """
     part = path.with_name(f"{path.name}.part")
-    for place in (path, part):
-        if place.is_dir() or (place.exists() and not replace):
-            raise UserError(f"{shown(place)} exists already; give another place, or move it away")
-    try:
+    with _writing(path):
+        for place in (path, part):
+            if place.is_dir() or (place.exists() and not replace):
+                raise UserError(f"{shown(place)} exists already; give another place, or move it away")
         path.parent.mkdir(parents=True, exist_ok=True)
         file = part.open("w", encoding="utf-8", newline="", buffering=1)  # each line is written as it comes
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
     def add(text: str) -> None:
-        try:
+        with _writing(part):
             file.write(text)
-        except OSError as error:
-            raise cannot_write(part, error) from error
 
     try:
-        with file:
-            yield add
         try:
+            yield add
+        finally:
+            with _writing(part):
+                file.close()
+        with _writing(path):
             part.replace(path)
-        except OSError as error:
-            raise cannot_write(path, error) from error
     except BaseException as error:  # whatever ends the block, Ctrl-C too
-        if part.exists() and part.stat().st_size:
-            error.add_note(f"what was done before is in {shown(part)}")
-        else:
-            part.unlink(missing_ok=True)
+        with suppress(OSError):
+            if part.stat().st_size:
+                error.add_note(f"what was done before is in {shown(part)}")
+            else:
+                part.unlink()
         raise
 
 
@@ -165,6 +163,15 @@ def cannot_write(path: Path, error: OSError) -> UserError:
     inside = path.is_relative_to(cache_folder())
     remedy = f"set {CACHE_VARIABLE} to a folder that can be written to" if inside else "make room, or give another place"
     return UserError(f"can't write {shown(path)} ({error.strerror or error}); {remedy}")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Raise UserError where what the block does to `path` fails."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 @contextmanager

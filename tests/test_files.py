@@ -103,6 +103,14 @@ def test_what_ended_the_work_is_told_where_the_rows_are_gone_too(tmp_path: Path)
         raise ZeroDivisionError
 
 
+def test_rows_that_can_not_be_written_are_told_at_the_end_too(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.part").symlink_to("/dev/full")
+    with pytest.raises(UserError, match="No space left"), growing_file(tmp_path / "a.csv", replace=True) as add:
+        add("one")  # without an end of line it waits for more, until the file is closed
+    with pytest.raises(UserError, match="name too long"), growing_file(tmp_path / ("a" * 300)):
+        pass
+
+
 def test_rows_that_can_not_take_their_place_are_told_and_kept(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"can't write .*a\.csv") as caught, growing_file(tmp_path / "a.csv") as add:
         add("one\n")

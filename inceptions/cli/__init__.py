@@ -18,17 +18,25 @@ def main() -> None:
     try:
         app(prog_name="inceptions")
     except (UserError, NetworkError) as error:
-        _complain(str(error), error)
+        _complain(error)
         sys.exit(130 if isinstance(error, StoppedError) else 2)
 
 
-def _complain(message: str, error: BaseException) -> None:
+def _complain(error: Exception) -> None:
     from inceptions.cli.terminal import complain
+    from inceptions.errors import UnknownTagError
+    from inceptions.networks.registry import UnknownNetworkError
 
-    resume = getattr(error, "resume", None)
-    remedies = [f"go on with: inceptions train --resume {resume}"] if resume else []
+    match error:
+        case UnknownTagError():
+            remedies = ["`inceptions list --weights` shows all"]
+        case UnknownNetworkError():
+            remedies = ["`inceptions list` shows all"]
+        case _:
+            resume = getattr(error, "resume", None)
+            remedies = [f"go on with: inceptions train --resume {resume}"] if resume else []
     if _speaks():
-        complain("; ".join([message, *remedies, *getattr(error, "__notes__", ())]))
+        complain("; ".join([str(error), *remedies, *getattr(error, "__notes__", ())]))
 
 
 def _speaks() -> bool:

@@ -190,7 +190,8 @@ def train(
     device: Device = None,
 ) -> None:
     """Train a classifier on your images; test it; write a run folder with the model, its curves and a report."""
-    from inceptions.cli.train import Asked, resume_training, run_training
+    from inceptions.cli.train import resume_training, run_training
+    from inceptions.training.progress import Pace
 
     if data or named_data:
         data = once("the images to train on: DATA or --data DATA", data, named_data)
@@ -198,30 +199,29 @@ def train(
     said = {"epochs": epochs, "batch_size": None if fitting else batch_size, "lr": lr, "seed": seed, "split_seed": split_seed}
     said |= {"on_error": on_error, "precision": precision}
     lines = [f"{name}={value}" for name, value in said.items() if value is not None] + list(changes or ())
+    pace = Pace(minutes=checkpoint_minutes, workers=workers, address=address)
     if resume is not None:
         named = (model, recipe, weights, image_size, channels, output, device)
         given = [*lines, *(log_with or ()), *(value for value in named if value is not None)]
         if given or dry_run or fitting:
             raise typer.BadParameter("--resume takes its settings from the run; leave out the others")
-        resume_training(resume, data=data, workers=workers, minutes=checkpoint_minutes, address=address)
+        resume_training(resume, data=data, pace=pace)
         return
-    asked = Asked(
-        data=data or "digits",
+    run_training(
+        data or "digits",
         model=model,
-        recipe=recipe,
-        changes=tuple(lines),
+        recipe=recipe or ("finetune" if weights else "quick"),
+        changes=lines,
         weights=weights,
         image_size=image_size,
         channels=channels,
         output=output,
         device=device,
-        workers=workers,
-        minutes=checkpoint_minutes,
-        address=address,
-        log_with=tuple(log_with or ()),
-        batch_fits=fitting,
+        log_with=log_with or (),
+        pace=pace,
+        finds_batch=fitting,
+        dry_run=dry_run,
     )
-    run_training(asked, dry_run=dry_run)
 
 
 @command()
@@ -253,28 +253,28 @@ def study(
     json: Json = False,
 ) -> None:
     """Run one of the papers' comparisons on your images: equal budgets, several seeds, a table, a plot, a verdict."""
-    from inceptions.cli.study import Asked, run_study_command, show_cost, show_studies
+    from inceptions.cli.study import run_study_command, show_cost, show_studies
 
     if name == "list":
         show_studies(as_json=json)
         return
     if data is None:
         raise typer.BadParameter("give the images to compare on: --data DATA")
-    asked = Asked(
-        name=name,
-        data=data,
+    if dry_run:
+        show_cost(name, data, seeds=seeds, epochs=epochs, split_seed=split_seed, images=images, device=device, as_json=json)
+        return
+    run_study_command(
+        name,
+        data,
         seeds=seeds,
         epochs=epochs,
         split_seed=split_seed,
         images=images,
         output=output,
-        device=device,
         workers=workers,
+        device=device,
+        as_json=json,
     )
-    if dry_run:
-        show_cost(asked, as_json=json)
-    else:
-        run_study_command(asked, as_json=json)
 
 
 @command()
@@ -309,9 +309,9 @@ def evaluate(
     Folders that are named by WordNet ids, as ImageNet's are, are matched with ImageNet's classes by id. Several processes share the images:
     `torchrun --nproc-per-node 2 -m inceptions evaluate MODEL --data DATA`.
     """
-    from inceptions.cli.evaluate import Asked, read_crops, run_evaluation
+    from inceptions.cli.evaluate import Options, read_crops, run_evaluation
 
-    asked = Asked(
+    options = Options(
         models=tuple(once("the models: MODEL... or --model MODEL", models, named_models)),
         data=data,
         crops=read_crops(crops),
@@ -323,7 +323,7 @@ def evaluate(
         device=device,
         output=output,
     )
-    run_evaluation(asked, as_json=json)
+    run_evaluation(options, as_json=json)
 
 
 @command()

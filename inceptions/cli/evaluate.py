@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,7 +30,7 @@ Part = Literal["auto", "test", "val", "train", "all"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Options:
     """What the command line says of an evaluation."""
 
     models: tuple[str, ...]
@@ -56,108 +56,92 @@ def read_crops(text: str) -> tuple[int, ...]:
     return numbers
 
 
-def run_evaluation(asked: Asked, *, as_json: bool) -> None:
+def run_evaluation(options: Options, *, as_json: bool) -> None:
     """Evaluate the models, print the table, and write the predictions and the report; of several processes, only the first does."""
     with Together() as together, ExitStack() as stack:
-        listed = together.do(lambda: _list_images(asked))
-        together.do(lambda: _check_machine(asked))
-        folder = together.do(lambda: stack.enter_context(new_folder(_place(asked))) if together.is_first else Path())
-        models = together.do(lambda: _load_models(asked))
-        measured = together.do(lambda: _choose_images(asked, listed, models))
-        if measured.classes:
-            found = _whole(together, together.do(lambda: _evaluate(asked, measured, models, together.part)))
-            if together.is_first:
-                _conclude(found, asked, measured, models, folder, as_json=as_json)
-        else:
-            predicted = _whole(together, together.do(lambda: _predict(asked, measured, models, together.part)))
-            if together.is_first:
-                _conclude_unlabelled(predicted, asked, measured, folder, as_json=as_json)
+        listed = together.do(lambda: _list_images(options))
+        together.do(lambda: _check_machine(options))
+        folder = together.do(lambda: stack.enter_context(new_folder(_place(options))) if together.is_first else Path())
+        models = together.do(lambda: _load_models(options))
+        measured = together.do(lambda: _choose_images(options, listed, models))
+        found = _whole(together, together.do(lambda: _evaluate(options, measured, models, together.part)))
+        if together.is_first and measured.classes:
+            _conclude(found, options, measured, models, folder, as_json=as_json)
+        elif together.is_first:
+            _conclude_unlabelled(found, options, measured, folder, as_json=as_json)
 
 
-def _place(asked: Asked) -> Path:
-    return asked.output or new_path(Path("runs"), f"evaluate-{name_source(asked.data)}")
+def _place(options: Options) -> Path:
+    return options.output or new_path(Path("runs"), f"evaluate-{name_source(options.data)}")
 
 
-def _list_images(asked: Asked) -> Splits | tuple[Sample, ...]:
+def _list_images(options: Options) -> Splits | tuple[Sample, ...]:
     """Return the images in their parts, or those without labels. Raises UserError for what can be told before anything is fetched."""
     from inceptions.evaluation.protocols import check_protocol
 
-    check_protocol(asked.protocol)
+    check_protocol(options.protocol)
     try:
         with err.status("reading the list of images…"):
-            return load_splits(asked.data, seed=asked.split_seed or 0)
+            return load_splits(options.data, seed=options.split_seed or 0)
     except DataError:
-        samples = find_unlabelled(asked.data)
+        samples = find_unlabelled(options.data)
         if not samples:
             raise
-    folders = f"{asked.data} has {len(samples)} pictures and no folder of pictures for each class"
-    if asked.part not in ("auto", "all"):
-        raise UserError(f"--part {asked.part}: {folders}, so there are no parts of it; leave out --part, and all are predicted")
+    folders = f"{options.data} has {len(samples)} pictures and no folder of pictures for each class"
+    if options.part not in ("auto", "all"):
+        raise UserError(f"--part {options.part}: {folders}, so there are no parts of it; leave out --part, and all are predicted")
     nothing = "so nothing can be measured; only predictions are written, and no report.html"
     tell(f"note: {folders}, {nothing}")
     return samples
 
 
-def _check_machine(asked: Asked) -> None:
+def _check_machine(options: Options) -> None:
     """Raise UserError where the device or a library is missing, before anything is made or fetched."""
     with err.status("loading torch…"):
         from inceptions.devices import pick_device
 
     require("report", *REPORT_MODULES, needed_for="evaluate")
-    pick_device(asked.device)
+    pick_device(options.device)
 
 
-def _load_models(asked: Asked) -> dict[str, LoadedModel]:
+def _load_models(options: Options) -> dict[str, LoadedModel]:
     """Return the models by name."""
     from inceptions.weights.published import load_model
 
     models = {}
-    for name in asked.models:
+    for name in options.models:
         with Download(name) as download:
             models[name] = load_model(name, progress=download.step)
     return models
 
 
-def _choose_images(asked: Asked, listed: Splits | tuple[Sample, ...], models: dict[str, LoadedModel]) -> Measured:
+def _choose_images(options: Options, listed: Splits | tuple[Sample, ...], models: dict[str, LoadedModel]) -> Measured:
     from inceptions.evaluation.measured import Measured, choose_images
 
     if not isinstance(listed, Splits):
         return Measured("all", (), listed, len(listed), (), dict.fromkeys(models))
     cards = {name: model.card for name, model in models.items()}
-    return choose_images(asked.data, listed, cards, part=asked.part, split_seed=asked.split_seed)
+    return choose_images(options.data, listed, cards, part=options.part, split_seed=options.split_seed)
 
 
-def _evaluate(asked: Asked, images: Measured, models: dict[str, LoadedModel], part: tuple[int, int]) -> Evaluation[Score]:
-    from inceptions.evaluation.evaluate import evaluate
-
-    with _track(asked, images, part) as step:
-        return evaluate(models, images.samples, images.classes, **_settings(asked, part), step=step)
-
-
-def _predict(asked: Asked, images: Measured, models: dict[str, LoadedModel], part: tuple[int, int]) -> Evaluation[Predictions]:
-    from inceptions.evaluation.evaluate import predict_unlabelled
-
-    with _track(asked, images, part) as step:
-        return predict_unlabelled(models, images.samples, **_settings(asked, part), step=step)
-
-
-def _track(asked: Asked, images: Measured, part: tuple[int, int]) -> AbstractContextManager[Callable[[int], None]]:
-    rank, world = part
-    return track("evaluating", len(asked.models) * len(images.samples[rank::world]) * max(asked.crops))
-
-
-def _settings(asked: Asked, part: tuple[int, int]) -> dict[str, Any]:
-    """Return how to go through this process's share of the images."""
+def _evaluate(options: Options, images: Measured, models: dict[str, LoadedModel], part: tuple[int, int]) -> Evaluation[Any]:
+    """Return what the models make of this process's share of the images: scores, or predictions where there are no labels."""
     from inceptions.devices import pick_device
+    from inceptions.evaluation.evaluate import evaluate, predict_unlabelled
 
-    return {
-        "crops": asked.crops,
-        "protocol": asked.protocol,
-        "batch_size": asked.batch_size,
-        "device": pick_device(asked.device),
-        "workers": asked.workers,
+    rank, world = part
+    settings: dict[str, Any] = {
+        "crops": options.crops,
+        "protocol": options.protocol,
+        "batch_size": options.batch_size,
+        "device": pick_device(options.device),
+        "workers": options.workers,
         "part": part,
     }
+    with track("evaluating", len(models) * len(images.samples[rank::world]) * max(options.crops)) as step:
+        if images.classes:
+            return evaluate(models, images.samples, images.classes, **settings, step=step)
+        return predict_unlabelled(models, images.samples, **settings, step=step)
 
 
 def _whole(together: Together, share: Any) -> Any:
@@ -168,7 +152,7 @@ def _whole(together: Together, share: Any) -> Any:
 
 
 def _conclude(
-    found: Evaluation[Score], asked: Asked, measured: Measured, models: dict[str, LoadedModel], folder: Path, *, as_json: bool
+    found: Evaluation[Score], options: Options, measured: Measured, models: dict[str, LoadedModel], folder: Path, *, as_json: bool
 ) -> None:
     """Print what was measured, whatever becomes of the files, and write them."""
     try:
@@ -176,16 +160,16 @@ def _conclude(
             _write_predictions(found, folder)
     finally:
         if as_json:
-            print_json({**_said(asked, measured, folder), **as_plain(found)})
+            print_json({**_said(options, measured, folder), **as_plain(found)})
         else:
-            _print(found, asked, measured)
+            _print(found, options, measured)
     with _complete(folder, "report.html"):
-        _write_report(found, asked, measured, models, folder)
+        _write_report(found, options, measured, models, folder)
     if not as_json:
         _print_paths(folder, "report.html", "predictions.parquet")
 
 
-def _conclude_unlabelled(found: Evaluation[Predictions], asked: Asked, measured: Measured, folder: Path, *, as_json: bool) -> None:
+def _conclude_unlabelled(found: Evaluation[Predictions], options: Options, measured: Measured, folder: Path, *, as_json: bool) -> None:
     """Print what was predicted, whatever becomes of the file, and write it."""
     from inceptions.cli.unlabelled import predictions_as_plain, print_predictions
 
@@ -194,15 +178,15 @@ def _conclude_unlabelled(found: Evaluation[Predictions], asked: Asked, measured:
             _write_predictions(found, folder)
     finally:
         if as_json:
-            print_json({**_said(asked, measured, folder), **predictions_as_plain(found)})
+            print_json({**_said(options, measured, folder), **predictions_as_plain(found)})
         else:
-            print_predictions(found, asked.data)
+            print_predictions(found, options.data)
     if not as_json:
         _print_paths(folder, "predictions.parquet")
 
 
-def _said(asked: Asked, measured: Measured, folder: Path) -> dict[str, Any]:
-    return {"data": asked.data, "part": measured.part, "measured": measured.to_dict(), "folder": str(folder)}
+def _said(options: Options, measured: Measured, folder: Path) -> dict[str, Any]:
+    return {"data": options.data, "part": measured.part, "measured": measured.to_dict(), "folder": str(folder)}
 
 
 def _print_paths(folder: Path, *names: str) -> None:
@@ -226,25 +210,25 @@ def _write_predictions(found: Evaluation[Any], folder: Path) -> None:
     write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
 
 
-def _write_report(found: Evaluation[Score], asked: Asked, measured: Measured, models: dict[str, LoadedModel], folder: Path) -> None:
+def _write_report(found: Evaluation[Score], options: Options, measured: Measured, models: dict[str, LoadedModel], folder: Path) -> None:
     from inceptions.evaluation.protocols import PROTOCOLS
     from inceptions.evaluation.report import Report, write_report
     from inceptions.networks.drawing.page import draw
     from inceptions.versions import now, versions
 
     last = found.rows[-1]
-    how = PROTOCOLS[asked.protocol][1] if asked.crops == (1,) else "as in 1409.4842, section 7"
+    how = PROTOCOLS[options.protocol][1] if options.crops == (1,) else "as in 1409.4842, section 7"
     facts = (
         ("command", shlex.join(["inceptions", *sys.argv[1:]])),
         *(("model", f"{name}, SHA-256 {model.card.sha256[:16]}") for name, model in models.items()),
         ("measured", measured.said),
-        ("crops", f"{', '.join(map(str, asked.crops))}; {how}"),
+        ("crops", f"{', '.join(map(str, options.crops))}; {how}"),
         ("cost", f"{last.multiply_adds / 1e9:,.2f} G multiply-adds an image"),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions().items())),
         ("date", now()),
     )
     report = Report(
-        title=f"{last.name} on {asked.data}",
+        title=f"{last.name} on {options.data}",
         on=measured.part,
         score=last.score,
         classes=found.classes,
@@ -297,7 +281,7 @@ def _row_as_plain(row: Row[Score], base: Score, classes: int) -> dict[str, Any]:
     }
 
 
-def _print(found: Evaluation[Score], asked: Asked, measured: Measured) -> None:
+def _print(found: Evaluation[Score], options: Options, measured: Measured) -> None:
     base = found.rows[0].score
     _print_rows(found.rows, len(found.classes))
     nan = max(row.score.nan_outputs for row in found.rows)
@@ -311,7 +295,7 @@ def _print(found: Evaluation[Score], asked: Asked, measured: Measured) -> None:
     speeds = ", ".join(f"{name} {rate:,.0f}" for name, rate in found.views_per_second.items())
     intervals = "95 % intervals: Wilson's, and the paired bootstrap's"
     against = "; against base: points of error, below zero is better" if len(found.rows) > 1 else ""
-    tell(f"{measured.said} of {asked.data}; {intervals}{against}")
+    tell(f"{measured.said} of {options.data}; {intervals}{against}")
     tell(f"crops a second, read and computed: {speeds}; cost: multiply-adds of an image")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +15,6 @@ if TYPE_CHECKING:
     from inceptions.data.splits import Splits
     from inceptions.studies.study import Arm, Study
     from inceptions.studies.verdict import RunResult
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What the command line says of a study."""
-
-    name: str
-    data: str
-    seeds: int | None
-    epochs: int | None
-    split_seed: int
-    images: int
-    output: Path | None
-    device: str | None
-    workers: int | None
 
 
 def show_studies(*, as_json: bool) -> None:
@@ -59,19 +43,21 @@ def _epochs(study: Study) -> str:
     return "/".join(str(number) for number in sorted({arm.recipe.epochs for arm in study.arms}))
 
 
-def show_cost(asked: Asked, *, as_json: bool) -> None:
+def show_cost(
+    name: str, data: str, *, seeds: int | None, epochs: int | None, split_seed: int, images: int, device: str | None, as_json: bool
+) -> None:
     """Print how long each arm's runs take on this machine, by two real steps of each, validation not counted."""
-    study, splits = get_study(asked.name), _read(asked)
+    study, splits = get_study(name), _read(data, split_seed)
     with err.status("loading torch…"):
         from inceptions.studies.run import take_evenly
 
-    images = len(take_evenly(splits.train, asked.images))
+    count = len(take_evenly(splits.train, images))
     with track("taking two steps of each arm", len(study.arms)) as advance:
         rows = []
         for arm in study.arms:
-            runs, epochs = asked.seeds or study.seeds, asked.epochs or arm.recipe.epochs
-            rate = _images_per_second(arm, splits, asked)
-            rows.append({"arm": arm.name, "runs": runs, "epochs": epochs, "images": images, "seconds": runs * epochs * images / rate})
+            runs, times = seeds or study.seeds, epochs or arm.recipe.epochs
+            rate = _images_per_second(arm, splits, data, device)
+            rows.append({"arm": arm.name, "runs": runs, "epochs": times, "images": count, "seconds": runs * times * count / rate})
             advance(1)
     if as_json:
         print_json(rows)
@@ -82,30 +68,42 @@ def show_cost(asked: Asked, *, as_json: bool) -> None:
     print_table(columns, numbers, totals=[("total", "", "", "", f"{minutes:.1f}")])
 
 
-def _images_per_second(arm: Arm, splits: Splits, asked: Asked) -> float:
+def _images_per_second(arm: Arm, splits: Splits, data: str, device: str | None) -> float:
     from inceptions.training.loop import prepare
     from inceptions.training.plan import measure_plan
 
-    return measure_plan(prepare(arm.network, splits, arm.recipe, source=asked.data, device=asked.device)).images_per_second
+    return measure_plan(prepare(arm.network, splits, arm.recipe, source=data, device=device)).images_per_second
 
 
-def _read(asked: Asked) -> Splits:
+def _read(data: str, split_seed: int) -> Splits:
     from inceptions.data.folders import load_splits
 
     with err.status("reading the list of images…"):
-        return load_splits(asked.data, seed=asked.split_seed)
+        return load_splits(data, seed=split_seed)
 
 
-def run_study_command(asked: Asked, *, as_json: bool) -> None:
+def run_study_command(
+    name: str,
+    data: str,
+    *,
+    seeds: int | None,
+    epochs: int | None,
+    split_seed: int,
+    images: int,
+    output: Path | None,
+    workers: int | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
     """Run a study and print its table and verdicts."""
-    study, splits = get_study(asked.name), _read(asked)
+    study, splits = get_study(name), _read(data, split_seed)
     with err.status("loading torch…"):
         from inceptions.data.folders import name_source
         from inceptions.studies.pages import as_markdown, as_plain, write_pages
         from inceptions.studies.run import Budget, run_study
 
-    folder = asked.output or Path("runs") / f"study-{study.name}"
-    total, done = (asked.seeds or study.seeds) * len(study.arms), 0
+    folder = output or Path("runs") / f"study-{study.name}"
+    total, done = (seeds or study.seeds) * len(study.arms), 0
     tell(study.title, style="bold")
     tell(f"{study.hypothesis} ({study.source})")
 
@@ -116,17 +114,17 @@ def run_study_command(asked: Asked, *, as_json: bool) -> None:
         if done == total and study.measure == "averages":
             tell("averaging, which takes many crops of each test image…")
 
-    budget = Budget(asked.seeds, asked.epochs, asked.images)
+    budget = Budget(seeds, epochs, images)
     try:
-        result = run_study(study, splits, asked.data, folder, budget=budget, device=asked.device, workers=asked.workers, callback=count)
+        result = run_study(study, splits, data, folder, budget=budget, device=device, workers=workers, callback=count)
     except StoppedError:
         raise StoppedError(f"stopped; what is done is in {folder}, and the same command goes on from there") from None
     command = shlex.join(["inceptions", *sys.argv[1:]])
-    data = name_source(asked.data)
+    source = name_source(data)
     if as_json:
-        print_json(as_plain(result, command=command, data=data))
+        print_json(as_plain(result, command=command, data=source))
     else:  # before it is written, for the disk may be full
-        for line in as_markdown(result, command=command, data=data).splitlines():
+        for line in as_markdown(result, command=command, data=source).splitlines():
             say(line)
-    write_pages(result, folder, command=command, data=data)
+    write_pages(result, folder, command=command, data=source)
     tell(f"  {folder / 'study.svg'}")

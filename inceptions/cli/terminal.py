@@ -65,14 +65,9 @@ def tell(line: str = "", *, style: str = "") -> None:
 def complain(message: str) -> None:
     """Print an error as one line on standard error; where everything is told, with the place that it came from."""
     if log.level == logging.DEBUG and sys.exc_info()[0] is not None:
-        tell_lines(traceback.format_exc())
+        for line in traceback.format_exc().splitlines():
+            tell(line)
     print(f"inceptions: {shown(' '.join(message.split()))}", file=sys.stderr)
-
-
-def tell_lines(text: str) -> None:
-    """Print lines on standard error."""
-    for line in text.splitlines():
-        tell(line)
 
 
 def print_json(value: Any) -> None:

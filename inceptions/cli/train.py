@@ -7,8 +7,8 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,99 +19,82 @@ from inceptions.data.folders import name_source
 from inceptions.errors import UserError
 from inceptions.files import new_path
 from inceptions.networks.registry import get_network
-from inceptions.training.progress import EpochRow, Reporter, Result, Start
+from inceptions.training.progress import EpochRow, Pace, Reporter, Result, Start
 
 if TYPE_CHECKING:
+    from inceptions.training.recipe import Recipe
     from inceptions.training.setup import Setup  # which imports torch
 
 SECONDS_BETWEEN_LINES = 60  # in a log
 FEW_IMAGES = 5000  # to train on; with fewer, weights that were trained on other images mostly make the better model
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What the command line says of a run; None is "not said"."""
+def run_training(
+    data: str,
+    *,
+    model: str | None,
+    recipe: str,
+    changes: Sequence[str],
+    weights: str | None,
+    image_size: int | None,
+    channels: int | None,
+    output: Path | None,
+    device: str | None,
+    log_with: Sequence[str],
+    pace: Pace,
+    finds_batch: bool,
+    dry_run: bool,
+) -> None:
+    """Train and print how it went; with `dry_run`, print what would be trained and what it would cost.
 
-    data: str
-    model: str | None = None
-    recipe: str | None = None
-    changes: tuple[str, ...] = ()
-    weights: str | None = None
-    image_size: int | None = None
-    channels: int | None = None
-    output: Path | None = None
-    device: str | None = None
-    workers: int | None = None
-    minutes: float = 5.0
-    address: str | None = None
-    log_with: tuple[str, ...] = ()
-    batch_fits: bool = False  # the size of the batch is found, not given
-
-
-def run_training(asked: Asked, *, dry_run: bool = False) -> None:
-    """Train as asked and print how it went; with `dry_run`, print what would be trained and what it would cost."""
-    if asked.output is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    model: None is the recipe's. changes: lines FIELD=VALUE. finds_batch: as many images a step as memory holds.
+    """
+    if output is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("several processes write one run folder, which each of them must know; give --output FOLDER")
     _silence_all_but_the_first()
-    setup = _prepare(asked)
-    if dry_run:
-        show_plan(setup)
-        return
-    folder = asked.output or new_path(Path("runs"), f"{setup.network.name}-{name_source(asked.data)}")
-    from inceptions.training.loop import Pace, fit
-
-    readers = None if setup.recipe.asynchronous else asked.workers
-    pace = Pace(minutes=asked.minutes, workers=readers, address=asked.address)
-    with Terminal() as terminal:
-        result = fit(setup, folder, reporter=terminal, pace=pace)
-    if is_first_process():
-        _conclude(result)
-
-
-def resume_training(folder: Path, *, data: str | None, workers: int | None, minutes: float, address: str | None) -> None:
-    """Go on with a run that was stopped, and print how it went. data: where the images are now, if they have moved."""
-    _silence_all_but_the_first()
+    chosen = _change_recipe(recipe, changes, finds_batch=finds_batch, workers=pace.workers)
+    network = get_network(model or chosen.model)
     with err.status("loading torch…"):
-        from inceptions.training.loop import Pace, resume
-
-    with Terminal() as terminal:
-        result = resume(folder, data=data, reporter=terminal, pace=Pace(minutes=minutes, workers=workers, address=address))
-    if is_first_process():
-        _conclude(result)
-
-
-def _prepare(asked: Asked) -> Setup:
-    from inceptions.training.recipes import get_recipe
-    from inceptions.training.settings import change
-
-    if asked.batch_fits and any(line.startswith("batch_size=") for line in asked.changes):
-        raise UserError("--batch-size auto finds the size that --set batch_size=N gives; leave one of them out")
-    recipe = change(get_recipe(asked.recipe or ("finetune" if asked.weights else "quick")), asked.changes)
-    if recipe.asynchronous and asked.workers:
-        recipe = replace(recipe, asynchronous=asked.workers)
-    network = get_network(asked.model or recipe.model)
-    with err.status("loading torch…"):
-        from inceptions.training.loop import prepare
+        from inceptions.training.loop import fit, prepare
         from inceptions.training.setup import divide_images
 
     with err.status("reading the list of images…"):
-        chosen = any(line.startswith("split_seed=") for line in asked.changes)
-        splits = divide_images(asked.data, recipe, None if chosen else asked.weights)
+        splits = divide_images(data, chosen, None if any(line.startswith("split_seed=") for line in changes) else weights)
     setup = prepare(
-        network,
-        splits,
-        recipe,
-        source=asked.data,
-        image_size=asked.image_size,
-        channels=asked.channels,
-        device=asked.device,
-        weights=asked.weights,
-        log_with=asked.log_with,
+        network, splits, chosen, source=data, image_size=image_size, channels=channels, device=device, weights=weights, log_with=log_with
     )
-    if asked.model and setup.network.name != network.name:
-        raise UserError(f"--weights {asked.weights} holds {setup.network.name}, not {network.name}; leave out --model")
-    setup = _fit_batch(setup) if asked.batch_fits else setup
-    return replace(setup, notes=(*setup.notes, *_advise_weights(setup, asked.data)))
+    if model and setup.network.name != network.name:
+        raise UserError(f"--weights {weights} holds {setup.network.name}, not {network.name}; leave out --model")
+    setup = _fit_batch(setup) if finds_batch else setup
+    setup = replace(setup, notes=(*setup.notes, *_advise_weights(setup, data)))
+    if dry_run:
+        show_plan(setup)
+        return
+    folder = output or new_path(Path("runs"), f"{setup.network.name}-{name_source(data)}")
+    with Terminal() as terminal:
+        result = fit(setup, folder, reporter=terminal, pace=replace(pace, workers=None) if chosen.asynchronous else pace)
+    _conclude(result)
+
+
+def _change_recipe(name: str, changes: Sequence[str], *, finds_batch: bool, workers: int | None) -> Recipe:
+    from inceptions.training.recipes import get_recipe
+    from inceptions.training.settings import change
+
+    if finds_batch and any(line.startswith("batch_size=") for line in changes):
+        raise UserError("--batch-size auto finds the size that --set batch_size=N gives; leave one of them out")
+    recipe = change(get_recipe(name), changes)
+    return replace(recipe, asynchronous=workers) if recipe.asynchronous and workers else recipe
+
+
+def resume_training(folder: Path, *, data: str | None, pace: Pace) -> None:
+    """Go on with a run that was stopped, and print how it went. data: where the images are now, if they have moved."""
+    _silence_all_but_the_first()
+    with err.status("loading torch…"):
+        from inceptions.training.loop import resume
+
+    with Terminal() as terminal:
+        result = resume(folder, data=data, reporter=terminal, pace=pace)
+    _conclude(result)
 
 
 def _fit_batch(setup: Setup) -> Setup:
@@ -166,6 +149,8 @@ def _silence_all_but_the_first() -> None:
 
 
 def _conclude(result: Result) -> None:
+    if not is_first_process():
+        return
     score = result.score
     accuracy = score.interval
     left_out = f" ({result.unreadable} unreadable files left out)" if result.unreadable else ""

@@ -30,8 +30,8 @@ def curves(rows: Sequence[Any], *, best_epoch: int) -> Figure:
     """Return loss and accuracy over the epochs; `rows` have the fields of metrics.csv."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
+    figure = Figure(figsize=(9, 3.6))  # with margins that are known, for to find them takes as long as to draw
+    loss, accuracy = figure.subplots(1, 2, gridspec_kw={"left": 0.09, "right": 0.985, "bottom": 0.15, "top": 0.96, "wspace": 0.24})
     epochs = [row.epoch for row in rows]
     for axis, name, unit in ((loss, "loss", "loss (nats)"), (accuracy, "accuracy", "accuracy (%)")):
         factor = 100 if name == "accuracy" else 1
@@ -41,7 +41,7 @@ def curves(rows: Sequence[Any], *, best_epoch: int) -> Figure:
             axis.plot(epochs, validated, color=BLUE, marker=".", label="validation")
         axis.axvline(best_epoch, color=GREY, linewidth=0.8, linestyle=":", label=f"best: epoch {best_epoch}")
         axis.set(xlabel="epoch", ylabel=unit)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     loss.legend(frameon=False)
@@ -65,7 +65,7 @@ def curves_over_each_other(runs: Mapping[str, Sequence[Any]]) -> Figure:
     loss.set(xlabel="epoch", ylabel="training loss (nats)")
     accuracy.set(xlabel="epoch", ylabel="validation accuracy (%); dotted: training")
     for axis in (loss, accuracy):
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     loss.legend(frameon=False, prop={"family": families, "size": 8})
@@ -119,8 +119,9 @@ def reliability(score: Score, *, bins: int = 10) -> Figure:
     """Return accuracy against confidence, and how many images have which: where the bars end below the diagonal, it is too sure."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5, 5.2), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    figure = Figure(figsize=(5, 5.2))
+    margins = {"left": 0.14, "right": 0.96, "bottom": 0.1, "top": 0.93, "hspace": 0.09}
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1), gridspec_kw=margins)
     edges = np.linspace(0, 1, bins + 1)
     answered = ~np.isnan(score.confidence)
     places = np.clip(np.digitize(score.confidence[answered], edges[1:-1], right=True), 0, bins - 1)
@@ -153,12 +154,16 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def as_svg(figure: Figure) -> str:
-    """Return `figure` as SVG text to be put into a page, whose colour its black lines and words take; nothing is behind it."""
+    """Return `figure` as SVG text to be put into a page, whose colour its black lines and words take; its background is gone then."""
     import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    for part in (figure, *figure.axes):
+        part.set_facecolor("none")
     with mpl.rc_context({"svg.hashsalt": "inceptions", "svg.fonttype": "none"}):
         out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None}, transparent=True)
+        figure.set_dpi(72)  # SVG's own
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})  # figure.savefig draws twice
     text = out.getvalue()
     return re.sub("<[^>]*>", _as_in_page, text[text.index("<svg") :])
 

@@ -17,6 +17,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +26,9 @@ from inceptions.errors import UserError
 from inceptions.evaluation.score import NO_CLASS, Predictions, Score
 from inceptions.files import whole_file
 from inceptions.names import shown
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Key = tuple[str, int]
 """Names of models, and the number of crops."""
@@ -46,24 +50,49 @@ def write_predictions(
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = np.array([*map(shown, classes), None], dtype=object)  # NO_CLASS is the last
-    tables = []
+    class_names, tables = _texts([*map(shown, classes)]), []
     for (models, crops), score in scores.items():
+        labels = score.labels if isinstance(score, Score) else np.full(score.count, NO_CLASS)
         columns = {
-            "models": pa.array([shown(models)] * score.count, pa.string()).dictionary_encode(),
-            "crops": np.full(score.count, crops),
-            "index": score.indices,
-            "image": [shown(paths[index]) for index in score.indices],
-            "true": pa.array(names[score.labels] if isinstance(score, Score) else [None] * score.count, pa.string()).dictionary_encode(),
-            "predicted": pa.array(names[score.predicted], pa.string()).dictionary_encode(),
-            "confidence": score.confidence,
-            "loss": score.losses if isinstance(score, Score) else pa.nulls(score.count, pa.float32()),
-            "rank": score.ranks if isinstance(score, Score) else pa.nulls(score.count, pa.int64()),
+            "models": _names(np.zeros(score.count), _texts([shown(models)])),
+            "crops": _numbers(np.full(score.count, crops)),
+            "index": _numbers(score.indices),
+            "image": _texts([shown(paths[index]) for index in score.indices]),
+            "true": _names(labels, class_names),
+            "predicted": _names(score.predicted, class_names),
+            "confidence": _numbers(score.confidence),
+            "loss": _numbers(score.losses) if isinstance(score, Score) else pa.nulls(score.count, pa.float32()),
+            "rank": _numbers(score.ranks) if isinstance(score, Score) else pa.nulls(score.count, pa.int64()),
         }
         tables.append(pa.table(columns))
     whole = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
     with whole_file(file) as scratch, scratch.open("wb") as out:  # pyarrow itself opens no name that is no UTF-8
         parquet.write_table(whole.replace_schema_metadata({"class_names": json.dumps(classes)}), out)
+
+
+def _names(places: np.ndarray, names: pa.Array) -> pa.Array:
+    """Return the names at `places` (N,) as a column; NO_CLASS gives null."""
+    import pyarrow as pa
+
+    held = np.packbits(places != NO_CLASS, bitorder="little")
+    indices = pa.Array.from_buffers(pa.int32(), len(places), [pa.py_buffer(held), pa.py_buffer(places.astype(np.int32))])
+    return pa.DictionaryArray.from_arrays(indices, names)
+
+
+def _numbers(values: np.ndarray) -> pa.Array:
+    """Return numbers (N,) as a column, by their bytes: `pa.array` imports pandas where there is one, which takes half a second."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _texts(values: Sequence[str]) -> pa.Array:
+    """Return texts as a column, by their bytes."""
+    import pyarrow as pa
+
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
 
 
 def read_predictions(file: Path) -> Saved:

@@ -44,6 +44,11 @@ NETWORKS: dict[str, Network] = {
     )
 }
 
+
+class UnknownNetworkError(NetworkError):
+    """A name that no network has; whoever shows the error says how to list those that there are."""
+
+
 ALIASES = {"inception_v1": "googlenet"}
 
 
@@ -63,4 +68,4 @@ def get_network(name: str) -> Network:
     plain = {known.replace("_", ""): known for known in (*NETWORKS, *ALIASES)}
     near = get_close_matches(name.lower().replace("-", "").replace("_", ""), plain, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(plain[match] for match in near)}?" if near else f"known are {', '.join(NETWORKS)}"
-    raise NetworkError(f"there is no network called {name!r}; {hint} (`inceptions list` shows all)")
+    raise UnknownNetworkError(f"there is no network called {name!r}; {hint}")

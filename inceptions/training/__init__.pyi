@@ -1,9 +1,9 @@
-from .loop import Pace as Pace
 from .loop import fit as fit
 from .loop import resume as resume
 from .plan import Plan as Plan
 from .plan import measure_plan as measure_plan
 from .progress import EpochRow as EpochRow
+from .progress import Pace as Pace
 from .progress import Reporter as Reporter
 from .progress import Result as Result
 from .progress import Start as Start

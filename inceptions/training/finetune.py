@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +20,7 @@ from inceptions.errors import UserError, WeightsError
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier, ClassifierWithAux, training_module
 from inceptions.networks.spec import Network
+from inceptions.training.optimizers import decay_groups
 from inceptions.training.recipe import Finetune
 from inceptions.weights.card import WEIGHTS_NAME, ModelCard, read_card
 from inceptions.weights.folder import LoadedModel, load_model
@@ -38,15 +39,6 @@ class Part(NamedTuple):
     modules: tuple[nn.Module, ...]
 
 
-class ParameterGroup(TypedDict):
-    """A group for the optimiser: parameters of one part that are all decayed (kernels) or all not; lr_scale multiplies the rate."""
-
-    params: list[nn.Parameter]
-    stage: str
-    lr_scale: float
-    decay: bool
-
-
 def network_parts(module: Classifier) -> tuple[Part, ...]:
     """Return the parts of a network that have weights, the classifiers first and the first stage last."""
     heads = (module.classifier, module.aux) if isinstance(module, ClassifierWithAux) else (module.classifier,)
@@ -54,19 +46,17 @@ def network_parts(module: Classifier) -> tuple[Part, ...]:
     return (Part(CLASSIFIER, heads), *(part for part in body if any(True for _ in part.modules[0].parameters())))
 
 
-def parameter_groups(module: Classifier, finetune: Finetune) -> list[ParameterGroup]:
-    """Return all parameters, each once, in groups for an optimiser, from the classifiers down to the first stage.
+def parameter_groups(module: Classifier, finetune: Finetune, *, weight_decay: float, lr: float) -> list[dict[str, Any]]:
+    """Return all parameters, each once, in an optimiser's groups, from the classifiers down to the first stage: kernels alone decay.
 
-    Frozen ones are among them: they get no gradient, so an optimiser passes them by, and it needs no change when they open.
+    lr: that of the classifiers. Frozen ones are among them: they get no gradient, so an optimiser passes them by, and it needs no change
+    when they open.
     """
-    groups: list[ParameterGroup] = []
-    for depth, part in enumerate(network_parts(module)):
-        parameters = [parameter for layer in part.modules for parameter in layer.parameters()]
-        for decay in (True, False):
-            chosen = [parameter for parameter in parameters if (parameter.ndim > 1) == decay]
-            if chosen:
-                groups.append({"params": chosen, "stage": part.name, "lr_scale": finetune.layer_decay**depth, "decay": decay})
-    return groups
+    return [
+        {**group, "lr": lr * finetune.layer_decay**depth}
+        for depth, part in enumerate(network_parts(module))
+        for group in decay_groups((p for layer in part.modules for p in layer.parameters()), weight_decay=weight_decay)
+    ]
 
 
 def set_trainable(module: Classifier, finetune: Finetune, *, epoch: int) -> tuple[str, ...]:

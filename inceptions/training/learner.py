@@ -153,10 +153,7 @@ class Learner:
         recipe, peak = self.setup.recipe, self.setup.peak_lr
         if recipe.finetune is None:
             return kernel_groups(self.module, weight_decay=recipe.weight_decay, lr=peak, bias_lr=recipe.bias_lr)
-        return [
-            {"params": g["params"], "lr": peak * g["lr_scale"], "weight_decay": recipe.weight_decay if g["decay"] else 0.0}
-            for g in parameter_groups(self.module, recipe.finetune)
-        ]
+        return parameter_groups(self.module, recipe.finetune, weight_decay=recipe.weight_decay, lr=peak)
 
 
 def make_loss(setup: Setup) -> Loss:

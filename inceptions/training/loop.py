@@ -14,10 +14,10 @@ from inceptions.devices import memory_for
 from inceptions.errors import UserError
 from inceptions.training.learner import StepResult
 from inceptions.training.processes import Processes, world_size
-from inceptions.training.progress import EpochRow, Reporter, Result
+from inceptions.training.progress import EpochRow, Pace, Reporter, Result
 from inceptions.training.recipes import training_side
 from inceptions.training.report import save_batch, save_batch_picture, settings_of
-from inceptions.training.run import Pace, Run
+from inceptions.training.run import Run
 from inceptions.training.run_folder import RunFolder, is_left_over, new_run_folder, read_resume
 from inceptions.training.setup import Setup, prepare, restore
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, assert_never
@@ -18,7 +19,7 @@ def make_optimizer(optimizer: Sgd | RMSProp | Adam, groups: Iterable[dict[str, A
     groups = list(groups)
     match optimizer:
         case Sgd():
-            return torch.optim.SGD(groups, lr=lr, momentum=optimizer.momentum, nesterov=optimizer.nesterov and optimizer.momentum > 0)
+            return SGD(groups, lr=lr, momentum=optimizer.momentum, nesterov=optimizer.nesterov and optimizer.momentum > 0)
         case RMSProp():
             return TensorFlowRMSProp(groups, lr, decay=optimizer.decay, momentum=optimizer.momentum, epsilon=optimizer.epsilon)
         case Adam():
@@ -46,7 +47,25 @@ def decay_groups(parameters: Iterable[nn.Parameter], *, weight_decay: float) -> 
     return [group for group in groups if group["params"]]
 
 
-class TensorFlowAdam(torch.optim.Adam):
+class Eager(Optimizer):
+    """What torch's optimisers are, but for what they do when they are compiled, which takes an import of more than a second.
+
+    torch's compiler stands around these methods, and nothing here compiles an optimiser.
+    """
+
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(Optimizer.zero_grad)
+    state_dict = inspect.unwrap(Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+
+
+class SGD(Eager, torch.optim.SGD):
+    """torch's."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+
+
+class TensorFlowAdam(Eager, torch.optim.Adam):
     """torch's Adam with epsilon beside the root of the running mean as it is, and not as corrected for beginning at zero.
 
     That is TensorFlow's, and the "epsilon hat" of 1412.6980, section 2. It matters where epsilon is large, as FaceNet's 0.1: at the first
@@ -63,10 +82,12 @@ class TensorFlowAdam(torch.optim.Adam):
         for group in self.param_groups:
             taken = max((int(self.state[p]["step"]) for p in group["params"] if p.grad is not None and self.state[p]), default=0)
             group["eps"] = self.epsilon / math.sqrt(1 - group["betas"][1] ** (taken + 1))
-        return super().step(closure)
+        return self._step(closure)
+
+    _step = inspect.unwrap(torch.optim.Adam.step)
 
 
-class TensorFlowRMSProp(Optimizer):
+class TensorFlowRMSProp(Eager):
     """s = decay s + (1 - decay) g^2;  m = momentum m + lr g / sqrt(s + epsilon);  w = w - m.
 
     It differs from torch's in three ways that matter where epsilon is 1, as in training Inception-v3 and its successors: epsilon stands

@@ -1,13 +1,28 @@
-"""What a run tells while it goes: the loop calls a `Reporter`; whoever shows it, a terminal or a notebook, brings one."""
+"""How a run goes and what it tells meanwhile: the loop calls a `Reporter`; whoever shows it, a terminal or a notebook, brings one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inceptions.evaluation.score import Score  # which imports torch
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a run writes checkpoints within an epoch, in minutes and in steps (0: never, only at its end).
+
+    workers: processes that read images; None lets the machine decide. address: of a Ray cluster, for asynchronous recipes.
+    """
+
+    minutes: float = 5.0
+    steps: int = 0
+    workers: int | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,24 +93,10 @@ class Reporters(Reporter):
     """Several reporters, told one after another."""
 
     def __init__(self, *reporters: Reporter) -> None:
-        self.reporters = reporters
+        for name in ("started", "stepped", "finished_epoch", "ended"):
+            setattr(self, name, partial(_call_all, [getattr(reporter, name) for reporter in reporters]))
 
-    def started(self, start: Start) -> None:
-        """Tell all."""
-        for reporter in self.reporters:
-            reporter.started(start)
 
-    def stepped(self, epoch: int, step: int, loss: float, images_per_second: float, lr: float) -> None:
-        """Tell all."""
-        for reporter in self.reporters:
-            reporter.stepped(epoch, step, loss, images_per_second, lr)
-
-    def finished_epoch(self, row: EpochRow, *, best: bool) -> None:
-        """Tell all."""
-        for reporter in self.reporters:
-            reporter.finished_epoch(row, best=best)
-
-    def ended(self, result: Result | None) -> None:
-        """Tell all."""
-        for reporter in self.reporters:
-            reporter.ended(result)
+def _call_all(calls: Iterable[Callable[..., None]], *values: Any, **named: Any) -> None:
+    for call in calls:
+        call(*values, **named)

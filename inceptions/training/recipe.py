@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from inceptions.data.augment import Augment
 from inceptions.errors import UserError
-from inceptions.training.schedules import OneCycle, Schedule
+from inceptions.training.schedules import OneCycle, Schedule, check
 
 BatchNormMode = Literal["frozen", "train"]
 
@@ -93,11 +93,10 @@ class Finetune:
     def __post_init__(self) -> None:
         for name in ("freeze_epochs", "unfreeze_per_epoch"):
             value = getattr(self, name)
-            _check(name, value, isinstance(value, int) and not isinstance(value, bool) and value >= 0, "a whole number, 0 or more")
-        _check("head_only", self.head_only, isinstance(self.head_only, bool), "true or false")
-        is_number = isinstance(self.layer_decay, int | float) and not isinstance(self.layer_decay, bool)
-        _check("layer_decay", self.layer_decay, is_number and 0 < self.layer_decay <= 1, "a number above 0 and at most 1")
-        _check("batch_norm", self.batch_norm, self.batch_norm in get_args(BatchNormMode), f"one of {', '.join(get_args(BatchNormMode))}")
+            check(name, value, _is_number(value) and isinstance(value, int) and value >= 0, "a whole number, 0 or more")
+        check("head_only", self.head_only, isinstance(self.head_only, bool), "true or false")
+        check("layer_decay", self.layer_decay, _is_number(self.layer_decay) and 0 < self.layer_decay <= 1, "a number above 0 and at most 1")
+        check("batch_norm", self.batch_norm, self.batch_norm in get_args(BatchNormMode), f"one of {', '.join(get_args(BatchNormMode))}")
         for name, default in (("freeze_epochs", 0), ("unfreeze_per_epoch", 0), ("layer_decay", 1)):
             if self.head_only and getattr(self, name) != default:
                 raise UserError(f"{name} is {getattr(self, name)}, but head_only opens nothing but the head; leave out one of the two")
@@ -120,7 +119,7 @@ class Average:
     warmup: bool = True
 
     def __post_init__(self) -> None:
-        _check("average.decay", self.decay, 0 < self.decay < 1, "a number between 0 and 1")
+        check("average.decay", self.decay, 0 < self.decay < 1, "a number between 0 and 1")
 
     def decay_after(self, steps: int) -> float:
         """Return the decay of the step that follows `steps` others."""
@@ -196,23 +195,23 @@ class Recipe:
         for name, least in _WHOLE.items():
             value = getattr(self, name)
             holds = _is_number(value) and isinstance(value, int) and least <= value < 2**32
-            _check(name, value, holds, f"a whole number, at least {least} and below 2^32")
+            check(name, value, holds, f"a whole number, at least {least} and below 2^32")
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)
-            _check(name, value, _is_number(value) and low <= value <= high, f"a number from {low:g} to {high:g}")
+            check(name, value, _is_number(value) and low <= value <= high, f"a number from {low:g} to {high:g}")
         for name, (low, high) in _OPTIONAL.items():
             value = getattr(self, name)
             holds = value is None or (_is_number(value) and low <= value <= high)
-            _check(name, value, holds, f"a number from {low:g} to {high:g}, or none")
+            check(name, value, holds, f"a number from {low:g} to {high:g}, or none")
         for name, high in _POSITIVE.items():
             value = getattr(self, name)
             holds = value is None or (_is_number(value) and 0 < value <= high and value < math.inf)
-            _check(name, value, holds, f"a number above 0{'' if high == math.inf else f', at most {high:g}'}, or none")
+            check(name, value, holds, f"a number above 0{'' if high == math.inf else f', at most {high:g}'}, or none")
         if self.batch_size // self.accumulate < 2:
             raise UserError(f"batch_size {self.batch_size} in {self.accumulate} parts leaves fewer than 2 images; lower accumulate")
         shares = all(0 < until <= 1 and 0 < side <= 1 for until, side in self.progressive)
         rising = all(one[0] < next_[0] for one, next_ in pairwise(self.progressive))
-        _check("progressive", self.progressive, shares and rising, "pairs of shares above 0, at most 1, of which the first rise")
+        check("progressive", self.progressive, shares and rising, "pairs of shares above 0, at most 1, of which the first rise")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe in YAML's own types."""
@@ -230,16 +229,11 @@ def _is_number(value: object) -> bool:
 
 
 def _check_decay(name: str, value: float) -> None:
-    _check(name, value, 0 <= value < 1, "at least 0 and below 1")
+    check(name, value, 0 <= value < 1, "at least 0 and below 1")
 
 
 def _check_epsilon(value: float) -> None:
-    _check("optimizer.epsilon", value, 0 < value < math.inf, "a number above 0")
-
-
-def _check(name: str, value: object, holds: bool, allowed: str) -> None:
-    if not holds:
-        raise UserError(f"{name} is {value!r}; it must be {allowed}")
+    check("optimizer.epsilon", value, 0 < value < math.inf, "a number above 0")
 
 
 _WHOLE = {"epochs": 1, "batch_size": 2, "accumulate": 1, "early_stop": 0, "asynchronous": 0, "seed": 0, "split_seed": 0}

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -33,13 +33,6 @@ MEASURED = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 Scorer = Callable[[nn.Module, tuple, torch.dtype | None], Score]
 
 
-class Trained(Protocol):
-    """What a run has come to: its rows, and the best epoch."""
-
-    rows: list[EpochRow]
-    best: int
-
-
 def save_model_folder(setup: Setup, folder: RunFolder, module: nn.Module, row: EpochRow, *, best: bool) -> None:
     """Write last/ of an epoch, and best/ too where it is the best."""
     metrics = {name: getattr(row, name) for name in MEASURED if not math.isnan(getattr(row, name))}
@@ -57,19 +50,24 @@ def save_model_folder(setup: Setup, folder: RunFolder, module: nn.Module, row: E
         copy_model(folder.last, folder.best)
 
 
-def finish(setup: Setup, folder: RunFolder, scorer: Scorer, at: Trained, unreadable: int, *, writes: bool) -> Result:
-    """Score the best model as `inceptions predict` runs it, in float32, on the test images or for want of them on validation; report."""
+def finish(
+    setup: Setup, folder: RunFolder, scorer: Scorer, rows: Sequence[EpochRow], *, best: int, unreadable: int, writes: bool
+) -> Result:
+    """Score the best model as it is used, in float32, on the test images or for want of them on validation; report.
+
+    best: the epoch that it is of. unreadable: how many files were left out in training. writes: whether this process does.
+    """
     on = next((name for name in ("test", "val") if getattr(setup.splits, name)), "train")
     samples = getattr(setup.splits, on)
     module = load_model(folder.best).module.to(setup.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     tested = scorer(module, samples, None)
     if writes:
-        measured = {f"{on}_accuracy": tested.accuracy, f"{on}_loss": tested.loss, f"{on}_images": tested.count, "epoch": at.best}
+        measured = {f"{on}_accuracy": tested.accuracy, f"{on}_loss": tested.loss, f"{on}_images": tested.count, "epoch": best}
         update_metrics(folder.best, {name: value for name, value in measured.items() if not math.isnan(value)})
-        _report(setup, folder, NAMES[on], tested, samples, at.rows, at.best)
+        _report(setup, folder, NAMES[on], tested, samples, rows, best)
         (folder.path / RESUME_NAME).unlink(missing_ok=True)
         folder.checkpoints.remove()
-    return Result(folder.path, tuple(at.rows), at.best, NAMES[on], tested, unreadable)
+    return Result(folder.path, tuple(rows), best, NAMES[on], tested, unreadable)
 
 
 def _provenance(setup: Setup) -> dict[str, Any]:
@@ -138,7 +136,7 @@ def hyperparameters_of(setup: Setup) -> dict[str, Any]:
     return {**plain, "model": network.name, "image_size": network.image_size, "peak_lr": setup.peak_lr}
 
 
-def start_of(setup: Setup, folder: Path, steps: int, *, epoch: int, step: int) -> Start:
+def start_of(setup: Setup, folder: Path, *, epoch: int, step: int) -> Start:
     """Return what a reporter shows before the first step; a resumed run begins after `step` of `epoch`."""
     return Start(
         folder=folder,
@@ -151,7 +149,7 @@ def start_of(setup: Setup, folder: Path, steps: int, *, epoch: int, step: int) -
         device=str(setup.device),
         precision=_arithmetic(setup.autocast),
         epochs=setup.recipe.epochs,
-        steps_per_epoch=steps,
+        steps_per_epoch=setup.steps_per_epoch,
         epoch=epoch,
         step=step,
     )

@@ -21,26 +21,13 @@ from inceptions.evaluation.score import Score
 from inceptions.evaluation.score import score as score_module
 from inceptions.training.learner import Learner
 from inceptions.training.processes import Processes
-from inceptions.training.progress import EpochRow, Reporter, Reporters, Result
+from inceptions.training.progress import EpochRow, Pace, Reporter, Reporters, Result
 from inceptions.training.report import finish, hyperparameters_of, save_model_folder, start_of
 from inceptions.training.run_folder import RunFolder
 from inceptions.training.setup import Setup
 from inceptions.training.trackers import Trackers
 
 log = logging.getLogger("inceptions")
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often a run writes checkpoints within an epoch, in minutes and in steps (0: never, only at its end).
-
-    workers: processes that read images; None lets the machine decide. address: of a Ray cluster, for asynchronous recipes.
-    """
-
-    minutes: float = 5.0
-    steps: int = 0
-    workers: int | None = None
-    address: str | None = None
 
 
 @dataclass(slots=True)
@@ -108,7 +95,7 @@ class Run:
     def begin(self) -> None:
         """Tell the reporter, and write the first checkpoint unless the run goes on."""
         goes_on = self.at.step or self.at.rows
-        self.reporter.started(start_of(self.setup, self.folder.path, self.steps, epoch=self.at.epoch, step=self.at.step))
+        self.reporter.started(start_of(self.setup, self.folder.path, epoch=self.at.epoch, step=self.at.step))
         if not goes_on:
             self.checkpoint()
 
@@ -126,7 +113,15 @@ class Run:
 
     def end(self) -> Result:
         """Test the best model and write the report."""
-        return finish(self.setup, self.folder, self.score, self.at, len(self.unreadable), writes=self.processes.is_first)
+        return finish(
+            self.setup,
+            self.folder,
+            self.score,
+            self.at.rows,
+            best=self.at.best,
+            unreadable=len(self.unreadable),
+            writes=self.processes.is_first,
+        )
 
     def score(self, module: torch.nn.Module, samples: tuple, autocast: torch.dtype | None) -> Score:
         """Return how `module` does on samples, each process on its share of them."""

@@ -109,14 +109,7 @@ def _rounded(value: float) -> float | int:
 
 
 KEPT = 2
-DAMAGE = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    EOFError,
-    KeyError,
-    pickle.UnpicklingError,
-)  # from torch.load of a file that is not whole
+DAMAGE = (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError)  # of torch.load, for a file that is not whole
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:

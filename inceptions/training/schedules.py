@@ -13,6 +13,12 @@ from typing import Literal, assert_never
 from inceptions.errors import UserError
 
 
+def check(name: str, value: object, holds: bool, allowed: str) -> None:
+    """Raise UserError where a setting is not what it may be, which `allowed` says."""
+    if not holds:
+        raise UserError(f"{name} is {value!r}; it must be {allowed}")
+
+
 @dataclass(frozen=True, slots=True)
 class OneCycle:
     """Up in a cosine from 1/25 of the peak during `warmup` of the steps, down in a cosine to 1/25,000: torch's OneCycleLR (1708.07120).
@@ -24,7 +30,7 @@ class OneCycle:
     kind: Literal["one_cycle"] = "one_cycle"
 
     def __post_init__(self) -> None:
-        _check("schedule.warmup", self.warmup, 0 < self.warmup <= 1, "above 0 and at most 1")
+        check("schedule.warmup", self.warmup, 0 < self.warmup <= 1, "above 0 and at most 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +53,12 @@ class Exponential:
     def __post_init__(self) -> None:
         for name in ("factor", "cold"):
             value = getattr(self, name)
-            _check(f"schedule.{name}", value, 0 < value <= 1, "above 0 and at most 1")
+            check(f"schedule.{name}", value, 0 < value <= 1, "above 0 and at most 1")
         for name in ("warmup_epochs", "cold_epochs"):
             value = getattr(self, name)
-            _check(f"schedule.{name}", value, 0 <= value < math.inf, "a number of epochs, 0 or more")
-        _check("schedule.every_epochs", self.every_epochs, 0 < self.every_epochs < math.inf, "a number of epochs above 0")
-        _check("schedule.floor", self.floor, 0 <= self.floor <= 1, "from 0 to 1")
+            check(f"schedule.{name}", value, 0 <= value < math.inf, "a number of epochs, 0 or more")
+        check("schedule.every_epochs", self.every_epochs, 0 < self.every_epochs < math.inf, "a number of epochs above 0")
+        check("schedule.floor", self.floor, 0 <= self.floor <= 1, "from 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class Steps:
     def __post_init__(self) -> None:
         epochs, factors = [epoch for epoch, _ in self.at], [factor for _, factor in self.at]
         rising = all(0 <= epoch < math.inf for epoch in epochs) and all(a < b for a, b in pairwise(epochs))
-        _check(
+        check(
             "schedule.at", self.at, rising and all(0 <= f <= 1 for f in factors), "pairs (epoch, factor): epochs rise, factors are 0 to 1"
         )
 
@@ -123,8 +129,3 @@ def _exponential(schedule: Exponential, epoch: float) -> float:
 def _decayed(schedule: Exponential, epoch: float) -> float:
     periods = epoch / schedule.every_epochs
     return max(schedule.floor, schedule.factor ** (math.floor(periods + 1e-9) if schedule.staircase else periods))
-
-
-def _check(name: str, value: object, holds: bool, allowed: str) -> None:
-    if not holds:
-        raise UserError(f"{name} is {value}; it must be {allowed}")

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from inceptions.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
-from inceptions.errors import UserError
+from inceptions.errors import UnknownTagError, UserError
 from inceptions.networks.registry import ALIASES, NETWORKS
 from inceptions.weights.adapters.catalog import find_adapter
 from inceptions.weights.shipped import shipped_models
@@ -110,7 +110,7 @@ def get_tag(name: str) -> Tag:
         raise UserError(f"no published weights of {name!r} are known; networks that have some are {', '.join(_prefixes())}")
     near = get_close_matches(name.lower(), [*shipped, *_TAGS], n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"networks that have some are {', '.join(_prefixes())}"
-    raise UserError(f"there are no weights called {name!r}; {hint} (`inceptions list --weights` shows all)")
+    raise UnknownTagError(f"there are no weights called {name!r}; {hint}")
 
 
 def best_tag(network: str) -> str | None:

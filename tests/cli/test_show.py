@@ -71,3 +71,12 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(inceptions, tmp_path, monkey
 def test_python_dash_m_works():
     done = subprocess.run([sys.executable, "-m", "inceptions", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip().count(".") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lists"), [(("describe", "resnet50"), "list"), (("train", "digits", "--weights", "resnet50.a1"), "list --weights")]
+)
+def test_a_name_that_is_not_known_is_told_with_the_command_that_lists_those_that_are(inceptions, arguments, lists):
+    finished = inceptions(*arguments)
+    assert (finished.code, finished.err.count("\n")) == (2, 1)
+    assert finished.err.endswith(f"; `inceptions {lists}` shows all\n")

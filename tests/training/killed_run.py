@@ -15,7 +15,7 @@ from inceptions.training.recipe import Average
 from inceptions.training.recipes import QUICK
 
 
-class Told(Reporter):
+class Announcer(Reporter):
     def started(self, start):
         print("begun", flush=True)
 
@@ -24,12 +24,12 @@ def main(pictures, folder):
     torch.set_num_threads(1)
     pace = Pace(steps=1, workers=0)
     if folder.exists():  # at whatever moment it was killed, there is enough to go on with
-        resume(folder, reporter=Told(), pace=pace)
+        resume(folder, reporter=Announcer(), pace=pace)
         return
     network = reshape.with_drop_rate(reshape.scale_width(get_network("inception_small"), 0.25), 0.2)
     recipe = replace(QUICK, epochs=8, batch_size=8, precision="float32", average=Average(decay=0.9), mixup=0.2, bn_momentum=0.001)
     setup = prepare(network, load_splits(pictures), recipe, source=str(pictures), image_size=16, device="cpu")
-    fit(setup, folder, reporter=Told(), pace=pace)
+    fit(setup, folder, reporter=Announcer(), pace=pace)
 
 
 if __name__ == "__main__":

@@ -85,26 +85,26 @@ def test_dropout_before_the_classifier_works_on_a_frozen_body():
 def test_groups_hold_every_parameter_once_and_decay_kernels_alone(network):
     network = reshape.with_classes(network, 3)
     module = training_module(network)
-    groups = parameter_groups(module, Finetune())
+    groups = parameter_groups(module, Finetune(), weight_decay=0.1, lr=1.0)
     held = [id(p) for group in groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in module.parameters())
-    assert all((p.ndim > 1) == group["decay"] for group in groups for p in group["params"])
+    assert all(0.1 * (p.ndim > 1) == group["weight_decay"] for group in groups for p in group["params"])
 
 
 def test_each_part_has_the_decayed_rate_of_the_part_above():
-    groups = parameter_groups(Classifier(reshape.without_aux(V3)), Finetune(layer_decay=0.5))
-    scales = {group["stage"]: group["lr_scale"] for group in groups}
-    assert list(scales)[:3] == ["classifier", "7c", "7b"]
-    assert list(scales.values()) == [0.5**depth for depth in range(len(scales))]
-    with_weights = {name for name, stage in Classifier(V3).stages.named_children() if any(True for _ in stage.parameters())}
-    assert set(scales) == {"classifier", *with_weights}  # pools are no step of the decay
+    module = Classifier(reshape.without_aux(V3))
+    parts = [part.name for part in network_parts(module)]
+    assert parts[:3] == ["classifier", "7c", "7b"]
+    with_weights = {name for name, stage in module.stages.named_children() if any(True for _ in stage.parameters())}
+    assert set(parts) == {"classifier", *with_weights}  # pools are no step of the decay
+    groups = parameter_groups(module, Finetune(layer_decay=0.5), weight_decay=0.1, lr=2.0)
+    assert list(dict.fromkeys(group["lr"] for group in groups)) == [2 * 0.5**depth for depth in range(len(parts))]
 
 
 def test_groups_drive_an_optimizer():
     module = Classifier(SMALL)
-    groups = parameter_groups(module, Finetune(layer_decay=0.5))
-    settings = [{**group, "lr": 0.1 * group["lr_scale"], "weight_decay": 1e-4 * group["decay"]} for group in groups]
-    optimizer = torch.optim.SGD(settings, lr=0.1, momentum=0.9)
+    groups = parameter_groups(module, Finetune(layer_decay=0.5), weight_decay=1e-4, lr=0.1)
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
     set_trainable(module, Finetune(head_only=True), epoch=1)
     before = {key: value.clone() for key, value in module.state_dict().items()}
     step(module, optimizer, torch.randn(4, 3, 28, 28), torch.tensor([0, 1, 2, 3]))

@@ -216,7 +216,7 @@ def test_recipe_refuses_what_cannot_be(field, value):
 
 
 def test_training_and_its_report_import_nothing_slow_that_they_do_not_need(pictures, tmp_path):
-    """torchvision and scipy take seconds to import; what needs them (mixup, augmented colours, a study) imports them."""
+    """torchvision, scipy and torch's compiler take seconds to import; what needs them (mixup, augmented colours, a study) imports them."""
     code = f"""
 import sys
 from inceptions.data.folders import load_splits
@@ -229,7 +229,8 @@ recipe = Recipe(epochs=1, batch_size=16, precision="float32")
 network = reshape.scale_width(get_network("inception_small"), 0.125)
 setup = prepare(network, load_splits({str(pictures)!r}), recipe, source="pictures", image_size=16, device="cpu")
 fit(setup, Path({str(tmp_path / "run")!r}), pace=Pace(workers=0))
-print(*sorted({{"torchvision", "torchmetrics", "scipy", "datasets", "accelerate", "ray"}} & set(sys.modules)))
+slow = {{"torchvision", "torchmetrics", "scipy", "datasets", "accelerate", "ray", "torch._dynamo", "sympy", "pandas"}}
+print(*sorted(slow & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("\n", 0), done.stderr

@@ -6,11 +6,10 @@ Keys of the state dict are the table's: stage, branch, place in the chain, then 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, assert_never, cast
+from typing import Any, TypeVar, assert_never
 
 import torch
 from torch import nn
-from torch.nn.utils import skip_init
 
 from inceptions.networks.modules.initialize import initialize
 from inceptions.networks.modules.layers import Chain, Concat, L2Normalize, SamePad, Sum
@@ -35,6 +34,8 @@ from inceptions.networks.spec import (
 )
 from inceptions.networks.spec import L2Normalize as L2Node
 from inceptions.networks.trace import Shape, padding_rule, trace_node
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 
 def build(node: Node, shape: Shape, network: Network, where: str) -> tuple[nn.Module, Shape]:
@@ -100,9 +101,15 @@ def check_names(names: Iterable[str], holder: nn.Module, where: str) -> None:
 
 def linear(in_features: int, node: Linear, network: Network, *, bias_init: float | None = None) -> nn.Linear:
     """Return a fully connected layer filled as the network's initialiser says; its bias with `bias_init`, or the network's."""
-    made = skip_init(nn.Linear, in_features, node.channels, bias=node.has_bias, device=torch.get_default_device())
-    layer = cast("nn.Linear", made)
+    layer = _allocate(nn.Linear(in_features, node.channels, bias=node.has_bias, device="meta"))
     initialize(layer, node.init or network.init, bias=network.bias_init if bias_init is None else bias_init)
+    return layer
+
+
+def _allocate(layer: Layer) -> Layer:
+    """Return a layer of device "meta" with tensors that nobody has filled; torch's `skip_init` does it by an import of half a second."""
+    for name, parameter in list(layer.named_parameters()):
+        setattr(layer, name, nn.Parameter(torch.empty(parameter.shape)))
     return layer
 
 
@@ -139,7 +146,7 @@ def _conv2d(
     groups: int = 1,
 ) -> nn.Conv2d:
     settings = {"stride": node.stride, "padding": padding, "dilation": node.dilation, "groups": groups, "bias": bias}
-    layer = cast("nn.Conv2d", skip_init(nn.Conv2d, channels, out, pair(node.kernel), **settings, device=torch.get_default_device()))
+    layer = _allocate(nn.Conv2d(channels, out, pair(node.kernel), **settings, device="meta"))
     initialize(layer, node.init or network.init, bias=network.bias_init)
     return layer
 
