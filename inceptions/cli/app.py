@@ -402,6 +402,26 @@ def engines(
         show_prepared(as_json=json)
 
 
+@command()
+def benchmark(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, or a published tag.", autocompletion=_models)],
+    against: Annotated[str | None, typer.Option(help="What people write by hand: torchvision, timm, openvino, with commas.")] = None,
+    images: Annotated[str | None, typer.Option("--data", "-d", help="Pictures to go from files to CSV with. [500 of 500x375]")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page, the numbers and a plot into this folder.")] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="Times that all take turns.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Of each in a round.")] = 2.0,
+    engine: Engine = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Measure how fast a model runs here: images per second, latency, files to CSV, cold start; against others in turns."""
+    from inceptions.cli.benchmark import run_benchmark_command
+
+    run_benchmark_command(
+        model, against=against, images=images, output=output, rounds=rounds, seconds=seconds, engine=engine, device=device, as_json=json
+    )
+
+
 @command("export")
 def export_file(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, or a published tag.", autocompletion=_models)],

@@ -10,9 +10,12 @@ The folder that is written has all of the old one, and the integers beside it (`
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -107,7 +110,9 @@ def quantize_model(folder: Path, data: str, target: Path, *, most_lost: float = 
         raise UserError(f"{model.card.network.name} has no classes; what quantising costs is judged by the classes of images")
     images = _choose(load_splits(data, seed=model.card.split.seed if model.card.split else 0), model.card, data, seed)
     pixels = real_pixels(model.card.preprocess, 2)
-    plain = engine.convert(export_graph(PixelClassifier(model.module, model.card.preprocess), torch.from_numpy(pixels)), pixels.shape[1:])
+    program = export_graph(PixelClassifier(model.module, model.card.preprocess), torch.from_numpy(pixels)).run_decompositions()
+    plain = engine.convert(program, pixels.shape[1:])
+    _name_layers(plain, program)
     tell(f"finding ranges on {len(images.calibration)} images, and what the integers cost on {len(images.control)} others")
     quantized = _quantize(plain, images, model.card, most_lost)
     tell(f"judging on {len(images.judged)} images")
@@ -159,6 +164,7 @@ def _choose(splits: Splits, card: ModelCard, source: str, seed: int) -> _Images:
 
 
 def _quantize(plain: Any, images: _Images, card: ModelCard, most_lost: float) -> Any:
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # which NNCF imports, and which misses CUDA
     import nncf
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
@@ -171,16 +177,17 @@ def _quantize(plain: Any, images: _Images, card: ModelCard, most_lost: float) ->
         right = [float(compiled(pixels)[0].argmax() == label) for pixels, label in items]
         return float(np.mean(right)), right
 
-    return nncf.quantize_with_accuracy_control(
-        plain,
-        nncf.Dataset(calibration),
-        nncf.Dataset(control),
-        validate,
-        max_drop=most_lost / 100,
-        drop_type=nncf.DropType.ABSOLUTE,
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(calibration),
-    )
+    with redirect_stdout(io.StringIO()):  # its own progress bars
+        return nncf.quantize_with_accuracy_control(
+            plain,
+            nncf.Dataset(calibration),
+            nncf.Dataset(control),
+            validate,
+            max_drop=most_lost / 100,
+            drop_type=nncf.DropType.ABSOLUTE,
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(calibration),
+        )
 
 
 def _pixels(samples: Sequence[Sample], card: ModelCard) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -210,11 +217,41 @@ def _score(compiled: Any, samples: Sequence[Sample], card: ModelCard) -> Score:
     return score_of(torch.from_numpy(np.concatenate(logits)).log_softmax(1), torch.from_numpy(np.concatenate(labels)), place)
 
 
+def _layers(model: Any) -> list[Any]:
+    return [node for node in model.get_ordered_ops() if node.get_type_name() in ("Convolution", "GroupConvolution", "MatMul")]
+
+
+def _name_layers(model: Any, program: torch.export.ExportedProgram) -> None:
+    """Give OpenVINO's layers the names that ours have in the network, such as "5b.conv5x5.1", by the nodes that they were made of."""
+    paths = {node.name: [path for path, _ in node.meta.get("nn_module_stack", {}).values()][-1:] for node in program.graph.nodes}
+    for layer in _layers(model):
+        made_of = (name.partition(":")[0] for output in _outputs(layer) for name in output.get_tensor().get_names())
+        path = next((path[0] for name in made_of if (path := paths.get(name))), None)
+        if path is not None:
+            layer.set_friendly_name(re.sub(r"^module\.(stages\.)?|\.(conv|bn)$", "", path))
+
+
+def _outputs(layer: Any) -> Iterator[Any]:
+    """Yield the outputs of a layer, and of the addition behind it that holds its bias and may have its name."""
+    yield layer.output(0)
+    for target in layer.output(0).get_target_inputs():
+        yield from target.get_node().outputs()
+
+
 def _kept_layers(model: Any) -> tuple[tuple[str, ...], int]:
-    """Return the convolutions and linear layers that read no integers, by name, and how many there are in all."""
-    layers = [node for node in model.get_ops() if node.get_type_name() in ("Convolution", "GroupConvolution", "MatMul")]
-    kept = [node for node in layers if node.input_value(0).get_node().get_type_name() != "FakeQuantize"]
-    return tuple(node.get_friendly_name() for node in kept), len(layers)
+    """Return the layers whose weights are no integers, by name, and how many layers there are in all."""
+    layers = _layers(model)
+    return tuple(layer.get_friendly_name() for layer in layers if not _has_integers(layer)), len(layers)
+
+
+def _has_integers(layer: Any) -> bool:
+    """Whether the weights of a layer are integers with a scale: a constant behind a conversion and a multiplication."""
+    node = layer.input_value(1).get_node()
+    while node.get_type_name() in ("Multiply", "Subtract", "Convert", "Reshape", "FakeQuantize"):
+        if node.get_type_name() == "FakeQuantize":
+            return True
+        node = node.input_value(0).get_node()
+    return node.get_output_element_type(0).get_type_name() in ("i8", "u8")
 
 
 def _write(folder: Path, target: Path, card: ModelCard, quantized: Any, found: Quantized) -> None:

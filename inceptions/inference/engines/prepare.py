@@ -76,8 +76,7 @@ def answer_all(engine: Engine, pixels: np.ndarray) -> Answers:
 
 def real_pixels(preprocess: Preprocess, count: int = PICTURES) -> np.ndarray:
     """Return views of a photograph as a network reads them, uint8 (count, S, S, C): parts of it, of many sizes, half of them mirrored."""
-    with resources.files("inceptions.inference.engines").joinpath("cat.jpg").open("rb") as file, Image.open(file) as opened:
-        photo = convert_image(opened)
+    photo = photograph()
     rng = np.random.default_rng(0)
     side = preprocess.image_size
     views = []
@@ -89,6 +88,12 @@ def real_pixels(preprocess: Preprocess, count: int = PICTURES) -> np.ndarray:
         view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if number % 2 else view
         views.append(np.asarray(preprocess.crop(_with_channels(view, preprocess.channels))).reshape(side, side, preprocess.channels))
     return np.stack(views)
+
+
+def photograph() -> Image.Image:
+    """Return a photograph of 451x300 pixels that comes with the package: Chelsea, by Stéfan van der Walt, CC0."""
+    with resources.files("inceptions.inference.engines").joinpath("cat.jpg").open("rb") as file, Image.open(file) as opened:
+        return convert_image(opened)
 
 
 def _with_channels(photo: Image.Image, channels: int) -> Picture:
