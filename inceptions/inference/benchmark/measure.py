@@ -1,7 +1,7 @@
 """Rates and latencies, taken in turns: enters functions that answer pixels, leaves images per second, with ratios and intervals.
 
-Everything runs in one process, warm, one after the other in rounds; a ratio is of one round, so that what else the machine does touches both sides.
- The interval of a ratio is the bootstrap's over rounds.
+Everything runs in one process, warm, one after the other in rounds; a ratio is of one round, so that what else the machine does
+touches both sides. The interval of a ratio is the bootstrap's over rounds.
 """
 
 from __future__ import annotations
