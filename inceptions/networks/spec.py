@@ -219,6 +219,9 @@ class Residual:
 Layer: TypeAlias = (
     Conv | SeparableConv | Linear | MaxPool | AvgPool | AdaptiveAvgPool | LocalResponseNorm | BatchNorm | Activation | Dropout | L2Normalize
 )
+Convolution: TypeAlias = Conv | SeparableConv
+Windowed: TypeAlias = Convolution | MaxPool | AvgPool
+"""What slides a window over the grid."""
 Node: TypeAlias = "Layer | Parallel | Residual | tuple[Node, ...]"
 """A layer, a split, or a chain of nodes; the empty chain is the identity."""
 
