@@ -90,22 +90,15 @@ def kind_of(node: Node) -> Kind:
         case tuple():
             kinds: list[Kind] = [kind_of(part) for part in node]
             return max(kinds, key=lambda kind: (kind in ("concat", "sum"), kind != "norm", kinds.count(kind))) if kinds else "end"
-        case spec.Conv():
-            return "conv"
-        case spec.SeparableConv():
-            return "separable"
-        case spec.Linear():
-            return "linear"
-        case spec.MaxPool() | spec.AvgPool() | spec.AdaptiveAvgPool():
-            return "pool"
-        case spec.LocalResponseNorm() | spec.BatchNorm() | spec.Activation() | spec.Dropout() | spec.L2Normalize():
-            return "norm"
-        case spec.Parallel():
-            return "concat"
-        case spec.Residual():
-            return "sum"
         case _:
-            assert_never(node)
+            return _KINDS[type(node)]
+
+
+_KINDS: dict[type, Kind] = {
+    **{spec.Conv: "conv", spec.SeparableConv: "separable", spec.Linear: "linear", spec.Parallel: "concat", spec.Residual: "sum"},
+    **dict.fromkeys((spec.MaxPool, spec.AvgPool, spec.AdaptiveAvgPool), "pool"),
+    **dict.fromkeys((spec.LocalResponseNorm, spec.BatchNorm, spec.Activation, spec.Dropout, spec.L2Normalize), "norm"),
+}
 
 
 def layer_name(layer: Layer) -> str:
