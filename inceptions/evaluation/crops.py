@@ -12,6 +12,7 @@ times.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, get_args
 
 import numpy as np
@@ -38,12 +39,16 @@ def multi_crop(image: Picture, *, crops: int, image_size: int, interpolation: In
     By scale, from the smallest; by square, from the left or from the top; upper left, upper right, lower left, lower right, centre, whole;
     then the mirror images of these. Raises UserError: another number of crops than 1, 10, 12 or 144.
     """
+    return torch.cat(list(iterate_crops(image, crops=crops, image_size=image_size, interpolation=interpolation)))
+
+
+def iterate_crops(image: Picture, *, crops: int, image_size: int, interpolation: Interpolation = "bilinear") -> Iterator[Tensor]:
+    """Yield what `multi_crop` returns scale by scale, so that no more than a quarter of 144 is held at once."""
     if crops not in get_args(Crops):
         raise UserError(f"crops={crops}; there are protocols for 1, 10, 12 and 144 crops")
     scales = scales_for(image_size)
-    return torch.cat(
-        [torch.from_numpy(_at_scale(image, scale, crops, image_size, interpolation)) for scale in (scales if crops == 144 else scales[:1])]
-    )
+    for scale in scales if crops == 144 else scales[:1]:
+        yield torch.from_numpy(_at_scale(image, scale, crops, image_size, interpolation))
 
 
 def places_among(crops: int, of: int) -> list[int]:
