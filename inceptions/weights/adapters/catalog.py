@@ -56,7 +56,8 @@ _COUNTS = "its 3x3 average pools count the padding"
 _EXCLUDES = "TensorFlow's SAME: average pools leave the padding out, the odd pixel goes after"
 _SLIM_OPTIMIZER = r"(^|/)(global_step|ExponentialMovingAverage|RMSProp(_1)?|Momentum|Adam(_1)?)$"
 _KERAS_IGNORED = r"^(top_level_model_weights|optimizer|normalization|rescaling)"
-_ALIGNED = {"xception41": 8, "xception65": 16, "xception71": 16, "xception41p": 8, "xception65p": 16}
+_ALIGNED = {"xception41": (3, 8), "xception65": (3, 16), "xception71": (5, 16), "xception41p": (3, 8), "xception65p": (3, 16)}
+"""Blocks of the entry and of the middle flow."""
 
 
 _FACES = Preprocess(160, resize="squash", resize_size=160, mean=(127.5,) * 3, std=(128.0,) * 3)
@@ -87,11 +88,10 @@ def _timm_and_cadene() -> Iterator[Adapter]:
     yield large("timm", v4, names=pt.timm_inception_v4)
     yield larger("timm", resnet_v2, names=pt.timm_inception_resnet_v2)
     yield legacy("timm", names=pt.timm_legacy_xception)
-    for name, middle in _ALIGNED.items():
+    for name, (entry, middle) in _ALIGNED.items():
         names = pt.timm_xception_preactivated if name.endswith("p") else pt.timm_xception_aligned
-        entry = tuple(f"entry{block}" for block in range(1, 6 if name == "xception71" else 4))
         why = f"strided convolutions pad alike on both sides; epsilon {n[name].numerics.bn_epsilon:g}"
-        yield form("timm", n[name], names=pt.with_exit(names, entry=entry, middle=middle), preprocess=_pixels(299, 331), why=why)
+        yield form("timm", n[name], names=partial(names, entry=entry, middle=middle), preprocess=_pixels(299, 331), why=why)
     yield large("cadene", v4, names=pt.timm_inception_v4)
     yield larger("cadene", resnet_v2, names=partial(_last_linear, names=pt.timm_inception_resnet_v2))
     yield legacy("cadene", names=partial(_last_linear, names=pt.timm_legacy_xception))
