@@ -111,43 +111,20 @@ def _read_cifar10(root: Path, download: bool) -> Iterator[_Item]:
             yield _Item(part, found.classes[label], f"{number:05}.png", pixels)
 
 
-def _read_imagenette(root: Path, download: bool) -> Iterator[_Item]:
-    from torchvision.datasets import Imagenette
+def _read_files(root: Path, download: bool, *, of: str, parts: dict[str, str], files: str, labels: str | None = None) -> Iterator[_Item]:
+    """Yield the files of torchvision's data set `of`: its splits by our parts, and its fields of files and labels, or of both in pairs."""
+    from torchvision import datasets
 
-    for split, part in (("train", "train"), ("val", "test")):  # scores are published on its val; ours, to choose by, comes from train
-        found = Imagenette(root, split=split, download=download)
-        for path, label in found._samples:
-            yield _Item(part, found.classes[label][0], Path(path).name, path)
-
-
-def _read_flowers102(root: Path, download: bool) -> Iterator[_Item]:
-    from torchvision.datasets import Flowers102
-
-    for part in ("train", "val", "test"):
-        found = Flowers102(root, split=part, download=download)
-        for path, label in zip(found._image_files, found._labels, strict=True):
-            yield _Item(part, found.classes[label], path.name, path)
+    for part, split in parts.items():
+        found = getattr(datasets, of)(root, download=download, **({"split": split} if split else {}))
+        pairs = zip(getattr(found, files), getattr(found, labels), strict=True) if labels else getattr(found, files)
+        for path, label in pairs:
+            name = found.classes[label]
+            yield _Item(part, name if isinstance(name, str) else name[0], Path(path).name, path)
 
 
-def _read_oxford_pets(root: Path, download: bool) -> Iterator[_Item]:
-    from torchvision.datasets import OxfordIIITPet
-
-    for split, part in (("trainval", "train"), ("test", "test")):
-        found = OxfordIIITPet(root, split=split, download=download)
-        for path, label in zip(found._images, found._labels, strict=True):
-            yield _Item(part, found.classes[label], path.name, path)
-
-
-def _read_eurosat(root: Path, download: bool) -> Iterator[_Item]:
-    from torchvision.datasets import EuroSAT
-
-    found = EuroSAT(root, download=download)
-    for path, label in found.samples:
-        yield _Item("", found.classes[label], Path(path).name, path)
-
-
-def _from_torchvision(name: str, files: tuple[str, ...], read: _Read) -> Callable[[], Path]:
-    return partial(_materialize, name, files, read)
+def _from_torchvision(name: str, archives: tuple[str, ...], read: _Read | None = None, **fields: Any) -> Callable[[], Path]:
+    return partial(_materialize, name, archives, read or partial(_read_files, **fields))
 
 
 BUILT_IN: dict[str, BuiltIn] = {
@@ -160,7 +137,8 @@ BUILT_IN: dict[str, BuiltIn] = {
     "imagenette": BuiltIn(
         "imagenette: ten classes of ImageNet, J. Howard, github.com/fastai/imagenette; its validation part is the test part here",
         13_394,
-        _from_torchvision("imagenette", ("imagenette2.tgz",), _read_imagenette),
+        # Scores are published on its val; ours, to choose by, comes from train.
+        _from_torchvision("imagenette", ("imagenette2.tgz",), of="Imagenette", parts={"train": "train", "test": "val"}, files="_samples"),
     ),
     "flowers102": BuiltIn(
         "flowers102: Automated Flower Classification over a Large Number of Classes, M.-E. Nilsback and A. Zisserman, 2008",
@@ -168,17 +146,27 @@ BUILT_IN: dict[str, BuiltIn] = {
         _from_torchvision(
             "flowers102",
             ("flowers-102/102flowers.tgz", "flowers-102/imagelabels.mat", "flowers-102/setid.mat"),
-            _read_flowers102,
+            of="Flowers102",
+            parts={"train": "train", "val": "val", "test": "test"},
+            files="_image_files",
+            labels="_labels",
         ),
     ),
     "oxford_pets": BuiltIn(
         "oxford_pets: Cats and Dogs, O. Parkhi, A. Vedaldi, A. Zisserman and C. V. Jawahar, 2012, CC BY-SA 4.0",
         7_349,
-        _from_torchvision("oxford_pets", ("oxford-iiit-pet/images.tar.gz", "oxford-iiit-pet/annotations.tar.gz"), _read_oxford_pets),
+        _from_torchvision(
+            "oxford_pets",
+            ("oxford-iiit-pet/images.tar.gz", "oxford-iiit-pet/annotations.tar.gz"),
+            of="OxfordIIITPet",
+            parts={"train": "trainval", "test": "test"},
+            files="_images",
+            labels="_labels",
+        ),
     ),
     "eurosat": BuiltIn(
         "eurosat: EuroSAT, Sentinel-2 scenes in RGB, P. Helber, B. Bischke, A. Dengel and D. Borth, 2019, github.com/phelber/EuroSAT",
         27_000,
-        _from_torchvision("eurosat", ("eurosat/EuroSAT.zip",), _read_eurosat),
+        _from_torchvision("eurosat", ("eurosat/EuroSAT.zip",), of="EuroSAT", parts={"": ""}, files="samples"),
     ),
 }

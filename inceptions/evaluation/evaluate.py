@@ -97,7 +97,7 @@ def evaluate(
         return score_of(probabilities.clamp_min(1e-30).log(), labels, indices, block.unreadable)
 
     blocks = iterate_blocks(models, kept, classes=classes, settings=settings, step=step)
-    rows, rates = _make_rows(models, blocks, crops=settings.crops, groups=groups or _alone_and_together(models), score=score)
+    rows, rates = _make_rows(models, blocks, crops=settings.crops, groups=groups, score=score)
     return Evaluation(classes, rows, rates, tuple(sample.path for sample in kept), tuple(notes))
 
 
@@ -121,7 +121,7 @@ def predict_unlabelled(
         return predictions_of(probabilities, block.indices.numpy(), block.unreadable)
 
     blocks = iterate_blocks(models, samples, classes=classes, settings=settings, step=step)
-    rows, rates = _make_rows(models, blocks, crops=settings.crops, groups=_alone_and_together(models), score=score)
+    rows, rates = _make_rows(models, blocks, crops=settings.crops, groups=None, score=score)
     return Evaluation(classes, rows, rates, tuple(sample.path for sample in samples), ())
 
 
@@ -133,23 +133,19 @@ def merge(shares: Sequence[Evaluation[AnyScore]]) -> Evaluation[AnyScore]:
     return replace(first, rows=tuple(rows), views_per_second=rates)
 
 
-def _alone_and_together(models: Iterable[str]) -> list[tuple[str, ...]]:
-    names = tuple(models)
-    return [(name,) for name in names] + ([names] if len(names) > 1 else [])
-
-
 def _make_rows(
     models: Mapping[str, LoadedModel],
     blocks: Iterable[Block],
     *,
     crops: Sequence[int],
-    groups: Sequence[tuple[str, ...]],
+    groups: Sequence[tuple[str, ...]] | None,
     score: Callable[[Block, Tensor], AnyScore],
 ) -> tuple[tuple[Row[AnyScore], ...], dict[str, float]]:
-    """Return a row for each number of crops and each group of models, and each model's views per second.
+    """Return a row for each number of crops and each group of models (each alone, then all together), and each model's views per second.
 
     score: makes that of a block by probabilities (N, K).
     """
+    groups = groups or [*((name,) for name in models), *([tuple(models)] if len(models) > 1 else [])]
     costs = {name: trace(replace(model.card.network, aux=())).total.multiply_adds for name, model in models.items()}
     lines = [(place, number, group) for place, number in enumerate(crops) for group in groups]
     scores: list[list[AnyScore]] = [[] for _ in lines]

@@ -42,10 +42,16 @@ def curves(rows: Sequence[Any], *, best_epoch: int) -> Figure:
         axis.axvline(best_epoch, color=GREY, linewidth=0.8, linestyle=":", label=f"best: epoch {best_epoch}")
         axis.set(xlabel="epoch", ylabel=unit)
         axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
+    tidy(loss, accuracy)
     loss.legend(frameon=False)
     return figure
+
+
+def tidy(*axes: Axes) -> None:
+    """Give axes a faint grid in place of the frame around them."""
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
 
 
 def curves_over_each_other(runs: Mapping[str, Sequence[Any]]) -> Figure:
@@ -66,8 +72,7 @@ def curves_over_each_other(runs: Mapping[str, Sequence[Any]]) -> Figure:
     accuracy.set(xlabel="epoch", ylabel="validation accuracy (%); dotted: training")
     for axis in (loss, accuracy):
         axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
+    tidy(loss, accuracy)
     loss.legend(frameon=False, prop={"family": families, "size": 8})
     return figure
 

@@ -27,8 +27,25 @@ class Interval:
     high: float
 
 
+class _Answers:
+    """What predictions have in common, with labels and without."""
+
+    __slots__ = ()
+    predicted: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """How many images were looked at."""
+        return len(self.predicted)
+
+    @property
+    def nan_outputs(self) -> int:
+        """For how many images the network gives nan."""
+        return int(np.sum(self.predicted == NO_CLASS))
+
+
 @dataclass(frozen=True, slots=True)
-class Score:
+class Score(_Answers):
     """What a model does on a labelled set of N images and K classes.
 
     indices: (N,) places in the set. labels, predicted: (N,) class numbers. confidence: (N,) softmax of the predicted class, 0 to 1.
@@ -49,11 +66,6 @@ class Score:
     COLUMNS: ClassVar = ("indices", "labels", "predicted", "confidence", "losses", "ranks")
 
     @property
-    def count(self) -> int:
-        """How many images were scored."""
-        return len(self.labels)
-
-    @property
     def accuracy(self) -> float:
         """The share of images whose first class is right, 0 to 1; nan without images."""
         return float(np.mean(self.predicted == self.labels)) if self.count else float("nan")
@@ -62,11 +74,6 @@ class Score:
     def loss(self) -> float:
         """The mean cross-entropy, in nats; nan without images."""
         return _mean(self.losses)
-
-    @property
-    def nan_outputs(self) -> int:
-        """For how many images the network gives nan."""
-        return int(np.sum(self.predicted == NO_CLASS))
 
     def right_in(self, k: int) -> int:
         """Return for how many images the true class is among the k likeliest."""
@@ -85,7 +92,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Predictions:
+class Predictions(_Answers):
     """What a model says of N images that have no labels: indices, predicted, confidence (N,) and unreadable as in `Score`."""
 
     indices: np.ndarray
@@ -96,19 +103,9 @@ class Predictions:
     COLUMNS: ClassVar = ("indices", "predicted", "confidence")
 
     @property
-    def count(self) -> int:
-        """How many images there are predictions of."""
-        return len(self.predicted)
-
-    @property
     def mean_confidence(self) -> float:
         """The mean softmax of the predicted class, 0 to 1; nan without images."""
         return _mean(self.confidence)
-
-    @property
-    def nan_outputs(self) -> int:
-        """For how many images the network gives nan."""
-        return int(np.sum(self.predicted == NO_CLASS))
 
 
 AnyScore = TypeVar("AnyScore", Score, Predictions)

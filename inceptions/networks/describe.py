@@ -4,26 +4,9 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from inceptions.networks import reshape
-from inceptions.networks.spec import (
-    Activation,
-    AdaptiveAvgPool,
-    AvgPool,
-    BatchNorm,
-    Conv,
-    Dropout,
-    L2Normalize,
-    Linear,
-    LocalResponseNorm,
-    MaxPool,
-    Network,
-    Node,
-    Parallel,
-    Residual,
-    SeparableConv,
-    pair,
-)
-from inceptions.networks.trace import check_image, trace
+from inceptions.networks import reshape, spec
+from inceptions.networks.spec import Convolution, Network, Node, Windowed, pair
+from inceptions.networks.trace import Row, check_image, trace
 
 _ACTIVATIONS = {"relu": "ReLU", "elu": "ELU", "sigmoid": "sigmoid"}
 
@@ -36,38 +19,38 @@ def label(node: Node) -> str:
     match node:
         case tuple():
             return "→".join(_repeated(node)) or "identity"
-        case Parallel():
+        case spec.Parallel():
             return " | ".join(_inner(branch) for _, branch in node.branches)
-        case Residual():
+        case spec.Residual():
             return _residual(node)
-        case Conv():
+        case spec.Conv():
             return f"{node.channels}{_window(node)}{'' if node.activation else ' linear'}"
-        case SeparableConv():
+        case spec.SeparableConv():
             return f"sep {node.channels}{_window(node)}"
-        case Linear():
+        case spec.Linear():
             return f"linear {node.channels}"
-        case MaxPool():
+        case spec.MaxPool():
             return f"max{_window(node)}"
-        case AvgPool():
+        case spec.AvgPool():
             return f"avg{_window(node)}"
-        case AdaptiveAvgPool():
+        case spec.AdaptiveAvgPool():
             return "avg" if node.grid == 1 else f"avg to {node.grid}x{node.grid}"
-        case LocalResponseNorm():
+        case spec.LocalResponseNorm():
             return f"LRN({node.size})"
-        case BatchNorm():
+        case spec.BatchNorm():
             return "BN" if node.activation is None else f"BN→{_ACTIVATIONS[node.activation]}"
-        case Activation():
+        case spec.Activation():
             return _ACTIVATIONS[node.kind]
-        case Dropout():
+        case spec.Dropout():
             return f"dropout {node.rate:g}"
-        case L2Normalize():
+        case spec.L2Normalize():
             return "L2"
         case _:
             assert_never(node)
 
 
 def _inner(node: Node) -> str:
-    return f"{{{label(node)}}}" if isinstance(node, Parallel) else label(node)
+    return f"{{{label(node)}}}" if isinstance(node, spec.Parallel) else label(node)
 
 
 def _repeated(chain: tuple[Node, ...]) -> list[str]:
@@ -78,7 +61,7 @@ def _repeated(chain: tuple[Node, ...]) -> list[str]:
         while index + times < len(chain) and chain[index + times] == chain[index]:
             times += 1
         text = _inner(chain[index])
-        if times > 1 and not isinstance(chain[index], Conv | SeparableConv | MaxPool):
+        if times > 1 and not isinstance(chain[index], Convolution | spec.MaxPool):
             out.append(f"{times} x [{text}]")
         else:
             out += [text] * times
@@ -86,20 +69,20 @@ def _repeated(chain: tuple[Node, ...]) -> list[str]:
     return out
 
 
-def _residual(node: Residual) -> str:
+def _residual(node: spec.Residual) -> str:
     shortcut = "x" if node.shortcut == () else label(node.shortcut)
     scale = "" if node.scale == 1 else f"{node.scale:g}·"
     after = f"→{_ACTIVATIONS[node.activation]}" if node.activation else ""
     return f"{shortcut} + {scale}({label(node.body)}){after}"
 
 
-def _window(node: Conv | SeparableConv | MaxPool | AvgPool) -> str:
+def _window(node: Windowed) -> str:
     height, width = pair(node.kernel)
     stride = f"/{node.stride}" if node.stride > 1 else ""
     dilation = getattr(node, "dilation", 1)
     rate = f" rate {dilation}" if dilation > 1 else ""
     valid = " V" if node.padding == "valid" and max(height, width) > 1 else ""
-    if isinstance(node, Conv) and height == width == 1:
+    if isinstance(node, spec.Conv) and height == width == 1:
         return f"({height}x{width}{stride})" if stride else ""
     return f"({height}x{width}{stride}{rate}{valid})"
 
@@ -129,7 +112,7 @@ def describe(network: Network, *, image_size: int | None = None) -> dict[str, An
     }
 
 
-def _row(row: Any) -> dict[str, Any]:
+def _row(row: Row) -> dict[str, Any]:
     return {
         "name": row.name,
         "node": label(row.node),

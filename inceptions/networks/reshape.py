@@ -11,26 +11,8 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
-from inceptions.networks.spec import (
-    Activation,
-    ActivationName,
-    AdaptiveAvgPool,
-    AvgPool,
-    BatchNorm,
-    Conv,
-    Dropout,
-    Linear,
-    LocalResponseNorm,
-    MaxPool,
-    Network,
-    NetworkError,
-    Node,
-    Parallel,
-    Residual,
-    SeparableConv,
-    Stage,
-    pair,
-)
+from inceptions.networks import spec
+from inceptions.networks.spec import ActivationName, Convolution, Network, NetworkError, Node, Stage, pair
 from inceptions.networks.trace import Shape, check_image, stage_shapes, stride_of, trace, trace_node
 
 Change = Callable[[Node], Node]
@@ -45,44 +27,35 @@ def map_nodes(node: Node, change: Change) -> Node:
                 changed = map_nodes(part, change)
                 parts += changed if isinstance(changed, tuple) else (changed,)
             return change(tuple(parts))
-        case Parallel():
-            return change(Parallel(**{name: map_nodes(branch, change) for name, branch in node.branches}))
-        case Residual():
+        case spec.Parallel():
+            return change(spec.Parallel(**{name: map_nodes(branch, change) for name, branch in node.branches}))
+        case spec.Residual():
             return change(replace(node, body=map_nodes(node.body, change), shortcut=map_nodes(node.shortcut, change)))
         case _:
             return change(node)
 
 
-def map_network(network: Network, change: Change, *, stages: Collection[str] | None = None) -> Network:
-    """Return `network` with `change` applied to every node of its stages, head and auxiliary heads, or of the named stages alone."""
-    if stages is not None:
-        for name in stages:
-            network.stage(name)
-        return declare(replace(network, stages=tuple(_mapped(s, change) if s.name in stages else s for s in network.stages)))
-    head = map_nodes(network.head, change)
-    return declare(
-        replace(
-            network,
-            stages=tuple(_mapped(stage, change) for stage in network.stages),
-            head=head if isinstance(head, tuple) else (head,),
-            aux=tuple(replace(side, layers=map_nodes(side.layers, change)) for side in network.aux),
-        )
-    )
+def map_network(network: Network, change: Change) -> Network:
+    """Return `network` with `change` applied to every node of its stages, head and auxiliary heads."""
+    head = _as_tuple(map_nodes(network.head, change))
+    aux = tuple(replace(side, layers=map_nodes(side.layers, change)) for side in network.aux)
+    return map_stages(replace(network, head=head, aux=aux), change)
 
 
-def _mapped(stage: Stage, change: Change) -> Stage:
-    return replace(stage, node=map_nodes(stage.node, change))
+def map_stages(network: Network, change: Change, *, names: Collection[str] | None = None) -> Network:
+    """Return `network` with `change` applied to every node of its stages, or of those called `names`."""
+    chosen = [network.stage(name) for name in names] if names is not None else network.stages
+    changed = (replace(stage, node=map_nodes(stage.node, change)) if stage in chosen else stage for stage in network.stages)
+    return declare(replace(network, stages=tuple(changed)))
 
 
 def declare(network: Network) -> Network:
     """Return `network` with every stage stating the grid and channels that it leaves."""
-    shapes = {row.name: row.cost.output for row in stage_shapes(network)}
-    return replace(network, stages=tuple(_stated(stage, shapes[stage.name]) for stage in network.stages))
-
-
-def _stated(stage: Stage, shape: Shape) -> Stage:
-    grid = shape.height if shape.height == shape.width else (shape.height, shape.width)
-    return replace(stage, grid=grid, channels=shape.channels)
+    stages = []
+    for row in stage_shapes(network):
+        channels, height, width = row.cost.output
+        stages.append(Stage(row.name, row.node, height if height == width else (height, width), channels))
+    return replace(network, stages=tuple(stages))
 
 
 # ---- size of input and output
@@ -95,7 +68,9 @@ def with_classes(network: Network, classes: int) -> Network:
 
 def with_embedding(network: Network, channels: int) -> Network:
     """Return `network` with a bottleneck of `channels` in its head, the fully connected layer that its embedding comes from."""
-    return replace(network, head=tuple(replace(node, channels=channels) if isinstance(node, Linear) else node for node in network.head))
+    return replace(
+        network, head=tuple(replace(node, channels=channels) if isinstance(node, spec.Linear) else node for node in network.head)
+    )
 
 
 def with_in_channels(network: Network, in_channels: int) -> Network:
@@ -105,9 +80,9 @@ def with_in_channels(network: Network, in_channels: int) -> Network:
 
 def with_drop_rate(network: Network, rate: float) -> Network:
     """Return `network` with dropout of `rate` before the classifier; auxiliary heads keep theirs."""
-    head: list[Node] = [node for node in network.head if not isinstance(node, Dropout)]
-    pools = [index for index, node in enumerate(head) if isinstance(node, AdaptiveAvgPool)]
-    head.insert(pools[0] + 1 if pools else 0, Dropout(rate))
+    head: list[Node] = [node for node in network.head if not isinstance(node, spec.Dropout)]
+    pools = [index for index, node in enumerate(head) if isinstance(node, spec.AdaptiveAvgPool)]
+    head.insert(pools[0] + 1 if pools else 0, spec.Dropout(rate))
     return replace(network, head=tuple(head))
 
 
@@ -159,13 +134,13 @@ def _unstride(node: Node, *, pool_goes: bool = True) -> Node:
         case tuple():
             parts = (_unstride(part, pool_goes=pool_goes) for part in node)
             return tuple(part for part in parts if part != ())
-        case Parallel():  # a pool beside convolutions stays, or its channels would be lost
-            return Parallel(**{name: _unstride(branch, pool_goes=False) for name, branch in node.branches})
-        case Residual():
+        case spec.Parallel():  # a pool beside convolutions stays, or its channels would be lost
+            return spec.Parallel(**{name: _unstride(branch, pool_goes=False) for name, branch in node.branches})
+        case spec.Residual():
             return replace(node, body=_unstride(node.body, pool_goes=pool_goes), shortcut=_unstride(node.shortcut))
-        case Conv() | SeparableConv():
+        case spec.Conv() | spec.SeparableConv():
             return replace(node, stride=1)
-        case MaxPool() | AvgPool() if node.stride > 1:
+        case spec.MaxPool() | spec.AvgPool() if node.stride > 1:
             return () if pool_goes else replace(node, stride=1)
         case _:
             return node
@@ -188,7 +163,7 @@ def scale_width(network: Network, factor: float) -> Network:
 
 
 def _wider(node: Node, factor: float) -> Node:
-    if isinstance(node, Conv | SeparableConv | Linear):
+    if isinstance(node, Convolution | spec.Linear):
         return replace(node, channels=max(8, 8 * round(node.channels * factor / 8)))
     return node
 
@@ -201,9 +176,9 @@ def _scaled(node: Node, shape: Shape, factor: float, network: Network) -> Node:
                 parts.append(_scaled(part, shape, factor, network))
                 shape = trace_node(parts[-1], shape, network.numerics, network.name).output
             return tuple(parts)
-        case Parallel():
-            return Parallel(**{name: _scaled(branch, shape, factor, network) for name, branch in node.branches})
-        case Residual():
+        case spec.Parallel():
+            return spec.Parallel(**{name: _scaled(branch, shape, factor, network) for name, branch in node.branches})
+        case spec.Residual():
             body = _scaled(node.body, shape, factor, network)
             if node.shortcut == ():
                 body = _ending_in(body, shape.channels)
@@ -214,11 +189,11 @@ def _scaled(node: Node, shape: Shape, factor: float, network: Network) -> Node:
 
 def _ending_in(node: Node, channels: int) -> Node:
     match node:
-        case Conv() | SeparableConv():
+        case spec.Conv() | spec.SeparableConv():
             return replace(node, channels=channels)
         case tuple() if node:
             *before, last = node
-            if isinstance(last, Conv | SeparableConv | tuple):
+            if isinstance(last, Convolution | tuple):
                 return (*before, _ending_in(last, channels))
             return (*_as_tuple(_ending_in(tuple(before), channels)), last)
         case _:
@@ -267,17 +242,17 @@ def _dilated(node: Node, rate: int) -> tuple[Node, int]:
                 part, rate = _dilated(part, rate)
                 parts.append(part)
             return tuple(parts), rate
-        case Parallel():
+        case spec.Parallel():
             branches = {name: _dilated(branch, rate) for name, branch in node.branches}
             after = max(branch_rate for _, branch_rate in branches.values())
-            return Parallel(**{name: branch for name, (branch, _) in branches.items()}), after
-        case Residual():
+            return spec.Parallel(**{name: branch for name, (branch, _) in branches.items()}), after
+        case spec.Residual():
             body, after = _dilated(node.body, rate)
             return replace(node, body=body, shortcut=_dilated(node.shortcut, rate)[0]), after
-        case Conv() | SeparableConv() | MaxPool():
+        case spec.Conv() | spec.SeparableConv() | spec.MaxPool():
             own = rate if max(pair(node.kernel)) > 1 else 1
             return replace(node, stride=1, padding="same", dilation=own), rate * node.stride
-        case AvgPool():
+        case spec.AvgPool():
             return replace(node, stride=1, padding="same"), rate * node.stride
         case _:
             return node, rate
@@ -293,70 +268,70 @@ def without_batch_norm(network: Network) -> Network:
 
 def with_batch_norm(network: Network) -> Network:
     """Return `network` with batch normalisation in every convolution, and no response normalisation (1502.03167, section 4.2.1)."""
-    return map_network(network, lambda node: () if isinstance(node, LocalResponseNorm) else _with_norm(node, True))
+    return map_network(network, lambda node: () if isinstance(node, spec.LocalResponseNorm) else _with_norm(node, True))
 
 
 def _with_norm(node: Node, norm: bool) -> Node:
     match node:
-        case Conv():
+        case spec.Conv():
             return replace(node, norm=norm)
-        case SeparableConv():
+        case spec.SeparableConv():
             return replace(node, norm=norm, depthwise_norm=norm and node.depthwise_norm)
-        case Linear() if not norm:
+        case spec.Linear() if not norm:
             return replace(node, norm=False)
-        case BatchNorm() if not norm:
-            return Activation(node.activation) if node.activation else ()
+        case spec.BatchNorm() if not norm:
+            return spec.Activation(node.activation) if node.activation else ()
         case _:
             return node
 
 
 def with_conv_bias(network: Network) -> Network:
     """Return `network` with a bias in every convolution, normalised or not."""
-    return map_network(network, lambda node: replace(node, bias=True) if isinstance(node, Conv | SeparableConv) else node)
+    return map_network(network, lambda node: replace(node, bias=True) if isinstance(node, Convolution) else node)
 
 
 def with_residual_scale(network: Network, scale: float) -> Network:
     """Return `network` with every residual branch multiplied by `scale` (1602.07261, section 3.3)."""
-    return map_network(network, lambda node: replace(node, scale=scale) if isinstance(node, Residual) else node)
+    return map_network(network, lambda node: replace(node, scale=scale) if isinstance(node, spec.Residual) else node)
 
 
 def without_residuals(network: Network) -> Network:
     """Return `network` with the bodies of its residual blocks alone (1610.02357, section 4.6)."""
 
     def alone(node: Node) -> Node:
-        if not isinstance(node, Residual):
+        if not isinstance(node, spec.Residual):
             return node
-        return (*_as_tuple(node.body), Activation(node.activation)) if node.activation else node.body
+        return (*_as_tuple(node.body), spec.Activation(node.activation)) if node.activation else node.body
 
     return map_network(network, alone)
 
 
 def with_depthwise_activation(network: Network, activation: ActivationName | None) -> Network:
     """Return `network` with `activation` between depthwise and pointwise convolutions (1610.02357, section 4.7)."""
-    return map_network(network, lambda n: replace(n, depthwise_activation=activation) if isinstance(n, SeparableConv) else n)
+    return map_network(network, lambda n: replace(n, depthwise_activation=activation) if isinstance(n, spec.SeparableConv) else n)
 
 
 def factorize_5x5(network: Network, *, between: ActivationName | None = "relu") -> Network:
     """Return `network` with two 3x3 in place of each 5x5, and `between` them ReLU or nothing (1512.00567, section 3.1)."""
 
     def two(node: Node) -> Node:
-        if isinstance(node, Conv) and pair(node.kernel) == (5, 5) and node.padding == "same":
+        if isinstance(node, spec.Conv) and pair(node.kernel) == (5, 5) and node.padding == "same":
             return (replace(node, kernel=3, stride=1, activation=between), replace(node, kernel=3))
         return node
 
-    return declare(replace(network, stages=tuple(_mapped(stage, two) for stage in network.stages)))
+    return map_stages(network, two)
 
 
 def factorize_square(network: Network, *, stages: Collection[str] | None = None) -> Network:
     """Return `network` with 1xn and nx1 in place of each unstrided SAME nxn, in all stages or the named ones (1512.00567, section 3.2)."""
 
     def split(node: Node) -> Node:
-        if not isinstance(node, Conv) or node.stride > 1 or node.padding == "valid":
+        if not isinstance(node, spec.Conv) or node.stride > 1 or node.padding == "valid":
             return node
         height, width = pair(node.kernel)
         return (replace(node, kernel=(1, width)), replace(node, kernel=(height, 1))) if height == width > 1 else node
 
-    return map_network(network, split, stages=stages if stages is not None else [stage.name for stage in network.stages])
+    return map_stages(network, split, names=stages)
 
 
 def merge_factorized(network: Network, *, stages: Collection[str] | None = None) -> Network:
@@ -368,16 +343,16 @@ def merge_factorized(network: Network, *, stages: Collection[str] | None = None)
         parts: list[Node] = []
         for part in node:
             before = parts[-1] if parts else None
-            if isinstance(before, Conv) and isinstance(part, Conv) and _are_factors(before, part):
+            if isinstance(before, spec.Conv) and isinstance(part, spec.Conv) and _are_factors(before, part):
                 parts[-1] = replace(part, kernel=max(pair(part.kernel)))
             else:
                 parts.append(part)
         return tuple(parts)
 
-    return map_network(network, merge, stages=stages if stages is not None else [stage.name for stage in network.stages])
+    return map_stages(network, merge, names=stages)
 
 
-def _are_factors(first: Conv, second: Conv) -> bool:
+def _are_factors(first: spec.Conv, second: spec.Conv) -> bool:
     (height, width), other = pair(first.kernel), pair(second.kernel)
     return min(height, width) == 1 < max(height, width) and other == (width, height)
 

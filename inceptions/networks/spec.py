@@ -7,9 +7,10 @@ a tuple is a chain, and the other nodes transform. Input widths are inferred, ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from functools import cache
+from types import NoneType, UnionType
+from typing import Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 Padding = Literal["same", "valid"]
 ActivationName = Literal["relu", "elu", "sigmoid"]
@@ -26,23 +27,54 @@ def pair(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-def _check(node: object, *, positive: tuple[str, ...] = (), choices: Mapping[str, tuple[object, ...]] | None = None) -> None:
-    for name in positive:
-        value = getattr(node, name)
-        numbers = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers):
-            raise NetworkError(f"{type(node).__name__}: {name} is {value!r}; it must be a positive whole number")
-    for name, allowed in (choices or {}).items():
-        if getattr(node, name) not in allowed:
-            raise NetworkError(f"{type(node).__name__}: {name} is {getattr(node, name)!r}; allowed are {', '.join(map(repr, allowed))}")
+class _Checked:
+    """A value whose fields are checked by their types: whole numbers are positive, and words are some of those that are allowed."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for name, allowed in _allowed(type(self)).items():
+            value = getattr(self, name)
+            if allowed and value not in allowed:
+                raise NetworkError(f"{type(self).__name__}: {name} is {value!r}; allowed are {', '.join(map(repr, allowed))}")
+            if not allowed:
+                _check_positive(type(self).__name__, name, value)
 
 
-_PADDINGS: dict[str, tuple[object, ...]] = {"padding": get_args(Padding)}
-_ACTIVATIONS: dict[str, tuple[object, ...]] = {"activation": (*get_args(ActivationName), None)}
+@cache
+def _allowed(kind: type) -> dict[str, tuple[object, ...]]:
+    """Return the fields of `kind` that are chosen from some words, with these, and those that are whole numbers, with none."""
+    found = {}
+    for name, hint in get_type_hints(kind).items():
+        options = get_args(hint) if isinstance(hint, UnionType) or get_origin(hint) is Union else (hint,)
+        if int in options:
+            found[name] = ()
+        elif all(get_origin(option) is Literal or option is NoneType for option in options):
+            found[name] = tuple(word for option in options for word in get_args(option) or (None,))
+    return found
+
+
+def _check_positive(kind: str, name: str, value: object) -> None:
+    numbers = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in numbers):
+        raise NetworkError(f"{kind}: {name} is {value!r}; it must be a positive whole number")
+
+
+class _Biased(_Checked):
+    """A layer with weights. `bias=None` means: a bias where there is no batch normalisation."""
+
+    __slots__ = ()
+    norm: bool
+    bias: bool | None
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the layer, of a separable convolution its pointwise half, adds a bias."""
+        return not self.norm if self.bias is None else self.bias
 
 
 @dataclass(frozen=True, slots=True)
-class Conv:
+class Conv(_Biased):
     """Convolution, batch normalisation, activation. `bias=None` means: a bias where there is no batch normalisation."""
 
     channels: int
@@ -55,17 +87,9 @@ class Conv:
     activation: ActivationName | None = "relu"
     init: Initializer | None = None
 
-    def __post_init__(self) -> None:
-        _check(self, positive=("channels", "kernel", "stride", "dilation"), choices=_PADDINGS | _ACTIVATIONS)
-
-    @property
-    def has_bias(self) -> bool:
-        """Whether the convolution adds a bias."""
-        return not self.norm if self.bias is None else self.bias
-
 
 @dataclass(frozen=True, slots=True)
-class SeparableConv:
+class SeparableConv(_Biased):
     """Depthwise convolution with `multiplier` outputs a channel, then a pointwise 1x1 (which has the bias, if any)."""
 
     channels: int
@@ -81,21 +105,9 @@ class SeparableConv:
     activation: ActivationName | None = "relu"
     init: Initializer | None = None
 
-    def __post_init__(self) -> None:
-        _check(
-            self,
-            positive=("channels", "kernel", "stride", "dilation", "multiplier"),
-            choices=_PADDINGS | _ACTIVATIONS | {"depthwise_activation": _ACTIVATIONS["activation"]},
-        )
-
-    @property
-    def has_bias(self) -> bool:
-        """Whether the pointwise convolution adds a bias."""
-        return not self.norm if self.bias is None else self.bias
-
 
 @dataclass(frozen=True, slots=True)
-class Linear:
+class Linear(_Biased):
     """Fully connected layer on the flattened input (in the order C, H, W), with optional batch normalisation."""
 
     channels: int
@@ -104,17 +116,9 @@ class Linear:
     activation: ActivationName | None = None
     init: Initializer | None = None
 
-    def __post_init__(self) -> None:
-        _check(self, positive=("channels",), choices=_ACTIVATIONS)
-
-    @property
-    def has_bias(self) -> bool:
-        """Whether the layer adds a bias."""
-        return not self.norm if self.bias is None else self.bias
-
 
 @dataclass(frozen=True, slots=True)
-class MaxPool:
+class MaxPool(_Checked):
     """Maximum over a window."""
 
     kernel: int
@@ -122,30 +126,21 @@ class MaxPool:
     padding: Padding = "same"
     dilation: int = 1
 
-    def __post_init__(self) -> None:
-        _check(self, positive=("kernel", "stride", "dilation"), choices=_PADDINGS)
-
 
 @dataclass(frozen=True, slots=True)
-class AvgPool:
+class AvgPool(_Checked):
     """Mean over a window; whether padding counts is the `Numerics`' word."""
 
     kernel: int
     stride: int = 1
     padding: Padding = "same"
 
-    def __post_init__(self) -> None:
-        _check(self, positive=("kernel", "stride"), choices=_PADDINGS)
-
 
 @dataclass(frozen=True, slots=True)
-class AdaptiveAvgPool:
+class AdaptiveAvgPool(_Checked):
     """Mean over as many windows as the wanted grid has cells; `grid=1` is the global average."""
 
     grid: int = 1
-
-    def __post_init__(self) -> None:
-        _check(self, positive=("grid",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,20 +154,17 @@ class LocalResponseNorm:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchNorm:
+class BatchNorm(_Checked):
     """Batch normalisation that stands alone, as in pre-activation blocks, with an optional activation."""
 
     activation: ActivationName | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Activation:
+class Activation(_Checked):
     """A nonlinearity that stands alone."""
 
     kind: ActivationName = "relu"
-
-    def __post_init__(self) -> None:
-        _check(self, choices={"kind": get_args(ActivationName)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +196,7 @@ class Parallel:
 
 
 @dataclass(frozen=True, slots=True)
-class Residual:
+class Residual(_Checked):
     """`activation(shortcut(x) + scale * body(x))`; an empty shortcut is the identity."""
 
     body: Node
@@ -212,13 +204,13 @@ class Residual:
     shortcut: Node = ()
     activation: ActivationName | None = None
 
-    def __post_init__(self) -> None:
-        _check(self, choices=_ACTIVATIONS)
-
 
 Layer: TypeAlias = (
     Conv | SeparableConv | Linear | MaxPool | AvgPool | AdaptiveAvgPool | LocalResponseNorm | BatchNorm | Activation | Dropout | L2Normalize
 )
+Convolution: TypeAlias = Conv | SeparableConv
+Windowed: TypeAlias = Convolution | MaxPool | AvgPool
+"""What slides a window over the grid."""
 Node: TypeAlias = "Layer | Parallel | Residual | tuple[Node, ...]"
 """A layer, a split, or a chain of nodes; the empty chain is the identity."""
 
@@ -243,7 +235,7 @@ class AuxHead:
 
 
 @dataclass(frozen=True, slots=True)
-class Numerics:
+class Numerics(_Checked):
     """What belongs to a set of weights and not to the table: two files for one architecture differ in these.
 
     conv_padding, where SAME meets a stride: "tensorflow" puts the odd pixel after, "symmetric" pads both sides alike.
@@ -256,10 +248,6 @@ class Numerics:
     conv_padding: Literal["tensorflow", "symmetric"] = "tensorflow"
     pool_padding: Literal["tensorflow", "symmetric", "ceil", "floor"] = "tensorflow"
     avg_pool_counts_padding: bool = False
-
-    def __post_init__(self) -> None:
-        paddings = ("tensorflow", "symmetric")
-        _check(self, choices={"conv_padding": paddings, "pool_padding": (*paddings, "ceil", "floor")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +276,8 @@ class Network:
     differs_from_paper: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check(self, positive=("image_size", "in_channels"))
+        _check_positive("Network", "image_size", self.image_size)
+        _check_positive("Network", "in_channels", self.in_channels)
         names = [stage.name for stage in self.stages]
         if len(names) != len(set(names)) or not names:
             raise NetworkError(f"{self.name}: stage names must be there and differ from each other; got {', '.join(names) or 'none'}")

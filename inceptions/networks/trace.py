@@ -8,29 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import accumulate, count
+from math import prod
+from operator import mul
 from typing import Literal, NamedTuple, assert_never
 
-from inceptions.networks.spec import (
-    Activation,
-    AdaptiveAvgPool,
-    AvgPool,
-    BatchNorm,
-    Conv,
-    Dropout,
-    L2Normalize,
-    Linear,
-    LocalResponseNorm,
-    MaxPool,
-    Network,
-    NetworkError,
-    Node,
-    Numerics,
-    Parallel,
-    Residual,
-    SeparableConv,
-    pair,
-)
+from inceptions.networks import spec
+from inceptions.networks.spec import Convolution, Network, NetworkError, Node, Numerics, Stage, Windowed, pair
 
 
 class Shape(NamedTuple):
@@ -72,10 +56,11 @@ def beside(output: Shape, *costs: Cost) -> Cost:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the described table."""
+    """One row of the described table: a stage, the head or an auxiliary head, what it reads, and what it leaves and costs."""
 
     name: str
     node: Node
+    reads: Shape
     cost: Cost
 
 
@@ -85,6 +70,11 @@ class Trace:
 
     rows: tuple[Row, ...]
     aux: tuple[Row, ...]
+
+    @property
+    def stages(self) -> tuple[Row, ...]:
+        """The stages alone."""
+        return self.rows[:-1]
 
     @property
     def total(self) -> Cost:
@@ -112,13 +102,13 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
 Rule = Literal["valid", "tensorflow", "symmetric", "ceil", "floor"]
 
 
-def padding_rule(node: Conv | SeparableConv | MaxPool | AvgPool, numerics: Numerics) -> Rule:
+def padding_rule(node: Windowed, numerics: Numerics) -> Rule:
     """Return how a layer pads; without a stride every SAME is the same."""
     if node.padding == "valid":
         return "valid"
     if node.stride == 1:
         return "tensorflow"
-    return numerics.conv_padding if isinstance(node, Conv | SeparableConv) else numerics.pool_padding
+    return numerics.conv_padding if isinstance(node, Convolution) else numerics.pool_padding
 
 
 def window_count(size: int, kernel: int, stride: int, dilation: int, rule: Rule) -> int:
@@ -138,9 +128,9 @@ def window_count(size: int, kernel: int, stride: int, dilation: int, rule: Rule)
             assert_never(rule)
 
 
-def _windows(node: Conv | SeparableConv | MaxPool | AvgPool, shape: Shape, numerics: Numerics, where: str) -> tuple[int, int]:
+def _windows(node: Windowed, shape: Shape, numerics: Numerics, where: str) -> tuple[int, int]:
     rule = padding_rule(node, numerics)
-    dilation = 1 if isinstance(node, AvgPool) else node.dilation
+    dilation = 1 if isinstance(node, spec.AvgPool) else node.dilation
     kernel_h, kernel_w = pair(node.kernel)
     height = window_count(shape.height, kernel_h, node.stride, dilation, rule)
     width = window_count(shape.width, kernel_w, node.stride, dilation, rule)
@@ -161,39 +151,39 @@ def trace_node(node: Node, shape: Shape, numerics: Numerics, where: str = "") ->
             for part in node:
                 cost = cost.then(trace_node(part, cost.output, numerics, where))
             return cost
-        case Parallel():
+        case spec.Parallel():
             return _trace_parallel(node, shape, numerics, where)
-        case Residual():
+        case spec.Residual():
             return _trace_residual(node, shape, numerics, where)
-        case Conv():
+        case spec.Conv():
             kernel_h, kernel_w = pair(node.kernel)
             weights = kernel_h * kernel_w * shape.channels * node.channels
             output = Shape(node.channels, *_windows(node, shape, numerics, where))
             return _weighted(node, output, weights, weights * output.height * output.width)
-        case SeparableConv():
+        case spec.SeparableConv():
             return _trace_separable(node, shape, numerics, where)
-        case Linear():
-            weights = shape.channels * shape.height * shape.width * node.channels
+        case spec.Linear():
+            weights = prod(shape) * node.channels
             return _weighted(node, Shape(node.channels, 1, 1), weights, weights)
-        case MaxPool() | AvgPool():
+        case spec.MaxPool() | spec.AvgPool():
             return Cost(Shape(shape.channels, *_windows(node, shape, numerics, where)))
-        case AdaptiveAvgPool():
+        case spec.AdaptiveAvgPool():
             return Cost(Shape(shape.channels, node.grid, node.grid))
-        case BatchNorm():
+        case spec.BatchNorm():
             return Cost(shape, parameters=2 * shape.channels, norm_channels=shape.channels)
-        case LocalResponseNorm() | Activation() | Dropout() | L2Normalize():
+        case spec.LocalResponseNorm() | spec.Activation() | spec.Dropout() | spec.L2Normalize():
             return Cost(shape)
         case _:
             assert_never(node)
 
 
-def _weighted(node: Conv | SeparableConv | Linear, output: Shape, weights: int, multiply_adds: int) -> Cost:
+def _weighted(node: Convolution | spec.Linear, output: Shape, weights: int, multiply_adds: int) -> Cost:
     norm_channels = node.channels if node.norm else 0
     bias = node.channels if node.has_bias else 0
     return Cost(output, weights + bias + 2 * norm_channels, multiply_adds, norm_channels)
 
 
-def _trace_separable(node: SeparableConv, shape: Shape, numerics: Numerics, where: str) -> Cost:
+def _trace_separable(node: spec.SeparableConv, shape: Shape, numerics: Numerics, where: str) -> Cost:
     kernel_h, kernel_w = pair(node.kernel)
     middle = shape.channels * node.multiplier
     height, width = _windows(node, shape, numerics, where)
@@ -203,7 +193,7 @@ def _trace_separable(node: SeparableConv, shape: Shape, numerics: Numerics, wher
     return replace(cost, parameters=cost.parameters + 2 * extra, norm_channels=cost.norm_channels + extra)
 
 
-def _trace_parallel(node: Parallel, shape: Shape, numerics: Numerics, where: str) -> Cost:
+def _trace_parallel(node: spec.Parallel, shape: Shape, numerics: Numerics, where: str) -> Cost:
     costs = {name: trace_node(branch, shape, numerics, f"{where}, branch '{name}'") for name, branch in node.branches}
     if len({(c.output.height, c.output.width) for c in costs.values()}) > 1:
         grids = ", ".join(f"{name} {cost.output.grid}" for name, cost in costs.items())
@@ -213,7 +203,7 @@ def _trace_parallel(node: Parallel, shape: Shape, numerics: Numerics, where: str
     return beside(Shape(channels, first.height, first.width), *costs.values())
 
 
-def _trace_residual(node: Residual, shape: Shape, numerics: Numerics, where: str) -> Cost:
+def _trace_residual(node: spec.Residual, shape: Shape, numerics: Numerics, where: str) -> Cost:
     body = trace_node(node.body, shape, numerics, f"{where}, body")
     shortcut = trace_node(node.shortcut, shape, numerics, f"{where}, shortcut")
     if body.output != shortcut.output:
@@ -224,12 +214,17 @@ def _trace_residual(node: Residual, shape: Shape, numerics: Numerics, where: str
     return beside(body.output, body, shortcut)
 
 
+def stated_shape(stage: Stage) -> Shape:
+    """Return the channels and grid that the row of a stage states."""
+    return Shape(stage.channels, *pair(stage.grid))
+
+
 def stage_shapes(network: Network, image_size: int | tuple[int, int] | None = None) -> Iterator[Row]:
     """Yield the stages with what they leave and cost, for an image of `image_size` pixels (height and width, or one number for both)."""
     shape = Shape(network.in_channels, *pair(network.image_size if image_size is None else image_size))
     for stage in network.stages:
         cost = trace_node(stage.node, shape, network.numerics, f"stage '{stage.name}'")
-        yield Row(stage.name, stage.node, cost)
+        yield Row(stage.name, stage.node, shape, cost)
         shape = cost.output
 
 
@@ -239,14 +234,15 @@ def trace(network: Network, image_size: int | None = None) -> Trace:
     Raises NetworkError where a layer does not fit.
     """
     stages = tuple(stage_shapes(network, image_size))
-    tail: Node = (*network.head, Linear(network.classes)) if network.classes else (*network.head, network.embedding)
-    head = Row("head", tail, trace_node(tail, stages[-1].cost.output, network.numerics, "head"))
+    tail: Node = (*network.head, spec.Linear(network.classes)) if network.classes else (*network.head, network.embedding)
     outputs = {row.name: row.cost.output for row in stages}
-    aux = []
-    for side in network.aux:
-        node = (side.layers, Linear(max(network.classes, 1)))
-        where = f"auxiliary head on '{side.after}'"
-        aux.append(Row(f"aux {side.after}", node, trace_node(node, outputs[side.after], network.numerics, where)))
+
+    def row(name: str, node: Node, reads: Shape, where: str) -> Row:
+        return Row(name, node, reads, trace_node(node, reads, network.numerics, where))
+
+    head = row("head", tail, stages[-1].cost.output, "head")
+    last = spec.Linear(max(network.classes, 1))
+    aux = [row(f"aux {s.after}", (s.layers, last), outputs[s.after], f"auxiliary head on '{s.after}'") for s in network.aux]
     return Trace((*stages, head), tuple(aux))
 
 
@@ -256,7 +252,7 @@ def check_table(network: Network) -> None:
     Raises NetworkError naming the stage, what it states and what it leaves.
     """
     for stage, row in zip(network.stages, stage_shapes(network), strict=True):
-        stated, left = Shape(stage.channels, *pair(stage.grid)), row.cost.output
+        stated, left = stated_shape(stage), row.cost.output
         if stated != left:
             raise NetworkError(
                 f"{network.name}: stage '{stage.name}' states {stated.channels} channels on {stated.grid}, "
@@ -271,26 +267,20 @@ def reduction(network: Network) -> int:
 
 def reductions(network: Network) -> dict[str, int]:
     """Return, for every stage, how many image pixels one cell of its grid stands for along one side."""
-    factor, out = 1, {}
-    for stage in network.stages:
-        factor *= stride_of(stage.node)
-        out[stage.name] = factor
-    return out
+    factors = accumulate((stride_of(stage.node) for stage in network.stages), mul)
+    return dict(zip((stage.name for stage in network.stages), factors, strict=True))
 
 
 def stride_of(node: Node) -> int:
     """Return by how much a node divides the grid."""
     match node:
         case tuple():
-            product = 1
-            for part in node:
-                product *= stride_of(part)
-            return product
-        case Parallel():
+            return prod(map(stride_of, node))
+        case spec.Parallel():
             return max(stride_of(branch) for _, branch in node.branches)
-        case Residual():
+        case spec.Residual():
             return stride_of(node.body)
-        case Conv() | SeparableConv() | MaxPool() | AvgPool():
+        case spec.Conv() | spec.SeparableConv() | spec.MaxPool() | spec.AvgPool():
             return node.stride
         case _:
             return 1

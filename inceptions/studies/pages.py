@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inceptions.evaluation.plots import tidy
 from inceptions.files import whole_file, write_whole
 from inceptions.json_text import to_json
 from inceptions.names import shown
 from inceptions.studies.run import StudyResult
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -24,7 +24,8 @@ def write_pages(result: StudyResult, folder: Path, *, command: str, data: str) -
     write_whole(folder / "study.md", as_markdown(result, command=command, data=data))
     write_whole(folder / "study.json", to_json(as_plain(result, command=command, data=data)))
     with whole_file(folder / "study.svg") as scratch:
-        _plot(result).savefig(scratch, metadata={"Date": None})
+        figure = _plot_averages(result) if result.averages else _plot_arms(result)
+        figure.savefig(scratch, metadata={"Date": None})
 
 
 def as_plain(result: StudyResult, *, command: str, data: str) -> dict[str, Any]:
@@ -85,10 +86,6 @@ def _average_lines(result: StudyResult) -> list[str]:
     return [*lines, "", f"Averages are of {result.averages[0].images:,} test images.", ""]
 
 
-def _plot(result: StudyResult) -> Figure:
-    return _plot_averages(result) if result.averages else _plot_arms(result)
-
-
 def _plot_averages(result: StudyResult) -> Figure:
     """Return top-1 error with its interval over the number of models, a line for each number of crops."""
     from matplotlib.figure import Figure
@@ -105,13 +102,8 @@ def _plot_averages(result: StudyResult) -> Figure:
     axis.set(xlabel="models averaged", ylabel="top-1 error (%)")
     axis.set_xticks(sorted({row.models for row in rows}))
     axis.legend(frameon=False)
-    _tidy(axis)
+    tidy(axis)
     return figure
-
-
-def _tidy(axis: Axes) -> None:
-    axis.grid(alpha=0.3)
-    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _plot_arms(result: StudyResult) -> Figure:
@@ -136,6 +128,5 @@ def _plot_arms(result: StudyResult) -> Figure:
     end.set_yticks(range(len(result.arms)), [arm.name for arm in result.arms])
     end.margins(y=0.25)
     end.invert_yaxis()
-    for axis in (course, end):
-        _tidy(axis)
+    tidy(course, end)
     return figure

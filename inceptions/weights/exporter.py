@@ -17,7 +17,7 @@ from inceptions.networks.spec import Dropout, Network
 from inceptions.weights.adapters.catalog import ADAPTERS, Adapter
 from inceptions.weights.adapters.styles import to_theirs
 from inceptions.weights.keras_order import rank_tensors
-from inceptions.weights.units import Role, Unit
+from inceptions.weights.units import Role
 
 EXPORTABLE = ("torchvision", "timm", "keras")
 
@@ -43,13 +43,11 @@ def export_tensors(module: Classifier, *, framework: str) -> dict[str, np.ndarra
             theirs = to_theirs(value, unit, role, adapter.style.layout)
             tensors[names[role]] = np.ascontiguousarray(theirs.numpy())
         if adapter.style.layout == "torch" and "mean" in names:
-            tensors[f"{names['mean'].removesuffix('running_mean')}num_batches_tracked"] = _counter(state, unit)
-    return _in_keras_order(tensors, adapter, module.network) if framework == "keras" else tensors
-
-
-def _in_keras_order(tensors: dict[str, np.ndarray], adapter: Adapter, network: Network) -> dict[str, np.ndarray]:
-    """Return the tensors as Keras lists its layers, which is the order that it loads a file in."""
-    ranks = rank_tensors(network, adapter)
+            ours, theirs = (mean.removesuffix("running_mean") for mean in (unit.tensors["mean"], names["mean"]))
+            tensors[f"{theirs}num_batches_tracked"] = state[f"{ours}num_batches_tracked"].cpu().numpy().reshape(())
+    if framework != "keras":
+        return tensors
+    ranks = rank_tensors(module.network, adapter)  # Keras loads a file in the order in which it lists its layers
     return dict(sorted(tensors.items(), key=lambda item: -ranks[item[0]]))
 
 
@@ -85,8 +83,3 @@ def _without_gamma(values: dict[Role, Tensor]) -> dict[Role, Tensor]:
         return values
     kernel = values["kernel"]
     return {**values, "kernel": kernel * gamma.reshape(-1, *[1] * (kernel.ndim - 1)), "mean": values["mean"] * gamma}
-
-
-def _counter(state: dict[str, Tensor], unit: Unit) -> np.ndarray:
-    key = unit.tensors["mean"].removesuffix("running_mean") + "num_batches_tracked"
-    return state[key].cpu().numpy().reshape(())

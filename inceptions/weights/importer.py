@@ -81,8 +81,11 @@ def import_tensors(
     plan = _choose(tensors, framework, network)
     if plan.problems:
         raise WeightsError(_explain(plan))
-    state, transformed = _convert(plan, tensors, done)
-    module = _assemble(plan, state)
+    with torch.device("meta"):
+        module = training_module(plan.network if plan.aux else reshape.without_aux(plan.network))
+    shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    state, transformed = _convert(plan, shapes, tensors, done)
+    module.load_state_dict(state, assign=True)
     taken = dict.fromkeys(name for _, _, _, name in plan.pairs)
     audit = Audit(
         framework=framework,
@@ -97,7 +100,7 @@ def import_tensors(
         ignored=tuple(plan.ignored),
         notes=_notes(plan),
     )
-    return module, audit
+    return module.eval(), audit
 
 
 def name_outputs(count: int) -> tuple[str, ...]:
@@ -127,7 +130,7 @@ def find_forms(tensors: Mapping[str, Any], frameworks: tuple[str, ...], *, netwo
 
 def _choose(tensors: Mapping[str, Any], framework: str, network: str | Network | None) -> _Plan:
     """Return the plan of the adapter that explains the tensors best; WeightsError when two do it equally well."""
-    wanted = get_network(network).name if isinstance(network, str) else network.name if network is not None else None
+    wanted = get_network(network).name if isinstance(network, str) else network and network.name
     adapters = [adapter for adapter in ADAPTERS if adapter.framework == framework]
     fitting = [adapter for adapter in adapters if wanted in (None, adapter.network.name)]
     if not fitting:
@@ -180,8 +183,10 @@ def _count_outputs(adapter: Adapter, tensors: Mapping[str, Any], network: Networ
     return 0
 
 
-def _convert(plan: _Plan, tensors: Mapping[str, Any], done: dict[str, str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    shapes = _shapes(plan)
+def _convert(
+    plan: _Plan, shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Any], done: dict[str, str]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return our state dict, whose tensors have `shapes`, and what was done to which of theirs."""
     state, transformed = {}, dict(done)
     for unit, role, key, name in plan.pairs:
         given = _as_tensor(name, tensors[name])
@@ -199,22 +204,6 @@ def _convert(plan: _Plan, tensors: Mapping[str, Any], done: dict[str, str]) -> t
     state |= {key: torch.ones(shapes[key]) for key in plan.filled}
     state |= {key: torch.zeros((), dtype=torch.int64) for key in shapes if key.endswith("num_batches_tracked")}
     return state, transformed
-
-
-def _shapes(plan: _Plan) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        return {key: tuple(value.shape) for key, value in _make(plan).state_dict().items()}
-
-
-def _make(plan: _Plan) -> Classifier | ClassifierWithAux:
-    return training_module(plan.network if plan.aux else reshape.without_aux(plan.network))
-
-
-def _assemble(plan: _Plan, state: dict[str, Tensor]) -> Classifier | ClassifierWithAux:
-    with torch.device("meta"):
-        module = _make(plan)
-    module.load_state_dict(state, assign=True)
-    return module.eval()
 
 
 def _as_tensor(name: str, value: Any) -> Tensor:

@@ -37,7 +37,8 @@ def create_model(name: str, *, weights: str | Path | None = None, **settings: An
         raise WeightsError(f"{weights} holds weights of {network.name}, not of {name}")
     if settings.get("in_chans", network.in_channels) != network.in_channels:
         raise WeightsError(f"{weights} reads {network.in_channels} channels; in_chans is {settings['in_chans']}")
-    module = models.create_model(network, **{"in_chans": network.in_channels, **settings})
+    keywords: dict[str, Any] = {"in_chans": network.in_channels, **settings}
+    module: Any = models.create_model(network, **keywords)
     fresh = settings.get("num_classes") not in (None, network.classes)
     ours = {key: value for key, value in module.state_dict().items() if not (fresh and "classifier." in key)}
     theirs = loaded.module.state_dict()

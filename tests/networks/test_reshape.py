@@ -188,7 +188,8 @@ def test_wider_and_narrower_networks_keep_grids_and_scale_channels(name: str, fa
     assert [stage.grid for stage in scaled.stages] == [stage.grid for stage in network.stages]
     for before, after in zip(network.stages, scaled.stages, strict=True):
         assert after.channels == pytest.approx(factor * before.channels, abs=4 * 6)  # 4 by rounding each of at most 6 pieces, as in 7c
-    assert min(factor, factor**2) * 0.9 < parameters(scaled) / parameters(network) < max(factor, factor**2) * 1.1
+    # 0.3 of 64 channels are 16 in whole eights, a sixth too few, which squared makes three tenths of a kernel.
+    assert min(factor, factor**2) * 0.7 < parameters(scaled) / parameters(network) < max(factor, factor**2) * 1.3
     assert runs(scaled)
     if network.aux:
         with torch.device("meta"):

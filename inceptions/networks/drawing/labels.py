@@ -5,27 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, assert_never
 
+from inceptions.networks import spec
 from inceptions.networks.drawing.svg import Kind
-from inceptions.networks.spec import (
-    Activation,
-    ActivationName,
-    AdaptiveAvgPool,
-    AvgPool,
-    BatchNorm,
-    Conv,
-    Dropout,
-    L2Normalize,
-    Layer,
-    Linear,
-    LocalResponseNorm,
-    MaxPool,
-    Network,
-    Node,
-    Parallel,
-    Residual,
-    SeparableConv,
-    pair,
-)
+from inceptions.networks.spec import ActivationName, Convolution, Layer, Network, Node, Windowed, pair
 from inceptions.networks.trace import Cost, Shape, stride_of
 
 ACTIVATION: dict[ActivationName, str] = {"relu": "ReLU", "elu": "ELU", "sigmoid": "sigmoid"}
@@ -55,7 +37,7 @@ class Habit(NamedTuple):
 def habit_of(network: Network) -> Habit:
     """Return how most convolutions of `network` are normalised and biased."""
     layers = (layer for stage in network.stages for layer in layers_of(stage.node))
-    habits = [Habit(layer.norm, layer.has_bias) for layer in layers if isinstance(layer, Conv | SeparableConv)]
+    habits = [Habit(layer.norm, layer.has_bias) for layer in layers if isinstance(layer, Convolution)]
     return max(habits, key=habits.count, default=Habit(norm=True, bias=False))
 
 
@@ -77,7 +59,7 @@ def repeats(node: Node) -> list[tuple[tuple[Node, ...], int]]:
 def _repeated_at(parts: tuple[Node, ...], start: int) -> tuple[tuple[Node, ...], int]:
     for length in range(1, (len(parts) - start) // 2 + 1):
         piece, times = parts[start : start + length], 1
-        if not any(isinstance(part, Parallel | Residual) for part in piece):
+        if not any(isinstance(part, spec.Parallel | spec.Residual) for part in piece):
             continue
         while parts[start + times * length : start + (times + 1) * length] == piece:
             times += 1
@@ -92,10 +74,10 @@ def layers_of(node: Node) -> Iterator[Layer]:
         case tuple():
             for part in node:
                 yield from layers_of(part)
-        case Parallel():
+        case spec.Parallel():
             for _, branch in node.branches:
                 yield from layers_of(branch)
-        case Residual():
+        case spec.Residual():
             yield from layers_of(node.shortcut)
             yield from layers_of(node.body)
         case _:
@@ -108,54 +90,47 @@ def kind_of(node: Node) -> Kind:
         case tuple():
             kinds: list[Kind] = [kind_of(part) for part in node]
             return max(kinds, key=lambda kind: (kind in ("concat", "sum"), kind != "norm", kinds.count(kind))) if kinds else "end"
-        case Conv():
-            return "conv"
-        case SeparableConv():
-            return "separable"
-        case Linear():
-            return "linear"
-        case MaxPool() | AvgPool() | AdaptiveAvgPool():
-            return "pool"
-        case LocalResponseNorm() | BatchNorm() | Activation() | Dropout() | L2Normalize():
-            return "norm"
-        case Parallel():
-            return "concat"
-        case Residual():
-            return "sum"
         case _:
-            assert_never(node)
+            return _KINDS[type(node)]
+
+
+_KINDS: dict[type, Kind] = {
+    **{spec.Conv: "conv", spec.SeparableConv: "separable", spec.Linear: "linear", spec.Parallel: "concat", spec.Residual: "sum"},
+    **dict.fromkeys((spec.MaxPool, spec.AvgPool, spec.AdaptiveAvgPool), "pool"),
+    **dict.fromkeys((spec.LocalResponseNorm, spec.BatchNorm, spec.Activation, spec.Dropout, spec.L2Normalize), "norm"),
+}
 
 
 def layer_name(layer: Layer) -> str:
     """Return kernel, kind and width of a layer as the figures print them: `3x3 conv (96)`."""
     match layer:
-        case Conv():
+        case spec.Conv():
             return f"{_kernel(layer)} conv ({layer.channels})"
-        case SeparableConv():
+        case spec.SeparableConv():
             return f"{_kernel(layer)} separable conv ({layer.channels})"
-        case Linear():
+        case spec.Linear():
             return f"fully connected ({layer.channels})"
-        case MaxPool():
+        case spec.MaxPool():
             return f"{_kernel(layer)} max pool"
-        case AvgPool():
+        case spec.AvgPool():
             return f"{_kernel(layer)} avg pool"
-        case AdaptiveAvgPool():
+        case spec.AdaptiveAvgPool():
             return "global avg pool" if layer.grid == 1 else f"avg pool to {layer.grid}x{layer.grid}"
-        case LocalResponseNorm():
+        case spec.LocalResponseNorm():
             return "local response norm"
-        case BatchNorm():
+        case spec.BatchNorm():
             return "BN" + (f", {ACTIVATION[layer.activation]}" if layer.activation else "")
-        case Activation():
+        case spec.Activation():
             return ACTIVATION[layer.kind]
-        case Dropout():
+        case spec.Dropout():
             return f"dropout {layer.rate:g}"
-        case L2Normalize():
+        case spec.L2Normalize():
             return "L2 normalise"
         case _:
             assert_never(layer)
 
 
-def _kernel(layer: Conv | SeparableConv | MaxPool | AvgPool) -> str:
+def _kernel(layer: Windowed) -> str:
     height, width = pair(layer.kernel)
     return f"{height}x{width}"
 
@@ -163,23 +138,23 @@ def _kernel(layer: Conv | SeparableConv | MaxPool | AvgPool) -> str:
 def layer_details(layer: Layer, habit: Habit) -> tuple[str, ...]:
     """Return what else a figure prints of a layer where it isn't the rule: stride, V, dilation, normalisation, `linear`."""
     details: list[str] = []
-    if isinstance(layer, SeparableConv):
+    if isinstance(layer, spec.SeparableConv):
         between = ["BN"] * layer.depthwise_norm + ([ACTIVATION[layer.depthwise_activation]] if layer.depthwise_activation else [])
         details += [f"multiplier {layer.multiplier}"] * (layer.multiplier > 1)
         details += [f"{' + '.join(between)} after depthwise"] * bool(between)
-    if isinstance(layer, Conv | SeparableConv | MaxPool | AvgPool):
+    if isinstance(layer, Windowed):
         details += [f"stride {layer.stride}"] * (layer.stride > 1) + ["V"] * (layer.padding == "valid")
-    if isinstance(layer, Conv | SeparableConv | MaxPool):
+    if isinstance(layer, Convolution | spec.MaxPool):
         details += [f"dilation {layer.dilation}"] * (layer.dilation > 1)
-    if isinstance(layer, Conv | SeparableConv):
+    if isinstance(layer, Convolution):
         details += _unusual_norm(layer, habit) + ["linear"] * (layer.activation is None)
         details += [ACTIVATION[layer.activation]] if layer.activation not in (None, "relu") else []
-    if isinstance(layer, Linear):
+    if isinstance(layer, spec.Linear):
         details += ["BN"] * layer.norm + ([ACTIVATION[layer.activation]] if layer.activation else [])
     return tuple(details)
 
 
-def _unusual_norm(layer: Conv | SeparableConv, habit: Habit) -> list[str]:
+def _unusual_norm(layer: Convolution, habit: Habit) -> list[str]:
     own = Habit(layer.norm, layer.has_bias)
     if own == habit:
         return []
@@ -194,24 +169,24 @@ def node_title(node: Node, habit: Habit) -> str:
     if not parts:
         return "identity"
     pieces = repeats(node)
-    splits = [part for part in parts if isinstance(part, Parallel | Residual)]
+    splits = [part for part in parts if isinstance(part, spec.Parallel | spec.Residual)]
     if len(pieces) == 1 and pieces[0][1] > 1:
         return f"{_split_title(splits[0])}, x{pieces[0][1]}"
     if len(splits) == 1:
         return _split_title(splits[0]) + (f", stride {stride}" if (stride := stride_of(node)) > 1 else "")
     first = parts[0]
-    if len(parts) == 1 and not isinstance(first, Parallel | Residual | tuple):
+    if len(parts) == 1 and not isinstance(first, spec.Parallel | spec.Residual | tuple):
         return ", ".join((layer_name(first), *layer_details(first, habit)))
-    weighted = [layer for layer in layers_of(node) if isinstance(layer, Conv | SeparableConv | Linear)]
-    names = {Conv: "convolutions", SeparableConv: "separable convolutions", Linear: "fully connected layers"}
+    weighted = [layer for layer in layers_of(node) if isinstance(layer, Convolution | spec.Linear)]
+    names = {spec.Conv: "convolutions", spec.SeparableConv: "separable convolutions", spec.Linear: "fully connected layers"}
     kinds = {type(layer) for layer in weighted}
     return f"{len(weighted)} {names[kinds.pop()]}" if len(kinds) == 1 else f"{len(parts)} layers"
 
 
-def _split_title(split: Parallel | Residual) -> str:
-    if isinstance(split, Parallel):
+def _split_title(split: spec.Parallel | spec.Residual) -> str:
+    if isinstance(split, spec.Parallel):
         return f"module of {len(split.branches)} branches"
-    inner = [part for part in flat(split.body) if isinstance(part, Parallel)]
+    inner = [part for part in flat(split.body) if isinstance(part, spec.Parallel)]
     return "residual block" + (f" of {len(inner[0].branches)} branches" if inner else "")
 
 

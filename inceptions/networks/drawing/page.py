@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from inceptions.networks.drawing.figure import Pen, draw_module
 from inceptions.networks.drawing.labels import amount, cost_text, habit_of, node_title, shape_text
-from inceptions.networks.drawing.poster import Picture, draw_poster, stage_uses
+from inceptions.networks.drawing.poster import Picture, draw_poster
 from inceptions.networks.drawing.svg import FONT_SIZE, GREY, INK, Box, Item, Kind, Label, render, text_width, wrap
 from inceptions.networks.spec import Network
 from inceptions.networks.trace import trace
@@ -41,7 +41,7 @@ def _pen(network: Network) -> Pen:
 
 
 def _one_stage(network: Network, name: str) -> str:
-    uses = stage_uses(network, trace(network))
+    uses = trace(network).stages
     index = next(index for index, use in enumerate(uses) if use.name == name)
     use, source = uses[index], f"output of {uses[index - 1].name}" if index else "image"
     reads, leaves = shape_text(use.reads), shape_text(use.cost.output)

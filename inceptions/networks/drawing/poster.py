@@ -6,7 +6,7 @@ The schema goes from the image at the bottom to the classifier on top, as Figure
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from inceptions.networks.drawing.figure import Block, Pen, draw_module
 from inceptions.networks.drawing.labels import cost_text, flat, kind_of, names_text, node_title, shape_text
 from inceptions.networks.drawing.svg import GREY, Box, Frame, Item, Kind, Label, Point, Wire, box_height, box_width, text_width
 from inceptions.networks.spec import Network, Node, Parallel, Residual
-from inceptions.networks.trace import Cost, Shape, Trace, trace_node
+from inceptions.networks.trace import Row, Shape, Trace, trace_node
 
 SPACE, PAD, ARROW = 16.0, 14.0, 14.0
 """Pixels: between panels, inside a panel, least length of an arrow of the schema."""
@@ -34,16 +34,6 @@ class Picture(NamedTuple):
 
 ASIDE = Picture(90, 210, ())
 """About what margins, title, legend and the space between schema and panels add to a page."""
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """One stage, or one auxiliary head, with the shape it reads and what it leaves and costs."""
-
-    name: str
-    node: Node
-    reads: Shape
-    cost: Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,31 +83,20 @@ def draw_poster(network: Network, table: Trace, pen: Pen) -> Picture:
 # ---- the schema
 
 
-def stage_uses(network: Network, table: Trace) -> list[Use]:
-    """Return the stages of `network` with what they read, leave and cost."""
-    shape, uses = Shape(network.in_channels, network.image_size, network.image_size), []
-    for row in table.rows[: len(network.stages)]:
-        uses.append(Use(row.name, row.node, shape, row.cost))
-        shape = row.cost.output
-    return uses
-
-
 def _schema_boxes(network: Network, table: Trace, pen: Pen) -> list[SchemaBox]:
-    uses = stage_uses(network, table)
+    uses = table.stages
     boxes = [SchemaBox("end", ("image",), shape_text(uses[0].reads))]
-    weights = {
-        after: [f"weight {head.weight:g}" for head in network.aux if head.after == after] for after in (h.after for h in network.aux)
-    }
+    weights = {head.after: f"weight {head.weight:g}" for head in network.aux}
     for run in _runs(uses, set(weights)):
         names, last = [use.name for use in run], run[-1]
-        aux = ("auxiliary head", *weights[last.name]) if last.name in weights else ()
+        aux = ("auxiliary head", weights[last.name]) if last.name in weights else ()
         times = f", x{len(run)}" if len(run) > 1 else ""
         lines = (names_text(names), node_title(last.node, pen.habit) + times)
         boxes.append(SchemaBox(kind_of(last.node), lines, shape_text(last.cost.output), hint=", ".join(names), aux=aux))
     return [*boxes, *_head_boxes(network, uses[-1].cost.output, pen)]
 
 
-def _runs(uses: Sequence[Use], ends: set[str]) -> list[list[Use]]:
+def _runs(uses: Sequence[Row], ends: set[str]) -> list[list[Row]]:
     """Return stages in runs of one node and one shape; a stage in `ends` ends its run."""
     runs = [[uses[0]]]
     for before, use in pairwise(uses):
@@ -174,10 +153,8 @@ def _draw_entry(entry: SchemaBox, box: Box) -> list[Item]:
 
 def _panels(network: Network, table: Trace, pen: Pen) -> list[Panel]:
     """Return one panel for every distinct module and auxiliary head, in the order of the network."""
-    uses = stage_uses(network, table)
-    modules = [use for use in uses if _is_module(use.node)]
-    outputs = {use.name: use.cost.output for use in uses}
-    heads = [Use(head.after, row.node, outputs[head.after], row.cost) for head, row in zip(network.aux, table.aux, strict=True)]
+    modules = [use for use in table.stages if _is_module(use.node)]
+    heads = [replace(row, name=head.after) for head, row in zip(network.aux, table.aux, strict=True)]
     panels = [_panel(names_text([use.name for use in group]), "input", group, pen) for group in _alike(modules)]
     for group in _alike(heads):
         names = names_text([use.name for use in group])
@@ -190,18 +167,14 @@ def _is_module(node: Node) -> bool:
     return len(parts) > 1 or any(isinstance(part, Parallel | Residual) for part in parts)
 
 
-def _alike(uses: Sequence[Use]) -> list[list[Use]]:
-    groups: list[list[Use]] = []
+def _alike(uses: Sequence[Row]) -> list[list[Row]]:
+    groups: dict[tuple[Node, Shape], list[Row]] = {}
     for use in uses:
-        group = next((g for g in groups if g[0].node == use.node and g[0].cost.output == use.cost.output), None)
-        if group is None:
-            groups.append([use])
-        else:
-            group.append(use)
-    return groups
+        groups.setdefault((use.node, use.cost.output), []).append(use)
+    return list(groups.values())
 
 
-def _panel(title: str, source: str, group: Sequence[Use], pen: Pen) -> Panel:
+def _panel(title: str, source: str, group: Sequence[Row], pen: Pen) -> Panel:
     first = group[0]
     reads = " or ".join(dict.fromkeys(shape_text(use.reads) for use in group))
     block = draw_module(first.node, first.reads, reads=(source, reads), leaves=("output", shape_text(first.cost.output)), pen=pen)
@@ -213,8 +186,7 @@ Rows = list[list[Panel]]
 
 def _best_rows(panels: Sequence[Panel], schema: Picture) -> Rows:
     """Return the panels in rows, in order, so that the whole can be printed as large as may be."""
-    splits = _even_splits(panels)
-    return min(splits, key=lambda rows: _badness(rows, schema))
+    return min(_even_splits(panels), key=lambda rows: _badness(rows, schema))
 
 
 def _even_splits(panels: Sequence[Panel]) -> list[Rows]:

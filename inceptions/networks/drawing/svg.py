@@ -7,34 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, TypeAlias, assert_never
+from typing import Literal, NamedTuple, Self, TypeAlias, assert_never
 from xml.sax.saxutils import escape
 
 Kind = Literal["conv", "separable", "linear", "pool", "norm", "concat", "sum", "end"]
 """What a box stands for; "end" is where values come in or go out."""
 
-FILL: dict[Kind, str] = {
-    "conv": "#bcdaf6",
-    "separable": "#74bcab",
-    "linear": "#7199d6",
-    "pool": "#f5c690",
-    "norm": "#dfa9d0",
-    "concat": "#d8d8d8",
-    "sum": "#fef19e",
-    "end": "#ffffff",
+COLOURS: dict[Kind, tuple[str, str]] = {
+    "conv": ("#bcdaf6", "#2f6da8"),
+    "separable": ("#74bcab", "#1f6f68"),
+    "linear": ("#7199d6", "#1d4380"),
+    "pool": ("#f5c690", "#b3640a"),
+    "norm": ("#dfa9d0", "#9a5580"),
+    "concat": ("#d8d8d8", "#6a6a6a"),
+    "sum": ("#fef19e", "#9c8400"),
+    "end": ("#ffffff", "#6a6a6a"),
 }
-"""Fills that differ, also with red, green or blue blindness, by a CIELAB distance of 10 or more."""
-
-STROKE: dict[Kind, str] = {
-    "conv": "#2f6da8",
-    "separable": "#1f6f68",
-    "linear": "#1d4380",
-    "pool": "#b3640a",
-    "norm": "#9a5580",
-    "concat": "#6a6a6a",
-    "sum": "#9c8400",
-    "end": "#6a6a6a",
-}
+"""Fill and stroke of a box. Fills differ, also with red, green or blue blindness, by a CIELAB distance of 10 or more."""
 
 INK, GREY, RULE = "#1a1a1a", "#555555", "#c4c4c4"
 FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
@@ -60,11 +49,21 @@ class Point(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle with lines of text in its middle; a heading is a first line in bold."""
+class _Placed:
+    """What has a place on the page."""
 
     x: float
     y: float
+
+    def moved(self, dx: float, dy: float) -> Self:
+        """Return the same elsewhere."""
+        return replace(self, x=self.x + dx, y=self.y + dy)
+
+
+@dataclass(frozen=True, slots=True)
+class Box(_Placed):
+    """A rectangle with lines of text in its middle; a heading is a first line in bold."""
+
     width: float
     height: float
     kind: Kind
@@ -72,10 +71,6 @@ class Box:
     radius: float = 2.5
     heading: bool = False
     hint: str = ""
-
-    def moved(self, dx: float, dy: float) -> Box:
-        """Return the box elsewhere."""
-        return replace(self, x=self.x + dx, y=self.y + dy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,34 +86,22 @@ class Wire:
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class Label(_Placed):
     """A line of text whose baseline starts, has its middle or ends at a point."""
 
-    x: float
-    y: float
     text: str
     size: float = FONT_SIZE
     anchor: Literal["start", "middle", "end"] = "start"
     bold: bool = False
     colour: str = INK
 
-    def moved(self, dx: float, dy: float) -> Label:
-        """Return the label elsewhere."""
-        return replace(self, x=self.x + dx, y=self.y + dy)
-
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(_Placed):
     """A thin border around a panel."""
 
-    x: float
-    y: float
     width: float
     height: float
-
-    def moved(self, dx: float, dy: float) -> Frame:
-        """Return the frame elsewhere."""
-        return replace(self, x=self.x + dx, y=self.y + dy)
 
 
 Item: TypeAlias = Box | Wire | Label | Frame
@@ -195,7 +178,8 @@ def _place(item: Box | Frame) -> str:
 
 
 def _render_box(box: Box) -> str:
-    paint = f'rx="{_number(box.radius)}" fill="{FILL[box.kind]}" stroke="{STROKE[box.kind]}"'
+    fill, stroke = COLOURS[box.kind]
+    paint = f'rx="{_number(box.radius)}" fill="{fill}" stroke="{stroke}"'
     middle = box.x + box.width / 2
     # The middle of a line of text lies about 0.35 em above its baseline.
     first = box.y + (box.height - LINE_HEIGHT * (len(box.lines) - 1)) / 2 + 0.35 * FONT_SIZE

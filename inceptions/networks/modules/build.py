@@ -6,33 +6,16 @@ Keys of the state dict are the table's: stage, branch, place in the chain, then 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 from typing import Any, TypeVar, assert_never
 
 import torch
 from torch import nn
 
+from inceptions.networks import spec
 from inceptions.networks.modules.initialize import initialize
 from inceptions.networks.modules.layers import Chain, Concat, L2Normalize, SamePad, Sum
-from inceptions.networks.spec import (
-    Activation,
-    ActivationName,
-    AdaptiveAvgPool,
-    AvgPool,
-    BatchNorm,
-    Conv,
-    Dropout,
-    Linear,
-    LocalResponseNorm,
-    MaxPool,
-    Network,
-    NetworkError,
-    Node,
-    Parallel,
-    Residual,
-    SeparableConv,
-    pair,
-)
-from inceptions.networks.spec import L2Normalize as L2Node
+from inceptions.networks.spec import ActivationName, Convolution, Network, NetworkError, Node, pair
 from inceptions.networks.trace import Shape, padding_rule, trace_node
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
@@ -55,36 +38,36 @@ def _module(node: Node, shape: Shape, network: Network, where: str) -> nn.Module
                 module, shape = build(part, shape, network, where)
                 parts.append(module)
             return nn.Sequential(*parts)
-        case Parallel():
+        case spec.Parallel():
             check_names((name for name, _ in node.branches), nn.ModuleDict(), f"{where}, branch")
             return Concat({name: _module(branch, shape, network, f"{where}, branch '{name}'") for name, branch in node.branches})
-        case Residual():
+        case spec.Residual():
             body = _module(node.body, shape, network, f"{where}, body")
             shortcut = _module(node.shortcut, shape, network, f"{where}, shortcut") if node.shortcut else None
             return Sum(body=body, scale=node.scale, shortcut=shortcut, act=_activation(node.activation))
-        case Conv():
+        case spec.Conv():
             return _conv(node, shape, network)
-        case SeparableConv():
+        case spec.SeparableConv():
             return _separable(node, shape, network)
-        case Linear():
-            layer = linear(shape.channels * shape.height * shape.width, node, network)
+        case spec.Linear():
+            layer = linear(prod(shape), node, network)
             norm = _batch_norm(node.channels, network, kind=nn.BatchNorm1d) if node.norm else None
             return Chain(flatten=nn.Flatten(), linear=layer, bn=norm, act=_activation(node.activation))
-        case MaxPool():
+        case spec.MaxPool():
             return _max_pool(node, network)
-        case AvgPool():
+        case spec.AvgPool():
             return _avg_pool(node, network, where)
-        case AdaptiveAvgPool():
+        case spec.AdaptiveAvgPool():
             return nn.AdaptiveAvgPool2d(node.grid)
-        case LocalResponseNorm():
+        case spec.LocalResponseNorm():
             return nn.LocalResponseNorm(node.size, node.alpha, node.beta, node.k)
-        case BatchNorm():
+        case spec.BatchNorm():
             return Chain(bn=_batch_norm(shape.channels, network), act=_activation(node.activation))
-        case Activation():
+        case spec.Activation():
             return _activation(node.kind, inplace=False) or nn.Identity()
-        case Dropout():
+        case spec.Dropout():
             return nn.Dropout(node.rate)
-        case L2Node():
+        case spec.L2Normalize():
             return L2Normalize()
         case _:
             assert_never(node)
@@ -99,7 +82,7 @@ def check_names(names: Iterable[str], holder: nn.Module, where: str) -> None:
             raise NetworkError(f"{where} '{name}': every {type(holder).__name__} of torch has something of that name; give another one")
 
 
-def linear(in_features: int, node: Linear, network: Network, *, bias_init: float | None = None) -> nn.Linear:
+def linear(in_features: int, node: spec.Linear, network: Network, *, bias_init: float | None = None) -> nn.Linear:
     """Return a fully connected layer filled as the network's initialiser says; its bias with `bias_init`, or the network's."""
     layer = _allocate(nn.Linear(in_features, node.channels, bias=node.has_bias, device="meta"))
     initialize(layer, node.init or network.init, bias=network.bias_init if bias_init is None else bias_init)
@@ -113,17 +96,17 @@ def _allocate(layer: Layer) -> Layer:
     return layer
 
 
-def _conv(node: Conv, shape: Shape, network: Network) -> nn.Module:
+def _conv(node: spec.Conv, shape: Shape, network: Network) -> nn.Module:
     pad, padding = _padding(node, network)
     conv = _conv2d(shape.channels, node.channels, node, network, padding=padding, bias=node.has_bias)
     return Chain(pad=pad, conv=conv, bn=_norm(node, network), act=_activation(node.activation))
 
 
-def _separable(node: SeparableConv, shape: Shape, network: Network) -> nn.Module:
+def _separable(node: spec.SeparableConv, shape: Shape, network: Network) -> nn.Module:
     pad, padding = _padding(node, network)
     middle = shape.channels * node.multiplier
     depthwise = _conv2d(shape.channels, middle, node, network, padding=padding, bias=False, groups=shape.channels)
-    pointwise = _conv2d(middle, node.channels, Conv(node.channels, 1, init=node.init), network, padding=(0, 0), bias=node.has_bias)
+    pointwise = _conv2d(middle, node.channels, spec.Conv(node.channels, 1, init=node.init), network, padding=(0, 0), bias=node.has_bias)
     return Chain(
         pad=pad,
         depthwise=depthwise,
@@ -136,14 +119,7 @@ def _separable(node: SeparableConv, shape: Shape, network: Network) -> nn.Module
 
 
 def _conv2d(
-    channels: int,
-    out: int,
-    node: Conv | SeparableConv,
-    network: Network,
-    *,
-    padding: tuple[int, int],
-    bias: bool,
-    groups: int = 1,
+    channels: int, out: int, node: Convolution, network: Network, *, padding: tuple[int, int], bias: bool, groups: int = 1
 ) -> nn.Conv2d:
     settings = {"stride": node.stride, "padding": padding, "dilation": node.dilation, "groups": groups, "bias": bias}
     layer = _allocate(nn.Conv2d(channels, out, pair(node.kernel), **settings, device="meta"))
@@ -151,7 +127,7 @@ def _conv2d(
     return layer
 
 
-def _padding(node: Conv | SeparableConv, network: Network) -> tuple[SamePad | None, tuple[int, int]]:
+def _padding(node: Convolution, network: Network) -> tuple[SamePad | None, tuple[int, int]]:
     kernel = pair(node.kernel)
     half = tuple(node.dilation * (k - 1) // 2 for k in kernel)
     match padding_rule(node, network.numerics):
@@ -163,7 +139,7 @@ def _padding(node: Conv | SeparableConv, network: Network) -> tuple[SamePad | No
             return None, (half[0], half[1])
 
 
-def _max_pool(node: MaxPool, network: Network) -> nn.Module:
+def _max_pool(node: spec.MaxPool, network: Network) -> nn.Module:
     rule = padding_rule(node, network.numerics)
     reach = node.dilation * (node.kernel - 1)
     settings: dict[str, Any] = {"kernel_size": node.kernel, "stride": node.stride, "dilation": node.dilation}
@@ -174,7 +150,7 @@ def _max_pool(node: MaxPool, network: Network) -> nn.Module:
     return nn.MaxPool2d(**settings, padding=padding, ceil_mode=rule == "ceil")
 
 
-def _avg_pool(node: AvgPool, network: Network, where: str) -> nn.Module:
+def _avg_pool(node: spec.AvgPool, network: Network, where: str) -> nn.Module:
     rule = padding_rule(node, network.numerics)
     if rule == "tensorflow" and (node.stride > 1 or node.kernel % 2 == 0):
         raise NetworkError(f"{where}: an average pool of stride {node.stride} and kernel {node.kernel} can't pad unevenly; make it VALID")
@@ -187,7 +163,7 @@ def _avg_pool(node: AvgPool, network: Network, where: str) -> nn.Module:
     )
 
 
-def _norm(node: Conv | SeparableConv, network: Network) -> nn.Module | None:
+def _norm(node: Convolution, network: Network) -> nn.Module | None:
     return _batch_norm(node.channels, network) if node.norm else None
 
 

@@ -6,7 +6,8 @@ The three share their keys, and each always returns the same type: a Tensor, `Ou
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal, NamedTuple, overload
+from math import prod
+from typing import Literal, NamedTuple, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor, fx, nn
@@ -14,8 +15,8 @@ from torch import Tensor, fx, nn
 from inceptions.networks import reshape
 from inceptions.networks.modules.build import build, check_names, linear
 from inceptions.networks.registry import get_network
-from inceptions.networks.spec import Linear, Network, NetworkError, pair
-from inceptions.networks.trace import Shape, check_image, check_table, reductions, stage_shapes, trace_node
+from inceptions.networks.spec import Linear, Network, NetworkError
+from inceptions.networks.trace import Shape, check_image, check_table, reductions, stage_shapes, stated_shape, trace_node
 
 
 class Outputs(NamedTuple):
@@ -77,10 +78,8 @@ class Classifier(Body):
 
     def __init__(self, network: Network) -> None:
         super().__init__(network)
-        last = network.stages[-1]
-        shape = Shape(last.channels, *((last.grid, last.grid) if isinstance(last.grid, int) else last.grid))
-        self.head, shape = build(network.head, shape, network, f"{network.name}: head")
-        self.num_features = shape.channels * shape.height * shape.width
+        self.head, shape = build(network.head, stated_shape(network.stages[-1]), network, f"{network.name}: head")
+        self.num_features = prod(shape)
         self.classifier = self._make_classifier()
 
     def _make_classifier(self) -> nn.Module:
@@ -132,11 +131,9 @@ class ClassifierWithAux(Classifier):
         self.aux = nn.ModuleDict()
         check_names((side.after for side in network.aux), self.aux, f"{network.name}: auxiliary head on")
         for side in network.aux:
-            stage = network.stage(side.after)
-            shape = Shape(stage.channels, *((stage.grid, stage.grid) if isinstance(stage.grid, int) else stage.grid))
-            layers, shape = build(side.layers, shape, network, f"{network.name}: auxiliary head on '{side.after}'")
-            features = shape.channels * shape.height * shape.width
-            last = linear(features, Linear(network.classes), network, bias_init=0.0)
+            stated = stated_shape(network.stage(side.after))
+            layers, shape = build(side.layers, stated, network, f"{network.name}: auxiliary head on '{side.after}'")
+            last = linear(prod(shape), Linear(network.classes), network, bias_init=0.0)
             self.aux[side.after] = nn.Sequential(OrderedDict(layers=layers, flatten=nn.Flatten(), classifier=last))
 
     def reset_classifier(self, num_classes: int) -> None:
@@ -157,10 +154,12 @@ class ClassifierWithAux(Classifier):
         network = self.network
         shapes = {row.name: row.cost.output for row in stage_shapes(network, (height, width))}
         for side in network.aux:
-            stage, node = network.stage(side.after), (side.layers, Linear(network.classes))
-            where = f"{network.name}: auxiliary head on '{side.after}'"
-            made_for = trace_node(node, Shape(stage.channels, *pair(stage.grid)), network.numerics, where).parameters
-            if trace_node(node, shapes[side.after], network.numerics, where).parameters != made_for:
+            node, where = (side.layers, Linear(network.classes)), f"{network.name}: auxiliary head on '{side.after}'"
+            made_for, given = (
+                trace_node(node, shape, network.numerics, where).parameters
+                for shape in (stated_shape(network.stage(side.after)), shapes[side.after])
+            )
+            if given != made_for:
                 size = network.image_size
                 raise NetworkError(
                     f"{where} is made for images of {size}x{size} pixels and can't read {height}x{width}; "
@@ -212,44 +211,35 @@ class FeatureExtractor(Body):
         return features
 
 
+class _Settings(TypedDict, total=False):
+    """The keywords of `create_model` that don't decide what it returns."""
+
+    num_classes: int | None
+    in_chans: int
+    drop_rate: float | None
+    output_stride: int | None
+    image_size: int | None
+
+
+_Levels = int | tuple[int, ...] | None
+
+
 @overload
 def create_model(
-    name: str | Network,
-    *,
-    num_classes: int | None = None,
-    in_chans: int = 3,
-    drop_rate: float | None = None,
-    features_only: Literal[False] = False,
-    out_indices: None = None,
-    output_stride: int | None = None,
-    aux: Literal[False] = False,
-    image_size: int | None = None,
+    name: str | Network, *, features_only: Literal[False] = False, aux: Literal[False] = False, **settings: Unpack[_Settings]
 ) -> Classifier: ...
 @overload
 def create_model(
-    name: str | Network,
-    *,
-    num_classes: int | None = None,
-    in_chans: int = 3,
-    drop_rate: float | None = None,
-    features_only: Literal[False] = False,
-    out_indices: None = None,
-    output_stride: int | None = None,
-    aux: Literal[True],
-    image_size: int | None = None,
+    name: str | Network, *, features_only: Literal[False] = False, aux: Literal[True], **settings: Unpack[_Settings]
 ) -> ClassifierWithAux: ...
 @overload
 def create_model(
     name: str | Network,
     *,
-    num_classes: int | None = None,
-    in_chans: int = 3,
-    drop_rate: float | None = None,
     features_only: Literal[True],
-    out_indices: int | tuple[int, ...] | None = None,
-    output_stride: int | None = None,
+    out_indices: _Levels = None,
     aux: Literal[False] = False,
-    image_size: int | None = None,
+    **settings: Unpack[_Settings],
 ) -> FeatureExtractor: ...
 def create_model(
     name: str | Network,

@@ -1,6 +1,7 @@
 """GoogLeNet, "Going deeper with convolutions", arXiv:1409.4842, Table 1; and as torchvision and TF-slim released it."""
 
 from dataclasses import replace
+from functools import partial
 
 from inceptions.networks.reshape import without_batch_norm
 from inceptions.networks.spec import (
@@ -53,6 +54,26 @@ _STEM = (
     Stage("pool2", MaxPool(3, stride=2), 28, 192),
 )
 
+
+def _modules(*, five: int, pool4: int) -> tuple[Stage, ...]:
+    """The rows of Table 1 from 3a on; `five` is the kernel of the branch that the paper calls 5x5, `pool4` that of the fourth pool."""
+    module = partial(inception, five=five)
+    return (
+        #                1x1  3x3 red  3x3  5x5 red  5x5  pool   grid  channels
+        Stage("3a", module(64, 96, 128, 16, 32, 32), 28, 256),
+        Stage("3b", module(128, 128, 192, 32, 96, 64), 28, 480),
+        Stage("pool3", MaxPool(3, stride=2), 14, 480),
+        Stage("4a", module(192, 96, 208, 16, 48, 64), 14, 512),
+        Stage("4b", module(160, 112, 224, 24, 64, 64), 14, 512),
+        Stage("4c", module(128, 128, 256, 24, 64, 64), 14, 512),
+        Stage("4d", module(112, 144, 288, 32, 64, 64), 14, 528),
+        Stage("4e", module(256, 160, 320, 32, 128, 128), 14, 832),
+        Stage("pool4", MaxPool(pool4, stride=2), 7, 832),
+        Stage("5a", module(256, 160, 320, 32, 128, 128), 7, 832),
+        Stage("5b", module(384, 192, 384, 48, 128, 128), 7, 1024),
+    )
+
+
 GOOGLENET = without_batch_norm(
     Network(
         name="googlenet",
@@ -61,18 +82,7 @@ GOOGLENET = without_batch_norm(
         image_size=224,
         stages=(
             *_STEM,
-            #                        1x1  3x3 red  3x3  5x5 red  5x5  pool   grid  channels
-            Stage("3a", inception(64, 96, 128, 16, 32, 32), 28, 256),
-            Stage("3b", inception(128, 128, 192, 32, 96, 64), 28, 480),
-            Stage("pool3", MaxPool(3, stride=2), 14, 480),
-            Stage("4a", inception(192, 96, 208, 16, 48, 64), 14, 512),
-            Stage("4b", inception(160, 112, 224, 24, 64, 64), 14, 512),
-            Stage("4c", inception(128, 128, 256, 24, 64, 64), 14, 512),
-            Stage("4d", inception(112, 144, 288, 32, 64, 64), 14, 528),
-            Stage("4e", inception(256, 160, 320, 32, 128, 128), 14, 832),
-            Stage("pool4", MaxPool(3, stride=2), 7, 832),
-            Stage("5a", inception(256, 160, 320, 32, 128, 128), 7, 832),
-            Stage("5b", inception(384, 192, 384, 48, 128, 128), 7, 1024),
+            *_modules(five=5, pool4=3),
         ),
         head=(AdaptiveAvgPool(), Dropout(0.4)),
         aux=tuple(aux_classifier(after, AvgPool(5, stride=3, padding="valid")) for after in ("4a", "4d")),
@@ -113,11 +123,6 @@ GOOGLENET_NAIVE = without_batch_norm(
 )
 
 
-def inception_released(*widths: int) -> Parallel:
-    """The module as released: 3x3 in the branch that the paper calls 5x5."""
-    return inception(*widths, five=3)
-
-
 GOOGLENET_BN = Network(
     name="googlenet_bn",
     title="GoogLeNet with batch normalisation, as released by torchvision and TF-slim",
@@ -129,18 +134,7 @@ GOOGLENET_BN = Network(
         Stage("conv2_reduce", Conv(64, 1), 56, 64),
         Stage("conv2", Conv(192, 3), 56, 192),
         Stage("pool2", MaxPool(3, stride=2), 28, 192),
-        #                                 1x1  3x3 red  3x3  "5x5" red  "5x5"  pool   grid  channels
-        Stage("3a", inception_released(64, 96, 128, 16, 32, 32), 28, 256),
-        Stage("3b", inception_released(128, 128, 192, 32, 96, 64), 28, 480),
-        Stage("pool3", MaxPool(3, stride=2), 14, 480),
-        Stage("4a", inception_released(192, 96, 208, 16, 48, 64), 14, 512),
-        Stage("4b", inception_released(160, 112, 224, 24, 64, 64), 14, 512),
-        Stage("4c", inception_released(128, 128, 256, 24, 64, 64), 14, 512),
-        Stage("4d", inception_released(112, 144, 288, 32, 64, 64), 14, 528),
-        Stage("4e", inception_released(256, 160, 320, 32, 128, 128), 14, 832),
-        Stage("pool4", MaxPool(2, stride=2), 7, 832),
-        Stage("5a", inception_released(256, 160, 320, 32, 128, 128), 7, 832),
-        Stage("5b", inception_released(384, 192, 384, 48, 128, 128), 7, 1024),
+        *_modules(five=3, pool4=2),
     ),
     head=(AdaptiveAvgPool(), Dropout(0.2)),
     aux=tuple(aux_classifier(after, AdaptiveAvgPool(4)) for after in ("4a", "4d")),

@@ -5,7 +5,6 @@ Enters an array in a framework's layout, leaves a torch tensor in ours, or the o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -97,6 +96,3 @@ def to_theirs(tensor: Tensor, unit: Unit, role: Role, layout: Layout) -> Tensor:
         groups = getattr(unit.node, "multiplier", 1)
         return tensor.reshape(-1, groups, *tensor.shape[2:]).permute(2, 3, 0, 1)
     return tensor.permute(2, 3, 1, 0)
-
-
-Names = Callable[[Unit], tuple[str, str]]

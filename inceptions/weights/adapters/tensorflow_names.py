@@ -24,13 +24,14 @@ _IRREGULAR = {
     "InceptionResnetV2/Mixed_5b/Branch_0/Conv2d_0a_1x1": "InceptionResnetV2/Mixed_5b/Branch_0/Conv2d_1x1",
     "InceptionV4/Mixed_3a/Branch_1/Conv2d_1a_3x3": "InceptionV4/Mixed_3a/Branch_1/Conv2d_0a_3x3",
 }
+_STEM = {"conv1": "Conv2d_1a_7x7", "conv2_reduce": "Conv2d_2b_1x1", "conv2": "Conv2d_2c_3x3", "3a": "Mixed_3b", "3b": "Mixed_3c"}
 _V1_SCOPES = {
-    **{"conv1": "Conv2d_1a_7x7", "conv2_reduce": "Conv2d_2b_1x1", "conv2": "Conv2d_2c_3x3", "3a": "Mixed_3b", "3b": "Mixed_3c"},
+    **_STEM,
     **{f"4{stage}": f"Mixed_4{scope}" for stage, scope in zip("abcde", "bcdef", strict=True)},
     **{"5a": "Mixed_5b", "5b": "Mixed_5c"},
 }
 _V2_SCOPES = {
-    **{"conv1": "Conv2d_1a_7x7", "conv2_reduce": "Conv2d_2b_1x1", "conv2": "Conv2d_2c_3x3", "3a": "Mixed_3b", "3b": "Mixed_3c"},
+    **_STEM,
     **{"3c": "Mixed_4a", "4a": "Mixed_4b", "4b": "Mixed_4c", "4c": "Mixed_4d", "4d": "Mixed_4e"},
     **{"4e": "Mixed_5a", "5a": "Mixed_5b", "5b": "Mixed_5c"},
 }

@@ -5,8 +5,6 @@ Each function takes a `Unit` and returns the prefixes of its layer and of its ba
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from inceptions.weights.units import Branch, Unit
 
 Prefixes = tuple[str, str]
@@ -159,14 +157,14 @@ def _xception_block(stage: str) -> str:
     return f"block{int(stage.removeprefix('block')) - 1}"
 
 
-def timm_xception_aligned(unit: Unit, *, blocks: tuple[str, ...]) -> Prefixes:
-    """Xception-41/65/71: `blocks.3.stack.conv2.conv_dw`; `blocks` are the parts before the middle flow, whose blocks count one by one."""
+def timm_xception_aligned(unit: Unit, *, entry: int, middle: int) -> Prefixes:
+    """Xception-41/65/71: `blocks.3.stack.conv2.conv_dw`; blocks count on through `entry` of the entry flow, `middle` and exit."""
     match unit.part, unit.trail:
         case "classifier", _:
             return "head.fc", ""
         case (("conv1_1" | "conv1_2"), ()):
             return _both(f"stem.{int(unit.part[-1]) - 1}")
-    number, inside = _aligned_block(unit, blocks)
+    number, inside = _aligned_block(unit, entry, middle)
     match inside:
         case ["shortcut"]:
             return _both(f"blocks.{number}.shortcut")
@@ -178,7 +176,7 @@ def timm_xception_aligned(unit: Unit, *, blocks: tuple[str, ...]) -> Prefixes:
     raise AssertionError(unit)
 
 
-def timm_xception_preactivated(unit: Unit, *, blocks: tuple[str, ...]) -> Prefixes:
+def timm_xception_preactivated(unit: Unit, *, entry: int, middle: int) -> Prefixes:
     """Xception-41p/65p: batch normalisation stands before a convolution, as `norm`; that of the first is the block's own."""
     match unit.part, unit.trail:
         case "classifier", _:
@@ -187,7 +185,7 @@ def timm_xception_preactivated(unit: Unit, *, blocks: tuple[str, ...]) -> Prefix
             return _both("stem.0")
         case "conv1_2", ():
             return "stem.1", ""
-    number, inside = _aligned_block(unit, blocks)
+    number, inside = _aligned_block(unit, entry, middle)
     match inside:
         case [0]:
             return "", f"blocks.{number}.norm"
@@ -205,27 +203,14 @@ def _preactivated(stack: str, place: int, unit: Unit) -> Prefixes:
     return ("", f"{position}.norm") if unit.kind == "norm" else (f"{position}.conv_{'dw' if unit.kind == 'depthwise' else 'pw'}", "")
 
 
-def _aligned_block(unit: Unit, blocks: tuple[str, ...]) -> tuple[int, list[int | str | Branch]]:
+def _aligned_block(unit: Unit, entry: int, middle: int) -> tuple[int, list[int | str | Branch]]:
     """Return the number that timm counts a block by, and the trail within it."""
-    if unit.part in blocks:
-        return blocks.index(unit.part), list(unit.trail)
-    if unit.part == "middle":
-        place, *inside = unit.trail
-        assert isinstance(place, int)
-        return len(blocks) + place, inside
-    return -1, list(unit.trail)
-
-
-def with_exit(names: Callable[..., Prefixes], *, entry: tuple[str, ...], middle: int) -> Callable[[Unit], Prefixes]:
-    """Return `names` for a network with `middle` blocks in its middle flow, after which `exit1` and `exit2` count on."""
-
-    def named(unit: Unit) -> Prefixes:
-        prefixes = names(unit, blocks=entry)
-        after = {"exit1": len(entry) + middle, "exit2": len(entry) + middle + 1}.get(unit.part)
-        layer, norm = (prefix.replace("blocks.-1.", f"blocks.{after}.") for prefix in prefixes)
-        return layer, norm
-
-    return named
+    match unit.part, unit.trail:
+        case "middle", (int(place), *inside):
+            return entry + place, inside
+        case part, trail:
+            first = 0 if part.startswith("entry") else entry + middle
+            return first + int(part[-1]) - 1, list(trail)
 
 
 def cadene_bninception(unit: Unit) -> Prefixes:

@@ -19,14 +19,10 @@ from inceptions.weights.readers.onnx_file import read_onnx
 from inceptions.weights.readers.protobuf import parse
 from inceptions.weights.readers.tensorflow_checkpoint import is_checkpoint, read_tensorflow
 
-Choice = tuple[str, Callable[[Path], ForeignTensors]]
-"""Whose file it is, and what reads it."""
-
 _HEAD_BYTES = 512
 _MAX_LINE = 500
-_TORCH, _SAFETENSORS, _HDF5, _KERAS, _NPZ, _CAFFE, _ONNX = (
-    *("PyTorch's", "safetensors", "Keras' HDF5", "Keras' zip", "NumPy's", "Caffe's", "ONNX"),
-)
+_TORCH, _SAFETENSORS, _HDF5, _KERAS, _NPZ = "PyTorch's", "safetensors", "Keras' HDF5", "Keras' zip", "NumPy's"
+_CAFFE, _ONNX, _TENSORFLOW = "Caffe's", "ONNX", "TensorFlow's"
 _SUFFIXES = {
     **{".pth": _TORCH, ".pt": _TORCH, ".bin": _TORCH, ".safetensors": _SAFETENSORS, ".h5": _HDF5, ".hdf5": _HDF5, ".keras": _KERAS},
     **{".caffemodel": _CAFFE, ".onnx": _ONNX, ".npz": _NPZ},
@@ -45,6 +41,18 @@ _NOT_WEIGHTS = (
 _TAR = "it is a tar archive; unpack it and give the file with the weights, or save it anew if torch before 0.1.10 wrote it"
 
 
+def _read_torch(path: Path) -> ForeignTensors:
+    from inceptions.weights.readers.torch_file import read_torch
+
+    return read_torch(path)
+
+
+_READERS: dict[str, Callable[[Path], ForeignTensors]] = {
+    **{_TORCH: _read_torch, _SAFETENSORS: read_safetensors, _HDF5: read_keras, _KERAS: read_keras, _NPZ: read_npz},
+    **{_CAFFE: read_caffemodel, _ONNX: read_onnx, _TENSORFLOW: read_tensorflow},
+}
+
+
 def read_tensors(path: str | Path) -> ForeignTensors:
     """Return the tensors of a checkpoint file, under its own names and in its own layout. What it is goes by its content, not its name.
 
@@ -52,8 +60,8 @@ def read_tensors(path: str | Path) -> ForeignTensors:
     """
     path, kind = Path(path), ""
     try:
-        kind, read = _choose(path)
-        found = read(path)
+        kind = _choose(path)
+        found = _READERS[kind](path)
         if not found.tensors:
             raise WeightsError("there are no tensors in it; give the file with the weights")
         require_size(sum(_count_bytes(tensor) for tensor in found.tensors.values()), "its tensors have")
@@ -76,9 +84,10 @@ def _count_bytes(tensor: Any) -> int:
     return math.prod(tensor.shape) * tensor.dtype.itemsize
 
 
-def _choose(path: Path) -> Choice:
+def _choose(path: Path) -> str:
+    """Return whose file it is."""
     if is_checkpoint(path):
-        return "TensorFlow's", read_tensorflow
+        return _TENSORFLOW
     if path.is_dir():
         raise WeightsError("it is a folder; give the file with the weights in it")
     if not path.is_file():
@@ -88,20 +97,18 @@ def _choose(path: Path) -> Choice:
         return _choose_by_head(path, file.read(_HEAD_BYTES))
 
 
-def _choose_by_head(path: Path, head: bytes) -> Choice:
-    """Return what reads a file that begins with `head`. Raises WeightsError for what holds no weights, or isn't known."""
+def _choose_by_head(path: Path, head: bytes) -> str:
+    """Return whose file it is that begins with `head`. Raises WeightsError for what holds no weights, or isn't known."""
     if not head:
         raise WeightsError("it is empty; the download went wrong: download it again")
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return _HDF5, read_keras
+        return _HDF5
     if head.startswith(b"PK"):
         return _choose_zip(path)
     if head[:1] == b"\x80" and head[1:2] <= b"\x05":
-        from inceptions.weights.readers.torch_file import read_torch
-
-        return _TORCH, read_torch
+        return _TORCH
     if head[7:9] == b"\0{" or (path.suffix.lower() == ".safetensors" and head[:1] != b"<"):
-        return _SAFETENSORS, read_safetensors
+        return _SAFETENSORS
     if head[257:262] == b"ustar":
         raise WeightsError(_TAR)
     for magic, reason in _NOT_WEIGHTS:
@@ -110,7 +117,7 @@ def _choose_by_head(path: Path, head: bytes) -> Choice:
     return _choose_protobuf(path, head)
 
 
-def _choose_zip(path: Path) -> Choice:
+def _choose_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -118,17 +125,15 @@ def _choose_zip(path: Path) -> Choice:
     except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
         raise WeightsError(f"its zip archive can't be read ({error}); {AGAIN}") from None
     if any(name.endswith((".pkl", "/version", "/byteorder")) for name in names):
-        from inceptions.weights.readers.torch_file import read_torch
-
-        return _TORCH, read_torch
+        return _TORCH
     if WEIGHTS in names or CONFIG in names:
-        return _KERAS, read_keras
+        return _KERAS
     if names and all(name.endswith(".npy") for name in names):
-        return _NPZ, read_npz
+        return _NPZ
     raise WeightsError(f"it is a zip archive of something else ({some(names) or 'nothing'}); unpack it and give the file with the weights")
 
 
-def _choose_protobuf(path: Path, head: bytes) -> Choice:
+def _choose_protobuf(path: Path, head: bytes) -> str:
     """Tell Caffe and ONNX apart by what is in them; where they are cut short, the name decides which of them complains."""
     kind = _SUFFIXES.get(path.suffix.lower(), "")
     try:
@@ -141,9 +146,8 @@ def _choose_protobuf(path: Path, head: bytes) -> Choice:
             kind = _CAFFE
     except WeightsError:
         pass
-    choices = {_CAFFE: read_caffemodel, _ONNX: read_onnx}
-    if kind in choices:
-        return kind, choices[kind]
+    if kind in (_CAFFE, _ONNX):
+        return kind
     raise WeightsError(f"it is no checkpoint that is known here (it begins with {quote(head[:16])}); {_KNOWN}")
 
 

@@ -11,7 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,14 +42,6 @@ class _Layer:
     variables: Any
 
 
-@dataclass
-class _Walk:
-    """What was met on the way through a file."""
-
-    layers: list[_Layer] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-
 def is_saved(file: Any) -> bool:
     """Return whether an open HDF5 file is one of Keras' `.weights.h5`."""
     return any(container in file for container in _CONTAINERS)
@@ -57,10 +49,10 @@ def is_saved(file: Any) -> bool:
 
 def read_saved(file: Any, *, config: Mapping[tuple[str, ...], dict], file_format: str) -> ForeignTensors:
     """Return the tensors of an open file; config: the layers' own settings, by place. Raises WeightsError."""
-    walk = _Walk()
-    _walk(file, (), walk)
+    left_out: list[str] = []
+    layers = list(_walk(file, (), left_out))
     tensors: dict[str, np.ndarray] = {}
-    for layer, layer_name in zip(walk.layers, _names(walk.layers, config), strict=True):
+    for layer, layer_name in zip(layers, _names(layers, config), strict=True):
         numbers = sorted(layer.variables, key=_by_number)
         for number, ending in zip(numbers, _endings(layer, len(numbers), config.get(layer.place, {})), strict=True):
             name = f"{layer_name}/{ending}"
@@ -68,19 +60,19 @@ def read_saved(file: Any, *, config: Mapping[tuple[str, ...], dict], file_format
             if name in tensors:
                 raise WeightsError(f"two variables in it are named {quote(name)}; rename one of the layers and save it again")
             if array is None:
-                walk.left_out.append(name)
+                left_out.append(name)
             else:
                 tensors[name] = array
-    notes = (f"left out, for they are no weights of layers: {some(walk.left_out)}",) if walk.left_out else ()
+    notes = (f"left out, for they are no weights of layers: {some(left_out)}",) if left_out else ()
     return ForeignTensors(tensors, file_format, notes)
 
 
-def _walk(group: Any, place: tuple[str, ...], walk: _Walk) -> None:
-    """Add the layers below `group`, by class in their order, and by depth through models within models."""
+def _walk(group: Any, place: tuple[str, ...], left_out: list[str]) -> Iterator[_Layer]:
+    """Yield the layers below `group`, by class in their order, and by depth through models within models; note what else is there."""
     if len(place) > _MAX_DEPTH:
         raise WeightsError(f"its groups are within each other at {quote('/'.join(place))}; {AGAIN}")
     names = list(group)
-    walk.left_out += ["/".join((*place, name)) for name in names if name not in (*_CONTAINERS, _VARS)]
+    left_out += ["/".join((*place, name)) for name in names if name not in (*_CONTAINERS, _VARS)]
     for container in _CONTAINERS:
         if container not in names:
             continue
@@ -91,8 +83,8 @@ def _walk(group: Any, place: tuple[str, ...], walk: _Walk) -> None:
             below = (*place, _ranked(kind, ranks))
             layer = inside[name]
             if layer.get(_VARS):
-                walk.layers.append(_Layer(below, kind, (texts(layer[_VARS], "name") or [None])[0], layer[_VARS]))
-            _walk(layer, below, walk)
+                yield _Layer(below, kind, (texts(layer[_VARS], "name") or [None])[0], layer[_VARS])
+            yield from _walk(layer, below, left_out)
 
 
 def _by_number(name: str) -> tuple[str, int]:
