@@ -1,5 +1,7 @@
 """Every network test starts from the same random state; each network is built once for all tests that only look at it."""
 
+from typing import Any
+
 import pytest
 
 from inceptions.networks.registry import list_models
@@ -7,6 +9,11 @@ from inceptions.networks.registry import list_models
 FAMILY = ("inception_small", "googlenet", "inception_v2_slim", "inception_v3", "inception_resnet_v1_facenet", "xception41p")
 """Networks that between them have every kind of node, head, classifier and rule of padding: what is proven of all in `make test-all`
 is proven of these in `make test`."""
+
+
+def family_first(names: list[str], family: tuple[str, ...] = FAMILY) -> list[Any]:
+    """Return the names to parametrise a test with: those outside of `family` are left to `make test-all`."""
+    return [pytest.param(name, marks=() if name in family else pytest.mark.exhaustive) for name in names]
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +38,7 @@ classifier = pytest.fixture(_classifier, scope="module", params=list_models())
 one_of_a_family = pytest.fixture(
     _classifier,
     scope="module",
-    params=[pytest.param(name, marks=() if name in FAMILY else pytest.mark.exhaustive) for name in list_models()],
+    params=family_first(list_models()),
     name="one_of_a_family",
 )
 """As `classifier`, but outside of `FAMILY` only where everything is tested."""
