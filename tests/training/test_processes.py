@@ -126,8 +126,8 @@ def test_unreadable_images_of_one_process_are_left_out_and_named_once(pictures, 
     assert all(told.count(path.name) == 1 for path in broken), told
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", ["image", *(pytest.param(fault, marks=pytest.mark.exhaustive) for fault in ("asynchronous", "folder"))])
+@pytest.mark.exhaustive  # that one process's fault ends both in one message is proven in short of `evaluate`
+@pytest.mark.parametrize("fault", ["image", "asynchronous", "folder"])
 def test_what_fails_is_said_once_and_the_next_try_finds_no_folder(fault, pictures, tmp_path):
     settings, said, folder = SMALL, "can't be read", tmp_path / "run"
     match fault:
