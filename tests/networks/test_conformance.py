@@ -358,6 +358,7 @@ def test_dilated_network_runs_and_its_levels_say_how_fine_they_are(one_of_a_fami
 
 
 ALIGNED = ("xception41", "xception65", "xception71", "xception41p", "xception65p")
+"""Pad symmetrically: windows of stride 2 have their centres at 0, 2, 4, ... whatever the size."""
 
 
 @pytest.mark.parametrize(
