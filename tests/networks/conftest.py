@@ -10,6 +10,9 @@ FAMILY = ("inception_small", "googlenet", "inception_v2_slim", "inception_v3", "
 """Networks that between them have every kind of node, head, classifier and rule of padding: what is proven of all in `make test-all`
 is proven of these in `make test`."""
 
+FEW = ("inception_small", "googlenet", "inception_resnet_v1_facenet", "xception41p")
+"""Those of `FAMILY` that still have every kind of node, for tools that go from layer to layer and take seconds for each network."""
+
 
 def family_first(names: list[str], family: tuple[str, ...] = FAMILY) -> list[Any]:
     """Return the names to parametrise a test with: those outside of `family` are left to `make test-all`."""
