@@ -134,8 +134,8 @@ def converted(openvino: Any, model: Any, **settings: Any) -> Callable[[Tensor], 
 
 @pytest.mark.exhaustive
 @torch.no_grad()
-def test_openvino_takes_every_network_by_an_example(classifier: Classifier, openvino: Any) -> None:
-    agree(converted(openvino, classifier, example_input=batches(classifier.network)[0]), classifier)
+def test_openvino_takes_every_network_by_an_example(one_of_a_family: Classifier, openvino: Any) -> None:
+    agree(converted(openvino, one_of_a_family, example_input=batches(one_of_a_family.network)[0]), one_of_a_family)
 
 
 @torch.no_grad()
@@ -161,8 +161,8 @@ older_exporter = pytest.mark.filterwarnings(
 @pytest.mark.exhaustive
 @older_exporter
 @torch.no_grad()
-def test_older_exporter_writes_every_network_to_onnx(classifier: Classifier, openvino: Any, tmp_path: Path) -> None:
-    agree(converted(openvino, onnx_file(classifier, tmp_path / "model.onnx")), classifier)
+def test_older_exporter_writes_every_network_to_onnx(one_of_a_family: Classifier, openvino: Any, tmp_path: Path) -> None:
+    agree(converted(openvino, onnx_file(one_of_a_family, tmp_path / "model.onnx")), one_of_a_family)
 
 
 @older_exporter
