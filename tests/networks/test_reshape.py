@@ -35,9 +35,11 @@ from inceptions.networks.spec import (
 )
 from inceptions.networks.tables.inception_v3 import grid_reduction
 from inceptions.networks.trace import check_table, reduction, smallest_image, trace
+from tests.networks.conftest import family_first
 from tests.networks.twins import noise, shapes_alone, twin
 
 every_network = pytest.mark.parametrize("name", list_models())
+one_of_a_family_by_name = pytest.mark.parametrize("name", family_first(list_models()))
 
 
 def parameters(network: Network) -> int:
@@ -133,7 +135,7 @@ def test_drop_rate_stands_after_the_pool_and_leaves_auxiliary_heads_alone(name: 
 # ---- small images (1512.00567, Table 2)
 
 
-@every_network
+@one_of_a_family_by_name
 @pytest.mark.parametrize("steps", [1, 2])
 def test_small_stem_keeps_the_grid_steps_times_and_every_parameter(name: str, steps: int) -> None:
     network = reshape.without_aux(get_network(name))
@@ -180,7 +182,7 @@ def test_small_stem_says_how_many_halvings_there_are() -> None:
 # ---- width
 
 
-@every_network
+@one_of_a_family_by_name
 @pytest.mark.parametrize("factor", [0.3, 1.5])
 def test_wider_and_narrower_networks_keep_grids_and_scale_channels(name: str, factor: float) -> None:
     network, scaled = get_network(name), reshape.scale_width(get_network(name), factor)
