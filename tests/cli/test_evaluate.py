@@ -236,7 +236,7 @@ def test_two_processes_find_what_one_does_and_one_of_them_writes(inceptions, mod
     assert (tmp_path / "two" / "report.html").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_two_processes_can_not_do_is_said_once(models, pictures):
     refused = torchrun("evaluate", "nowhere", "--data", pictures, "--device", "cpu")
     assert refused.returncode == 1

@@ -104,17 +104,23 @@ def test_training_goes_further_from_a_model_folder(inceptions, pictures, tmp_pat
     assert card["provenance"]["weights"] == str(tmp_path / "first" / "best")
 
 
-@pytest.mark.slow
+ASYNCHRONOUS = ("--recipe", "googlenet_2014", "--model", "inception_small", "--epochs", "2", "--batch-size", "8", "--image-size", "16")
+
+
+def test_asynchronous_training_says_what_it_does_not_know(inceptions, pictures):
+    pytest.importorskip("ray")
+    refused = inceptions("train", pictures, *ASYNCHRONOUS, "--set", "mixup=0.2")
+    assert "asynchronous training knows no mixup" in refused.err
+
+
+@pytest.mark.exhaustive  # Ray and its processes take half a minute to start
 @pytest.mark.filterwarnings("ignore")  # Ray's own, of files that it leaves open
 def test_an_asynchronous_recipe_trains_and_tells_staleness(inceptions, pictures, tmp_path):
     pytest.importorskip("ray")
-    settings = ("--recipe", "googlenet_2014", "--model", "inception_small", "--epochs", "2", "--batch-size", "8", "--image-size", "16")
-    result = inceptions("train", pictures, *settings, "--workers", "2", "--precision", "float32", "--output", tmp_path / "run")
+    result = inceptions("train", pictures, *ASYNCHRONOUS, "--workers", "2", "--precision", "float32", "--output", tmp_path / "run")
     assert result.code == 0, result.err
     lines = (tmp_path / "run" / "staleness.csv").read_text().splitlines()
     assert lines[0] == "update,staleness"
     assert len(lines) - 1 == 2 * 8  # 60 images in batches of 7 and 8
     assert (tmp_path / "run" / "staleness.png").is_file()
     assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["recipe"]["asynchronous"] == 2
-    refused = inceptions("train", pictures, *settings, "--set", "mixup=0.2")
-    assert "asynchronous training knows no mixup" in refused.err

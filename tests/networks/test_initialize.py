@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import list_models
+from tests.networks.conftest import family_first
 
 CUT_NORMAL = 0.8796  # standard deviation of a normal distribution of deviation one that is cut at two
 SPREAD = 0.02  # relative error of a deviation from at least 36,000 values: 1 / sqrt(2 n) is below 0.004, and this is five times that
@@ -68,7 +69,7 @@ def test_layers_with_a_deviation_of_their_own_have_it() -> None:
     assert first.std().item() == pytest.approx(CUT_NORMAL * 1.0, rel=0.1)
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", family_first(list_models()))
 def test_every_value_is_drawn_and_normalisations_start_as_the_identity(name: str) -> None:
     model = create_model(name, num_classes=10)
     for module in model.modules():

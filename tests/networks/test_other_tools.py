@@ -25,8 +25,9 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from inceptions.networks import reshape
 from inceptions.networks.modules.layers import Chain
 from inceptions.networks.modules.models import Classifier, ClassifierWithAux, FeatureExtractor, create_model
-from inceptions.networks.registry import get_network
+from inceptions.networks.registry import get_network, list_models
 from inceptions.networks.trace import trace
+from tests.networks.conftest import FEW, family_first
 from tests.networks.twins import noise, relative_error, small, twin
 
 pytestmark = [  # torch calls old what these tools are built on; that they still use it is why it is tested
@@ -61,6 +62,7 @@ def agree(program: Callable[[Tensor], Tensor], model: Classifier) -> None:
 # ---- programs written down
 
 
+@pytest.mark.parametrize("one_of_a_family", family_first(list_models(), FEW), indirect=True)
 @torch.no_grad()
 def test_traced_program_gives_the_eager_result_at_any_batch_and_size_also_when_saved(one_of_a_family: Classifier) -> None:
     traced, file = torch.jit.trace(one_of_a_family, batches(one_of_a_family.network)[0], check_trace=False), io.BytesIO()
@@ -70,6 +72,7 @@ def test_traced_program_gives_the_eager_result_at_any_batch_and_size_also_when_s
         agree(torch.jit.load(file), one_of_a_family)
 
 
+@pytest.mark.parametrize("one_of_a_family", family_first(list_models(), FEW), indirect=True)
 @torch.no_grad()
 def test_scripted_program_gives_the_eager_result_at_any_batch_and_size(one_of_a_family: Classifier) -> None:
     with torch.jit.optimized_execution(False):
@@ -131,8 +134,8 @@ def converted(openvino: Any, model: Any, **settings: Any) -> Callable[[Tensor], 
 
 @pytest.mark.exhaustive
 @torch.no_grad()
-def test_openvino_takes_every_network_by_an_example(classifier: Classifier, openvino: Any) -> None:
-    agree(converted(openvino, classifier, example_input=batches(classifier.network)[0]), classifier)
+def test_openvino_takes_every_network_by_an_example(one_of_a_family: Classifier, openvino: Any) -> None:
+    agree(converted(openvino, one_of_a_family, example_input=batches(one_of_a_family.network)[0]), one_of_a_family)
 
 
 @torch.no_grad()
@@ -158,8 +161,8 @@ older_exporter = pytest.mark.filterwarnings(
 @pytest.mark.exhaustive
 @older_exporter
 @torch.no_grad()
-def test_older_exporter_writes_every_network_to_onnx(classifier: Classifier, openvino: Any, tmp_path: Path) -> None:
-    agree(converted(openvino, onnx_file(classifier, tmp_path / "model.onnx")), classifier)
+def test_older_exporter_writes_every_network_to_onnx(one_of_a_family: Classifier, openvino: Any, tmp_path: Path) -> None:
+    agree(converted(openvino, onnx_file(one_of_a_family, tmp_path / "model.onnx")), one_of_a_family)
 
 
 @older_exporter

@@ -35,9 +35,11 @@ from inceptions.networks.spec import (
 )
 from inceptions.networks.tables.inception_v3 import grid_reduction
 from inceptions.networks.trace import check_table, reduction, smallest_image, trace
-from tests.networks.twins import noise, twin
+from tests.networks.conftest import family_first
+from tests.networks.twins import noise, shapes_alone, twin
 
 every_network = pytest.mark.parametrize("name", list_models())
+one_of_a_family_by_name = pytest.mark.parametrize("name", family_first(list_models()))
 
 
 def parameters(network: Network) -> int:
@@ -47,7 +49,7 @@ def parameters(network: Network) -> int:
 def runs(network: Network, size: int | None = None) -> bool:
     """Build with meta tensors, which have shapes and no values, and say whether a batch of two gives logits (FaceNet's: its embedding)."""
     size = size or smallest_image(network) + reduction(network)
-    with torch.device("meta"):
+    with shapes_alone():
         return Classifier(network)(torch.empty(2, network.in_channels, size, size)).shape == (2, network.classes or 512)
 
 
@@ -75,7 +77,7 @@ def conv(inputs: int, channels: int, *kernels: int, norm: bool = True) -> int:
 @every_network
 def test_classes_and_channels_change_the_last_and_the_first_layer_alone(name: str) -> None:
     network = get_network(name)
-    with torch.device("meta"):
+    with shapes_alone():
         before = Classifier(reshape.with_classes(network, 12)).state_dict()
         model = Classifier(reshape.with_in_channels(reshape.with_classes(network, 10), 4))
     changed = [key for key, tensor in model.state_dict().items() if tensor.shape != before[key].shape]
@@ -133,7 +135,7 @@ def test_drop_rate_stands_after_the_pool_and_leaves_auxiliary_heads_alone(name: 
 # ---- small images (1512.00567, Table 2)
 
 
-@every_network
+@one_of_a_family_by_name
 @pytest.mark.parametrize("steps", [1, 2])
 def test_small_stem_keeps_the_grid_steps_times_and_every_parameter(name: str, steps: int) -> None:
     network = reshape.without_aux(get_network(name))
@@ -144,7 +146,7 @@ def test_small_stem_keeps_the_grid_steps_times_and_every_parameter(name: str, st
     grid, before = smaller.stages[-1].grid, network.stages[-1].grid
     assert abs(grid - before) <= 1  # about the same cells look at half the picture
     assert runs(smaller, smaller.image_size)
-    with torch.device("meta"):
+    with shapes_alone():
         levels = FeatureExtractor(smaller, smaller.features).feature_info
     assert levels[-1].reduction == reduction(smaller)
 
@@ -180,7 +182,7 @@ def test_small_stem_says_how_many_halvings_there_are() -> None:
 # ---- width
 
 
-@every_network
+@one_of_a_family_by_name
 @pytest.mark.parametrize("factor", [0.3, 1.5])
 def test_wider_and_narrower_networks_keep_grids_and_scale_channels(name: str, factor: float) -> None:
     network, scaled = get_network(name), reshape.scale_width(get_network(name), factor)
@@ -192,7 +194,7 @@ def test_wider_and_narrower_networks_keep_grids_and_scale_channels(name: str, fa
     assert min(factor, factor**2) * 0.7 < parameters(scaled) / parameters(network) < max(factor, factor**2) * 1.3
     assert runs(scaled)
     if network.aux:
-        with torch.device("meta"):
+        with shapes_alone():
             model = ClassifierWithAux(scaled)
         assert sum(p.numel() for p in model.parameters()) == trace(scaled).total_with_aux.parameters
 
@@ -248,7 +250,7 @@ def test_truncated_network_has_the_stages_up_to_the_named_one(name: str) -> None
 
 def test_truncated_network_builds_and_gives_its_last_map_flat() -> None:
     body = reshape.truncate(get_network("inception_small"), "3d")
-    with torch.device("meta"):
+    with shapes_alone():
         assert Classifier(body)(torch.empty(2, 3, 28, 28)).shape == (2, 144 * 14 * 14)
 
 
@@ -328,7 +330,7 @@ def test_inception_resnet_without_residuals_keeps_the_activation_after_the_sum()
 def test_activation_between_depthwise_and_pointwise_is_none_relu_or_elu(activation: str | None, kind: type) -> None:
     network = reshape.with_depthwise_activation(get_network("xception"), activation)
     assert parameters(network) == 22_855_952
-    with torch.device("meta"):
+    with shapes_alone():
         chains = [m for m in Classifier(network).modules() if hasattr(m, "depthwise")]
     assert len(chains) == 34
     for chain in chains:

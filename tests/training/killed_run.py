@@ -21,7 +21,6 @@ class Announcer(Reporter):
 
 
 def main(pictures, folder):
-    torch.set_num_threads(1)
     pace = Pace(steps=1, workers=0)
     if folder.exists():  # at whatever moment it was killed, there is enough to go on with
         resume(folder, reporter=Announcer(), pace=pace)
@@ -33,4 +32,5 @@ def main(pictures, folder):
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     main(Path(sys.argv[1]), Path(sys.argv[2]))

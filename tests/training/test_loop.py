@@ -23,6 +23,7 @@ from inceptions.training.recipes import QUICK, peak_lr
 from inceptions.training.report import hyperparameters_of, settings_of
 from inceptions.weights.card import read_card
 from inceptions.weights.folder import load_model
+from tests.pictures import paint
 
 TINY = reshape.scale_width(get_network("inception_small"), 0.25)
 RECIPE = replace(QUICK, epochs=4, batch_size=8, precision="float32")
@@ -34,19 +35,42 @@ def run(pictures, folder, *, network=TINY, recipe=RECIPE, reporter=None, image_s
     return fit(setup, folder, reporter=reporter, pace=Pace(workers=0))
 
 
-def test_run_learns_and_writes_the_whole_folder(pictures, tmp_path):
-    result = run(pictures, tmp_path / "run")
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory):
+    """The very `pictures`, for runs that several tests look at."""
+    base = tmp_path_factory.mktemp("painted")
+    paint(base / "train", each=22, seed=1)
+    paint(base / "test", each=4, seed=2)
+    return base
+
+
+@pytest.fixture(scope="module")
+def whole(painted, tmp_path_factory):
+    """A run by the recipe: its result and its folder."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return run(painted, folder), folder
+
+
+@pytest.fixture(scope="module")
+def short(painted, tmp_path_factory):
+    """As `whole`, of one epoch."""
+    folder = tmp_path_factory.mktemp("short") / "run"
+    return run(painted, folder, recipe=replace(RECIPE, epochs=1)), folder
+
+
+def test_run_learns_and_writes_the_whole_folder(whole):
+    result, folder = whole
     assert result.on == "test"
     assert result.score.accuracy > 0.9
     assert result.rows[-1].train_loss < result.rows[0].train_loss
-    names = {path.name for path in (tmp_path / "run").iterdir()}
+    names = {path.name for path in folder.iterdir()}
     plots = {"curves.png", "confusion_matrix.png", "reliability.png", "train_batch.png"}
     assert names == {"recipe.yaml", "metrics.csv", "predictions.parquet", "report.html", "best", "last"} | plots
 
 
-def test_metrics_have_a_row_for_each_epoch(pictures, tmp_path):
-    result = run(pictures, tmp_path / "run")
-    with (tmp_path / "run" / "metrics.csv").open() as file:
+def test_metrics_have_a_row_for_each_epoch(whole):
+    result, folder = whole
+    with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
     assert [float(row["val_accuracy"]) for row in rows] == pytest.approx([row.val_accuracy for row in result.rows], rel=1e-5)
@@ -62,28 +86,26 @@ def test_recipe_says_everything_that_was_asked_for(pictures, tmp_path):
     assert written["arithmetic"] == "float32"
 
 
-def test_best_and_last_are_model_folders_with_what_they_scored(pictures, tmp_path):
-    result = run(pictures, tmp_path / "run")
-    best, last = read_card(tmp_path / "run" / "best"), read_card(tmp_path / "run" / "last")
+def test_best_and_last_are_model_folders_with_what_they_scored(whole):
+    result, folder = whole
+    best, last = read_card(folder / "best"), read_card(folder / "last")
     assert best.classes == ("amber", "blue", "green")
     assert best.metrics["test_accuracy"] == result.score.accuracy
     assert best.metrics["epoch"] == result.best_epoch
     assert last.metrics["epoch"] == 4
     assert best.preprocess.image_size == best.network.image_size == 16
-    assert load_model(tmp_path / "run" / "last").module.num_classes == 3
+    assert load_model(folder / "last").module.num_classes == 3
 
 
-def test_same_seed_gives_the_same_weights(pictures, tmp_path):
-    for name in ("a", "b"):
-        run(pictures, tmp_path / name, recipe=replace(RECIPE, epochs=1))
-    a, b = (load_model(tmp_path / name / "last").module.state_dict() for name in ("a", "b"))
+def test_same_seed_gives_the_same_weights(short, pictures, tmp_path):
+    run(pictures, tmp_path / "again", recipe=replace(RECIPE, epochs=1))
+    a, b = (load_model(folder / "last").module.state_dict() for folder in (short[1], tmp_path / "again"))
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_another_seed_gives_other_weights(pictures, tmp_path):
-    for seed in (0, 1):
-        run(pictures, tmp_path / str(seed), recipe=replace(RECIPE, epochs=1, seed=seed))
-    a, b = (load_model(tmp_path / name / "last").module.state_dict() for name in ("0", "1"))
+def test_another_seed_gives_other_weights(short, pictures, tmp_path):
+    run(pictures, tmp_path / "other", recipe=replace(RECIPE, epochs=1, seed=1))
+    a, b = (load_model(folder / "last").module.state_dict() for folder in (short[1], tmp_path / "other"))
     assert not torch.equal(a["classifier.weight"], b["classifier.weight"])
 
 
@@ -179,9 +201,9 @@ def test_without_test_images_the_model_is_scored_on_validation(pictures, tmp_pat
     assert "val_accuracy" in read_card(tmp_path / "run" / "best").metrics
 
 
-def test_report_opens_without_the_network_and_shows_what_was_measured(pictures, tmp_path):
-    result = run(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=1))
-    page = (tmp_path / "run" / "report.html").read_text()
+def test_report_opens_without_the_network_and_shows_what_was_measured(short):
+    result, folder = short
+    page = (folder / "report.html").read_text()
     assert f"{100 * result.score.accuracy:.2f} %" in page
     assert not re.search(r"<script[^>]+>|<link|@import|fetch\(|XMLHttpRequest", page)
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)

@@ -20,16 +20,18 @@ from inceptions.training.gradients import Gradients, Loss, split
 from inceptions.training.processes import Processes, backend_of
 from inceptions.weights.card import read_card
 from inceptions.weights.folder import load_model
+from tests.pictures import paint
+from tests.training import two_processes
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--batch-size", "8", "--image-size", "16", "--precision", "float32", "--workers", "0", "--device", "cpu")
 
 
 def start(*command, processes, restarts=0):
-    """Start a module by torchrun, or by Python alone with one process."""
+    """Start a module by torchrun."""
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes, "--max-restarts", restarts)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    arguments = map(str, (*(torchrun if processes > 1 else ()), "-m", *command))
+    arguments = map(str, (*torchrun, "-m", *command))
     return subprocess.Popen(
         [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -50,13 +52,26 @@ def epochs_of(folder):
     return [row["epoch"] for row in csv.DictReader((folder / "metrics.csv").read_text().splitlines())]
 
 
+MODES = ("plain", "parts", "weights", "unreadable")
+
+
+@pytest.fixture(scope="module")
+def gradients(tmp_path_factory):
+    """What this process and what two have found in every mode; the two are started once, which takes far longer than the steps."""
+    base = tmp_path_factory.mktemp("gradients")
+    paint(base / "pictures" / "train", each=22, seed=1)
+    for name in ("one", "two"):
+        (base / name).mkdir()
+    two_processes.main(str(base / "pictures"), base / "one", *MODES)
+    finish(start("tests.training.two_processes", base / "pictures", base / "two", *MODES, processes=2))
+    return {mode: [safetensors.torch.load_file(base / name / f"{mode}.safetensors") for name in ("one", "two")] for mode in MODES}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["plain", "parts", "weights", "unreadable"])
-def test_two_processes_have_the_gradients_of_one_with_the_double_batch(mode, pictures, tmp_path):
+@pytest.mark.parametrize("mode", MODES)
+def test_two_processes_have_the_gradients_of_one_with_the_double_batch(mode, gradients):
     """Within 1e-5 of each tensor's largest: float32 sums of 32 x 16 x 16 terms, in halves."""
-    for processes in (1, 2):
-        finish(start("tests.training.two_processes", pictures, tmp_path / f"{processes}.safetensors", mode, processes=processes))
-    one, two = (safetensors.torch.load_file(tmp_path / f"{processes}.safetensors") for processes in (1, 2))
+    one, two = gradients[mode]
     assert one.keys() == two.keys()
     for name, gradient in one.items():
         assert (gradient - two[name]).abs().max() <= 1e-5 * gradient.abs().max(), name
@@ -80,19 +95,26 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole_and_none_has_one_image(
 
 
 @pytest.mark.slow
-def test_what_two_processes_report_is_of_what_is_saved(pictures, tmp_path):
+def test_torchrun_trains_with_one_writer_counts_every_image_and_reports_of_what_is_saved(pictures, tmp_path):
     """Statistics move fast here, so that those of the two shares differ; the saved model then scores what metrics.csv says."""
-    settings = (*SMALL, "--epochs", "1", "--set", "bn_momentum=0.9", "--set", "train_on_val=false")
-    finish(start("inceptions", "train", pictures, "--output", tmp_path / "run", *settings, processes=2))
+    settings = (*SMALL, "--epochs", "2", "--log-with", "tensorboard", "--set", "bn_momentum=0.9", "--set", "train_on_val=false")
+    printed, _ = finish(start("inceptions", "train", pictures, "--output", tmp_path / "run", *settings, processes=2))
+    assert printed.count("test accuracy") == 1
+    assert "on 12 images" in printed
+    assert epochs_of(tmp_path / "run") == ["1", "2"]
+    assert 0 <= read_card(tmp_path / "run" / "best").metrics["test_accuracy"] <= 1
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert len(list((tmp_path / "run" / "tensorboard").glob("events.*"))) == 1
+
     saved = load_model(tmp_path / "run" / "last")
     val = ImageDataset(load_splits(pictures).val, saved.card.preprocess)
     found = score(saved.module, image_loader(val, batch_size=8, shuffle=False, workers=0), device=torch.device("cpu"))
-    row = next(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
+    *_, row = csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines())
     assert float(row["val_loss"]) == pytest.approx(found.loss, rel=1e-5)  # six digits are written
     assert float(row["val_accuracy"]) == pytest.approx(found.accuracy, rel=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_unreadable_images_of_one_process_are_left_out_and_named_once(pictures, tmp_path):
     """Two images in each batch, one for each process: a share of none or one learns nothing, and no loss is nan."""
     broken = sorted((pictures / "train" / "blue").iterdir())[:15]
@@ -104,7 +126,7 @@ def test_unreadable_images_of_one_process_are_left_out_and_named_once(pictures, 
     assert all(told.count(path.name) == 1 for path in broken), told
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # that one process's fault ends both in one message is proven in short of `evaluate`
 @pytest.mark.parametrize("fault", ["image", "asynchronous", "folder"])
 def test_what_fails_is_said_once_and_the_next_try_finds_no_folder(fault, pictures, tmp_path):
     settings, said, folder = SMALL, "can't be read", tmp_path / "run"
@@ -128,18 +150,6 @@ def test_what_fails_is_said_once_and_the_next_try_finds_no_folder(fault, picture
     assert folder.exists() == (fault == "folder")
 
 
-@pytest.mark.slow
-def test_torchrun_trains_with_one_writer_and_counts_every_image(pictures, tmp_path):
-    settings = (*SMALL, "--epochs", "2", "--log-with", "tensorboard")
-    printed, _ = finish(start("inceptions", "train", pictures, "--output", tmp_path / "run", *settings, processes=2))
-    assert printed.count("test accuracy") == 1
-    assert "on 12 images" in printed
-    assert epochs_of(tmp_path / "run") == ["1", "2"]
-    assert 0 <= read_card(tmp_path / "run" / "best").metrics["test_accuracy"] <= 1
-    assert not (tmp_path / "run" / "checkpoints").exists()
-    assert len(list((tmp_path / "run" / "tensorboard").glob("events.*"))) == 1
-
-
 @pytest.mark.exhaustive
 def test_torchrun_goes_on_where_it_was_when_a_process_is_killed(pictures, tmp_path):
     psutil = pytest.importorskip("psutil")
@@ -156,6 +166,7 @@ def test_torchrun_goes_on_where_it_was_when_a_process_is_killed(pictures, tmp_pa
     assert epochs_of(tmp_path / "run") == [str(epoch) for epoch in range(1, 11)]
 
 
+@pytest.mark.exhaustive
 def test_several_processes_are_told_to_name_one_folder(pictures):
     refused = start("inceptions", "train", pictures, *SMALL, processes=2)
     _, told = refused.communicate(timeout=600)

@@ -1,7 +1,7 @@
-"""One step of training, for a test to run by torchrun: `two_processes.py PICTURES FILE MODE` writes the gradients, of all processes.
+"""Steps of training, for a test to run by torchrun: `two_processes.py PICTURES FOLDER MODE...` writes the gradients, of all processes.
 
-MODE: "plain" has batches of 32; "parts" computes 30 in four parts; "weights" weighs classes, in three; "unreadable" gives the
-second process one image that can be read.
+FOLDER gets a file of each mode: "plain" has batches of 32; "parts" computes 30 in four parts; "weights" weighs classes, in three;
+"unreadable" gives the second process one image that can be read.
 
 Batch normalisation is left out, so that one process has the same gradients on the same images.
 """
@@ -22,9 +22,17 @@ from inceptions.training.processes import Processes
 from inceptions.training.recipes import QUICK
 
 
-def main(pictures, file, mode):
-    torch.set_num_threads(1)
+def main(pictures, folder, *modes):
     processes = Processes()
+    for mode in modes:
+        gradients = gradients_of(pictures, mode, processes)
+        if processes.is_first:
+            safetensors.torch.save_file(gradients, f"{folder}/{mode}.safetensors")
+    processes.leave()
+
+
+def gradients_of(pictures, mode, processes):
+    """Return the gradients of one step by name, and under `loss` how it went."""
     network = reshape.without_batch_norm(reshape.scale_width(get_network("inception_small"), 0.25))
     recipe = replace(
         QUICK, batch_size=30 if mode == "parts" else 32, accumulate=4 if mode == "parts" else 1, precision="float32", clip_norm=None
@@ -42,10 +50,9 @@ def main(pictures, file, mode):
         batch = batch._replace(images=batch.images[kept], labels=batch.labels[kept], indices=batch.indices[kept])
     done = learner.learn(batch)
     gradients = {name: parameter.grad.contiguous() for name, parameter in learner.module.named_parameters()}
-    if processes.is_first:
-        safetensors.torch.save_file({**gradients, "loss": torch.tensor([done.loss, done.right, done.images])}, file)
-    processes.leave()
+    return {**gradients, "loss": torch.tensor([done.loss, done.right, done.images])}
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     main(*sys.argv[1:])
