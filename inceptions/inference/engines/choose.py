@@ -53,7 +53,7 @@ class Choice:
 def maker_of(engine: EngineName) -> Any:
     """Return the module that prepares and loads the engine; raises UserError, with the extra to install, where its library is missing."""
     module = import_module(f"inceptions.inference.engines.{engine}")
-    require("fast", *module.MODULES, needed_for=f"the engine {engine!r}")
+    require(module.EXTRA, *module.MODULES, needed_for=f"the engine {engine!r}")
     return module
 
 

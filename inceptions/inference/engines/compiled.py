@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from inceptions.inference.engines.graph import PixelClassifier
 
 NAME: EngineName = "compiled"
+EXTRA = "fast"
 MODULES = ("torch",)
 PACKAGE = "model.pt2"
 

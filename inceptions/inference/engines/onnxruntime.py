@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from inceptions.inference.engines.graph import PixelClassifier
 
 NAME: EngineName = "onnxruntime"
+EXTRA = "export"
 MODULES = ("onnxruntime",)
 PREPARED_BY = ("onnxscript",)
 GRAPH = "model.onnx"

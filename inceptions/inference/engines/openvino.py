@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from inceptions.inference.engines.graph import PixelClassifier
 
 NAME: EngineName = "openvino"
+EXTRA = "fast"
 MODULES = ("openvino",)
 GRAPH = "model.xml"
 INT8 = "int8.xml"  # in the folder of a quantised model

@@ -13,6 +13,7 @@ from inceptions.inference.engines.graph import PixelClassifier
 from inceptions.weights.folder import LoadedModel, load_model
 
 NAME: EngineName = "torch"
+EXTRA = "fast"
 MODULES = ("torch",)
 
 
