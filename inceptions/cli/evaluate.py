@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from inceptions.evaluation.evaluate import Evaluation, Row
     from inceptions.evaluation.measured import Measured
     from inceptions.evaluation.score import Interval, Predictions, Score
-    from inceptions.weights.folder import LoadedModel
 
 Part = Literal["auto", "test", "val", "train", "all"]
 
@@ -41,6 +40,7 @@ class Options:
     split_seed: int | None
     batch_size: int
     workers: int | None
+    engine: str
     device: str | None
     output: Path | None
 
@@ -104,18 +104,24 @@ def _check_machine(options: Options) -> None:
     pick_device(options.device)
 
 
-def _load_models(options: Options) -> dict[str, LoadedModel]:
+def _load_models(options: Options) -> dict[str, Any]:
     """Return the models by name."""
-    from inceptions.weights.published import load_model
+    from inceptions.inference.evaluate import load_for
 
     models = {}
     for name in options.models:
         with Download(name) as download:
-            models[name] = load_model(name, progress=download.step)
+            models[name] = load_for(name, engine=options.engine, device=options.device, progress=download.step)
     return models
 
 
-def _choose_images(options: Options, listed: Splits | tuple[Sample, ...], models: dict[str, LoadedModel]) -> Measured:
+def _engines(models: dict[str, Any]) -> dict[str, str]:
+    """Return what runs each model, in words."""
+    found = {name: getattr(model, "engine", None) for name, model in models.items()}
+    return {name: f"{engine.name} in {engine.precision}" if engine else "torch in float32" for name, engine in found.items()}
+
+
+def _choose_images(options: Options, listed: Splits | tuple[Sample, ...], models: dict[str, Any]) -> Measured:
     from inceptions.evaluation.measured import Measured, choose_images
 
     if not isinstance(listed, Splits):
@@ -124,7 +130,7 @@ def _choose_images(options: Options, listed: Splits | tuple[Sample, ...], models
     return choose_images(options.data, listed, cards, part=options.part, split_seed=options.split_seed)
 
 
-def _evaluate(options: Options, images: Measured, models: dict[str, LoadedModel], part: tuple[int, int]) -> Evaluation[Any]:
+def _evaluate(options: Options, images: Measured, models: dict[str, Any], part: tuple[int, int]) -> Evaluation[Any]:
     """Return what the models make of this process's share of the images: scores, or predictions where there are no labels."""
     from inceptions.devices import pick_device
     from inceptions.evaluation.evaluate import evaluate, predict_unlabelled
@@ -152,7 +158,7 @@ def _whole(together: Together, share: Any) -> Any:
 
 
 def _conclude(
-    found: Evaluation[Score], options: Options, measured: Measured, models: dict[str, LoadedModel], folder: Path, *, as_json: bool
+    found: Evaluation[Score], options: Options, measured: Measured, models: dict[str, Any], folder: Path, *, as_json: bool
 ) -> None:
     """Print what was measured, whatever becomes of the files, and write them."""
     try:
@@ -160,9 +166,9 @@ def _conclude(
             _write_predictions(found, folder)
     finally:
         if as_json:
-            print_json({**_said(options, measured, folder), **as_plain(found)})
+            print_json({**_said(options, measured, folder), "engines": _engines(models), **as_plain(found)})
         else:
-            _print(found, options, measured)
+            _print(found, options, measured, models)
     with _complete(folder, "report.html"):
         _write_report(found, options, measured, models, folder)
     if not as_json:
@@ -210,7 +216,7 @@ def _write_predictions(found: Evaluation[Any], folder: Path) -> None:
     write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
 
 
-def _write_report(found: Evaluation[Score], options: Options, measured: Measured, models: dict[str, LoadedModel], folder: Path) -> None:
+def _write_report(found: Evaluation[Score], options: Options, measured: Measured, models: dict[str, Any], folder: Path) -> None:
     from inceptions.evaluation.protocols import PROTOCOLS
     from inceptions.evaluation.report import Report, write_report
     from inceptions.networks.drawing.page import draw
@@ -221,6 +227,7 @@ def _write_report(found: Evaluation[Score], options: Options, measured: Measured
     facts = (
         ("command", shlex.join(["inceptions", *sys.argv[1:]])),
         *(("model", f"{name}, SHA-256 {model.card.sha256[:16]}") for name, model in models.items()),
+        *(("engine", f"{name}: {engine}") for name, engine in _engines(models).items()),
         ("measured", measured.said),
         ("crops", f"{', '.join(map(str, options.crops))}; {how}"),
         ("cost", f"{last.multiply_adds / 1e9:,.2f} G multiply-adds an image"),
@@ -281,7 +288,7 @@ def _row_as_plain(row: Row[Score], base: Score, classes: int) -> dict[str, Any]:
     }
 
 
-def _print(found: Evaluation[Score], options: Options, measured: Measured) -> None:
+def _print(found: Evaluation[Score], options: Options, measured: Measured, models: dict[str, Any]) -> None:
     base = found.rows[0].score
     _print_rows(found.rows, len(found.classes))
     nan = max(row.score.nan_outputs for row in found.rows)
@@ -296,7 +303,8 @@ def _print(found: Evaluation[Score], options: Options, measured: Measured) -> No
     intervals = "95 % intervals: Wilson's, and the paired bootstrap's"
     against = "; against base: points of error, below zero is better" if len(found.rows) > 1 else ""
     tell(f"{measured.said} of {options.data}; {intervals}{against}")
-    tell(f"crops a second, read and computed: {speeds}; cost: multiply-adds of an image")
+    by = ", ".join(dict.fromkeys(_engines(models).values()))
+    tell(f"crops a second, read and computed by {by}: {speeds}; cost: multiply-adds of an image")
 
 
 def _print_rows(rows: Sequence[Row[Score]], classes: int) -> None:

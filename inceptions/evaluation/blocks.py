@@ -7,10 +7,12 @@ seven models with three numbers of crops, those of ImageNet's validation images 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,10 +23,28 @@ from inceptions.devices import memory_for
 from inceptions.errors import UserError
 from inceptions.evaluation.crops import places_among
 from inceptions.evaluation.protocols import with_protocol
-from inceptions.evaluation.views import Views, ViewSet, iterate_views
+from inceptions.evaluation.views import ViewBatch, Views, ViewSet, iterate_views
+from inceptions.weights.card import ModelCard
 from inceptions.weights.folder import LoadedModel
 
 Step = Callable[[int], None]  # is told how many views were computed
+
+
+class Answering(Protocol):
+    """A model that is run by other means than its torch module: its card, and what it makes of pixels."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What its folder says of it."""
+        ...
+
+    def answer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the probabilities (N, K) of each batch of pixels, uint8 (N, S, S, C), in order."""
+        ...
+
+
+Model = LoadedModel | Answering
+
 BLOCK_NUMBERS = 2**25  # float32: 128 MiB
 SCORED_IMAGES = 256  # at a time, for scoring takes several times the memory of what is scored
 
@@ -77,7 +97,7 @@ class Block:
 
 
 def iterate_blocks(
-    models: Mapping[str, LoadedModel], samples: Sequence[Sample], *, classes: Sequence[str], settings: Settings, step: Step | None = None
+    models: Mapping[str, Model], samples: Sequence[Sample], *, classes: Sequence[str], settings: Settings, step: Step | None = None
 ) -> Iterator[Block]:
     """Yield what the models make of this process's share of the samples, for classes by name; one block at least, if an empty one.
 
@@ -95,7 +115,7 @@ def iterate_blocks(
 
 
 def _block(
-    models: Mapping[str, LoadedModel],
+    models: Mapping[str, Model],
     samples: PackedSamples,
     places: Sequence[int],
     classes: Sequence[str],
@@ -120,30 +140,47 @@ def _block(
 
 @torch.inference_mode()
 def _probabilities(
-    model: LoadedModel, views: ViewSet, classes: Sequence[str], settings: Settings, step: Step | None
+    model: Model, views: ViewSet, classes: Sequence[str], settings: Settings, step: Step | None
 ) -> tuple[Tensor, dict[int, Unreadable], int]:
     """Return the probabilities (P, N, K), the images that can't be read, by their place, and how many views there were."""
-    crops, device = settings.crops, settings.device or torch.device("cpu")
-    module = model.module.to(device).to(memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
-    columns = torch.tensor([model.card.classes.index(name) for name in classes], device=device)
+    crops = settings.crops
+    columns = torch.tensor([model.card.classes.index(name) for name in classes])
     member = torch.zeros(len(crops), crops[-1], dtype=torch.bool)
     for row, number in enumerate(crops):
         member[row, places_among(number, crops[-1])] = True
     sums = torch.zeros(len(crops), len(views), len(classes))
     unreadable: dict[int, Unreadable] = {}
+    on_the_way: deque[ViewBatch] = deque()
+
+    def pixels() -> Iterator[Tensor]:
+        for batch in iterate_views(views, batch_size=settings.batch_size, workers=settings.workers):
+            if isinstance(batch, Views):
+                unreadable[batch.place] = cast("Unreadable", batch.pixels)
+            else:
+                on_the_way.append(batch)
+                yield batch.pixels
+
     count = 0
-    for batch in iterate_views(views, batch_size=settings.batch_size, workers=settings.workers):
-        if isinstance(batch, Views):
-            unreadable[batch.place] = cast("Unreadable", batch.pixels)
-            continue
-        with memory_for(len(batch.images), device):
-            images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
-            found = module(images).float().softmax(1)[:, columns].cpu()
+    for answers in _answer(model, views, pixels(), settings.device or torch.device("cpu")):
+        batch, found = on_the_way.popleft(), answers[:, columns]
         for row in range(len(crops)):
             mine = member[row, batch.places]
             sums[row].index_add_(0, batch.owners[mine], found[mine])
-        count += len(images)
+        count += len(found)
         if step is not None:
-            step(len(images))
+            step(len(found))
     sums /= torch.tensor(crops, dtype=torch.float32)[:, None, None]
     return sums, unreadable, count
+
+
+def _answer(model: Model, views: ViewSet, batches: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
+    """Yield the probabilities (N, K) of each batch of views, uint8 (N, C, S, S), in order."""
+    if not isinstance(model, LoadedModel):
+        yield from map(torch.from_numpy, model.answer(np.ascontiguousarray(pixels.numpy().transpose(0, 2, 3, 1)) for pixels in batches))
+        return
+    module = model.module.to(device).to(memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
+    for pixels in batches:
+        with memory_for(len(pixels), device):
+            images = torch.from_numpy(views.preprocess.normalize_pixels(pixels.numpy()))
+            found = module(images.to(device, memory_format=torch.channels_last, non_blocking=True)).float().softmax(1).cpu()
+        yield found

@@ -18,11 +18,10 @@ from torch import Tensor
 
 from inceptions.data.splits import Sample
 from inceptions.data.stored import Stored
-from inceptions.evaluation.blocks import Block, Settings, Step, iterate_blocks
+from inceptions.evaluation.blocks import Block, Model, Settings, Step, iterate_blocks
 from inceptions.evaluation.labels import common_classes, match_labels
 from inceptions.evaluation.score import AnyScore, Predictions, Score, join, predictions_of, score_of
 from inceptions.networks.trace import trace
-from inceptions.weights.folder import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class Evaluation(Generic[AnyScore]):
 
 
 def evaluate(
-    models: Mapping[str, LoadedModel],
+    models: Mapping[str, Model],
     samples: Sequence[Sample],
     names: Sequence[str],
     *,
@@ -102,7 +101,7 @@ def evaluate(
 
 
 def predict_unlabelled(
-    models: Mapping[str, LoadedModel],
+    models: Mapping[str, Model],
     samples: Sequence[Sample],
     *,
     crops: Sequence[int] = (1,),
@@ -134,7 +133,7 @@ def merge(shares: Sequence[Evaluation[AnyScore]]) -> Evaluation[AnyScore]:
 
 
 def _make_rows(
-    models: Mapping[str, LoadedModel],
+    models: Mapping[str, Model],
     blocks: Iterable[Block],
     *,
     crops: Sequence[int],

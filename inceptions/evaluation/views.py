@@ -31,9 +31,9 @@ class Views(NamedTuple):
 
 
 class ViewBatch(NamedTuple):
-    """Views of several images as a network reads them: float32 (B, C, S, S); the image that each is of, and its place among the views."""
+    """Views of several images, uint8 (B, C, S, S); the image that each is of, and its place among the views."""
 
-    images: Tensor
+    pixels: Tensor
     owners: Tensor
     places: Tensor
 
@@ -80,9 +80,9 @@ def iterate_views(views: ViewSet, *, batch_size: int, workers: int | None = None
         while held >= batch_size:
             batch, waiting = _take(waiting, batch_size)
             held -= batch_size
-            yield _ready(batch, views.preprocess)
+            yield _join(batch)
     if held:
-        yield _ready(_take(waiting, held)[0], views.preprocess)
+        yield _join(_take(waiting, held)[0])
 
 
 def _take(waiting: list[tuple[Tensor, Tensor, Tensor]], count: int) -> tuple[list[tuple[Tensor, ...]], list[tuple[Tensor, Tensor, Tensor]]]:
@@ -99,6 +99,5 @@ def _take(waiting: list[tuple[Tensor, Tensor, Tensor]], count: int) -> tuple[lis
     return taken, left
 
 
-def _ready(parts: list[tuple[Tensor, ...]], preprocess: Preprocess) -> ViewBatch:
-    pixels, owners, places = (torch.cat(column) for column in zip(*parts, strict=True))
-    return ViewBatch(torch.from_numpy(preprocess.normalize_pixels(pixels.numpy())), owners, places)
+def _join(parts: list[tuple[Tensor, ...]]) -> ViewBatch:
+    return ViewBatch(*(torch.cat(column) for column in zip(*parts, strict=True)))

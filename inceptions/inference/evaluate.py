@@ -9,13 +9,16 @@ from pathlib import Path
 from inceptions.data.folders import load_splits
 from inceptions.data.in_memory import Given, find_pictures, hold
 from inceptions.data.splits import Sample, sort_names
+from inceptions.data.transfer import Progress
 from inceptions.devices import pick_device
 from inceptions.errors import UserError
 from inceptions.evaluation.evaluate import Evaluation
 from inceptions.evaluation.evaluate import evaluate as evaluate_samples
 from inceptions.evaluation.measured import Part, choose_images
 from inceptions.evaluation.score import Score
+from inceptions.inference.predict import EngineModel, open_model
 from inceptions.weights.folder import LoadedModel
+from inceptions.weights.locate import find_model
 from inceptions.weights.published import load_model
 
 Model = LoadedModel | str | Path
@@ -31,6 +34,7 @@ def evaluate(
     split_seed: int | None = None,
     batch_size: int = 64,
     workers: int | None = None,
+    engine: str = "torch",
     device: str | None = None,
 ) -> Evaluation[Score]:
     """Return how models do on labelled images: each alone, then averaged; `rows[0].score.accuracy` is that of the first.
@@ -38,12 +42,13 @@ def evaluate(
     models: one or several folders, tags, or what `load_model` returned; a mapping gives them names.
     data: what `load_splits` takes, of which `part` is measured as `inceptions evaluate` does; or pairs of a picture (file, picture of
     Pillow's, or array (H, W, 3) of uint8) and the name of its class, all of which are measured.
-    crops: 1, 10, 12 or 144, or several of them. protocol: how one crop is taken. device: such as "cuda"; None is an accelerator, if there
-    is one. split_seed, workers: None takes the models' own, and lets the machine decide.
+    crops: 1, 10, 12 or 144, or several of them. protocol: how one crop is taken. engine: what runs the models, as `predict` takes it;
+    torch in float32 unless it is said. device: such as "cuda"; None is an accelerator, if there is one. split_seed, workers: None takes
+    the models' own, and lets the machine decide.
 
     Raises UserError: no such model or data, classes that don't agree, no images of the part.
     """
-    named = _load(models)
+    named = _load(models, engine, device)
     notes: tuple[str, ...] = ()
     if isinstance(data, str | Path):
         cards = {name: model.card for name, model in named.items()}
@@ -58,12 +63,12 @@ def evaluate(
     return replace(found, notes=(*notes, *found.notes))
 
 
-def _load(models: Model | Sequence[Model] | Mapping[str, Model]) -> dict[str, LoadedModel]:
+def _load(models: Model | Sequence[Model] | Mapping[str, Model], engine: str, device: str | None) -> dict[str, LoadedModel | EngineModel]:
     if isinstance(models, Mapping):
-        return {name: _one(model) for name, model in models.items()}
-    named: dict[str, LoadedModel] = {}
+        return {name: load_for(model, engine=engine, device=device) for name, model in models.items()}
+    named: dict[str, LoadedModel | EngineModel] = {}
     for model in [models] if isinstance(models, str | Path | LoadedModel) else models:
-        loaded = _one(model)
+        loaded = load_for(model, engine=engine, device=device)
         name = loaded.card.network.name if isinstance(model, LoadedModel) else str(model)
         named[name if name not in named else f"{name} {len(named) + 1}"] = loaded
     if not named:
@@ -71,8 +76,12 @@ def _load(models: Model | Sequence[Model] | Mapping[str, Model]) -> dict[str, Lo
     return named
 
 
-def _one(model: Model) -> LoadedModel:
-    return model if isinstance(model, LoadedModel) else load_model(model)
+def load_for(model: Model, *, engine: str, device: str | None = None, progress: Progress | None = None) -> LoadedModel | EngineModel:
+    """Return a model as `evaluation.evaluate` takes it: its module, which torch runs in float32, or an engine that runs it."""
+    if engine != "torch":
+        folder = model if isinstance(model, LoadedModel) else find_model(model, progress=progress)
+        return EngineModel(*open_model(folder, engine=engine, device=device))
+    return model if isinstance(model, LoadedModel) else load_model(model, progress=progress)
 
 
 def _label(pairs: Iterable[tuple[Given, str]]) -> tuple[list[Sample], tuple[str, ...]]:

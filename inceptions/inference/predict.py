@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from inceptions.data.in_memory import Given, find_pictures
 from inceptions.errors import UserError
@@ -45,6 +48,18 @@ def predict(
     running, card = open_model(model, engine=engine, device=device)
     batches = iterate_predictions(running, card, pictures, top_k=top_k, on_error=on_error, batch_size=batch_size, workers=workers)
     return [item for batch in batches for item in batch]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineModel:
+    """A model that an engine runs, as `evaluation.evaluate` takes it beside those that torch runs."""
+
+    engine: Engine
+    card: ModelCard
+
+    def answer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the probabilities (N, K) of each batch of pixels, uint8 (N, S, S, C), in order."""
+        return (answers.probabilities for answers in self.engine.stream(batches))
 
 
 def open_model(

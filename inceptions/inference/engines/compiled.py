@@ -30,9 +30,11 @@ def precisions(device: str) -> tuple[Precision, ...]:
     import torch
 
     from inceptions.devices import pick_precision
+    from inceptions.inference.engines.torch import precisions as of_torch
 
-    half = pick_precision("auto", torch.device(device)) is not None
-    return ("bfloat16", "float32") if half else ("float16", "float32") if device.startswith("cuda") else ("float32",)
+    if device != "cpu":
+        return of_torch(device)
+    return ("bfloat16", "float32") if pick_precision("auto", torch.device(device)) else ("float32",)
 
 
 def prepare(classifier: PixelClassifier, example: Tensor, folder: Path, *, precision: Precision, device: str, source: Path) -> None:

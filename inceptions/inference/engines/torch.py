@@ -18,10 +18,14 @@ MODULES = ("torch",)
 
 
 def precisions(device: str) -> tuple[Precision, ...]:
-    """Return what is of use on the device, the fastest first: half precision on CUDA."""
+    """Return what is of use on the device, the fastest first: half precision on CUDA.
+
+    float16 is as fast as bfloat16 there, and rounds an eighth as much; a network that leaves its range doesn't agree, and takes the next.
+    """
     if not device.startswith("cuda"):
         return ("float32",)
-    return ("bfloat16", "float16", "float32") if torch.cuda.is_bf16_supported(including_emulation=False) else ("float16", "float32")
+    has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return ("float16", "bfloat16", "float32") if has_bfloat16 else ("float16", "float32")
 
 
 def at_precision(classifier: PixelClassifier, precision: Precision, device: str | torch.device) -> PixelClassifier:
