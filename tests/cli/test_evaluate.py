@@ -244,7 +244,7 @@ def test_what_two_processes_can_not_do_is_said_once(models, pictures):
     assert refused.stdout == ""
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_where_one_process_fails_both_end_and_the_first_says_why():
     refused = torchrun(module="tests.cli.second_fails")
     assert refused.returncode == 1

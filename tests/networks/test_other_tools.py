@@ -59,10 +59,12 @@ def agree(program: Callable[[Tensor], Tensor], model: Classifier) -> None:
         assert relative_error(program(x), model(x)) < TOLERANCE
 
 
+few = pytest.mark.parametrize("one_of_a_family", family_first(list_models(), FEW), indirect=True)
+
 # ---- programs written down
 
 
-@pytest.mark.parametrize("one_of_a_family", family_first(list_models(), FEW), indirect=True)
+@few
 @torch.no_grad()
 def test_traced_program_gives_the_eager_result_at_any_batch_and_size_also_when_saved(one_of_a_family: Classifier) -> None:
     traced, file = torch.jit.trace(one_of_a_family, batches(one_of_a_family.network)[0], check_trace=False), io.BytesIO()
@@ -72,13 +74,14 @@ def test_traced_program_gives_the_eager_result_at_any_batch_and_size_also_when_s
         agree(torch.jit.load(file), one_of_a_family)
 
 
-@pytest.mark.parametrize("one_of_a_family", family_first(list_models(), FEW), indirect=True)
+@few
 @torch.no_grad()
 def test_scripted_program_gives_the_eager_result_at_any_batch_and_size(one_of_a_family: Classifier) -> None:
     with torch.jit.optimized_execution(False):
         agree(torch.jit.script(one_of_a_family), one_of_a_family)
 
 
+@few
 @torch.no_grad()
 def test_graph_of_fx_gives_the_eager_result_at_any_batch_and_size_also_fused(one_of_a_family: Classifier) -> None:
     graph = fx.symbolic_trace(one_of_a_family)
@@ -86,6 +89,7 @@ def test_graph_of_fx_gives_the_eager_result_at_any_batch_and_size_also_fused(one
     agree(fuse(graph), one_of_a_family)
 
 
+@few
 @torch.no_grad()
 def test_torchvision_takes_features_out_of_any_stage(one_of_a_family: Classifier) -> None:
     last, x = f"stages.{one_of_a_family.network.stages[-1].name}", batches(one_of_a_family.network)[0]
@@ -261,6 +265,7 @@ def test_counter_of_torch_counts_the_multiply_adds_of_the_trace(model: Classifie
     assert counter.get_total_flops() == 2 * trace(model.network).total.multiply_adds
 
 
+@few
 @torch.no_grad()
 def test_convolution_and_normalisation_of_every_chain_can_be_fused(one_of_a_family: Classifier) -> None:
     fused = copy.deepcopy(one_of_a_family)

@@ -126,7 +126,7 @@ def test_unreadable_images_of_one_process_are_left_out_and_named_once(pictures, 
     assert all(told.count(path.name) == 1 for path in broken), told
 
 
-@pytest.mark.exhaustive  # that one process's fault ends both in one message is proven in short of `evaluate`
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("fault", ["image", "asynchronous", "folder"])
 def test_what_fails_is_said_once_and_the_next_try_finds_no_folder(fault, pictures, tmp_path):
     settings, said, folder = SMALL, "can't be read", tmp_path / "run"

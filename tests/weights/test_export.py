@@ -125,11 +125,9 @@ print(json.dumps({"backend": keras.backend.backend()}))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed")
-@pytest.mark.parametrize(
-    "name", ["xception", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("inception_v3", "inception_resnet_v2"))]
-)
+@pytest.mark.parametrize("name", ["xception", "inception_v3", "inception_resnet_v2"])
 def test_keras_loads_the_file_that_we_write_and_gives_the_same_logits(tmp_path, name):
     module = fill(reshape.without_aux(get_network(name)))  # a gamma too, which Keras' Inceptions have not
     save_model(module, tmp_path / "m", preprocess=INCEPTION, classes=tuple("abcdefg"))

@@ -21,7 +21,8 @@ FRAMEWORKS = {"tf_models_slim": "tf_slim", "tf_models_deeplab": "tf_deeplab", "f
 LARGE = {  # the same frameworks and families are in smaller ones
     *(f"timm-{name}" for name in ("inception_resnet_v2", "inception_v4", "xception41p", "xception65", "xception65p", "xception71")),
     *(f"tf_models_deeplab-{name}" for name in ("xception_65", "xception_71")),
-    "tf_models_slim-inception_resnet_v2",
+    *(f"tf_models_slim-{name}" for name in ("inception_resnet_v2", "inception_v4")),
+    *("tf_models_deeplab-xception_65_os16", "keras-InceptionResNetV2", "facenet-inception_resnet_v1_128"),
 }
 TOLERANCE = 1e-5  # of the largest value; two correct implementations differ by 1.6e-6 at most, a wrong detail costs 1e-2
 
@@ -107,10 +108,10 @@ def test_audit_accounts_for_every_tensor(imported):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("tf_slim-inception_v3", {"avg_pool_counts_padding": True}),
-        ("tf_slim-inception_v3", {"bn_epsilon": 1e-5}),
+        pytest.param("tf_slim-inception_v3", {"avg_pool_counts_padding": True}, marks=pytest.mark.exhaustive),
+        pytest.param("tf_slim-inception_v3", {"bn_epsilon": 1e-5}, marks=pytest.mark.exhaustive),
         ("tf_slim-inception_v1", {"conv_padding": "symmetric"}),
-        ("keras-Xception", {"pool_padding": "symmetric"}),
+        pytest.param("keras-Xception", {"pool_padding": "symmetric"}, marks=pytest.mark.exhaustive),
         ("torchvision-googlenet", {"pool_padding": "floor"}),
     ],
 )
