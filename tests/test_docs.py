@@ -15,12 +15,14 @@ import typer
 
 from inceptions.cli.app import app
 from inceptions.data.preprocess import for_training
+from inceptions.inference.export import export_model
 from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import NETWORKS
 from inceptions.networks.trace import trace
 from inceptions.studies.catalog import list_studies
 from inceptions.training.recipes import RECIPES
 from inceptions.weights.folder import save_model
+from inceptions.weights.locate import find_model
 from tests.pictures import paint
 
 ROOT = Path(__file__).parents[1]
@@ -125,6 +127,36 @@ def test_python_example_of_weights_runs():
     exec(code, names)
     assert names["model"].num_classes == 2
     assert names["loaded"].card.classes[3] == "cat"
+
+
+def test_python_example_of_predictions_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("docs").symlink_to(DOCS)
+    names: dict = {}
+    for code in blocks("predict.md", "python")[-3:]:
+        exec(code, names)
+        if "engine" not in names:
+            assert (names["answers"][0].classes[0], round(names["answers"][0].probabilities[0], 2)) == ("cat", 0.99)
+            assert names["answers"][0].vector.shape == (336,)
+    assert "docs/chelsea.jpg cat 0.98" in capsys.readouterr().out
+    assert (names["answers"].probabilities.shape, names["answers"].vectors.shape) == ((4, 10), (4, 336))
+
+
+@pytest.mark.exhaustive
+def test_exported_files_run_as_the_documentation_says(tmp_path, monkeypatch, capsys):
+    for module in ("onnxscript", "onnxruntime", "openvino"):
+        pytest.importorskip(module)
+    monkeypatch.chdir(tmp_path)
+    Path("docs").symlink_to(DOCS)
+    names: dict = {}
+    read, *runtimes = blocks("predict.md", "python")[:-3]
+    exec(read, names)
+    for file, code in zip(("small.onnx", "small.xml", "small.pt2"), runtimes, strict=True):
+        assert f"inceptions export inception_small.cifar10 {file} --preprocess" in PAGES["predict.md"]
+        export_model(find_model("inception_small.cifar10"), Path(file), preprocess=True)
+        exec(code, names)
+        assert abs(float(names["probabilities"].max()) - 0.99) < 0.005, file
+    assert capsys.readouterr().out == "cat\n" * 3
 
 
 def test_excerpt_of_a_table_is_in_the_code():

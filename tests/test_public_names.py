@@ -54,8 +54,11 @@ import sys, inceptions
 heavy = {"torch", "numpy", "PIL", "rich"} & set(sys.modules)
 assert not heavy, heavy
 inceptions.list_models(); inceptions.get_network("googlenet")
+from inceptions.inference import Answers, Engine, Prediction, iterate_predictions, open_engine
+from inceptions.weights import find_model, read_card
 assert "torch" not in sys.modules
-for name in ("weights.import_tensors", "evaluation.multi_crop", "training.fit", "data.load_splits", "networks.Classifier"):
+names = "weights.import_tensors evaluation.multi_crop training.fit inference.export_model data.load_splits networks.Classifier"
+for name in names.split():
     value = inceptions
     for part in name.split("."):
         value = getattr(value, part)

@@ -7,8 +7,8 @@ from .folder import LoadedModel as LoadedModel
 from .folder import save_model as save_model
 from .importer import Audit as Audit
 from .importer import import_tensors as import_tensors
+from .locate import find_model as find_model
 from .published import create_model as create_model
-from .published import find_model as find_model
 from .published import load_model as load_model
 from .published import push_model as push_model
 from .tags import Tag as Tag
