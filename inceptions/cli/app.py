@@ -299,7 +299,10 @@ def evaluate(
     protocol: Annotated[Protocol, typer.Option(help="How one crop is taken.")] = "model",
     part: Annotated[Literal["auto", "test", "val", "train", "all"], typer.Option(help="Which images; auto: test, val or all.")] = "auto",
     split_seed: Annotated[int | None, typer.Option(help="Of parts that are set aside. [the models', else 0]")] = None,
-    engine: Engine = "torch",
+    engine: Annotated[
+        Literal["auto", "torch", "compiled", "openvino", "onnxruntime"] | None,
+        typer.Option("--engine", help="What runs the network. [torch; of a quantised model, openvino]"),
+    ] = None,
     batch_size: BatchSize = 64,
     workers: Workers = None,
     device: Device = None,
@@ -321,7 +324,7 @@ def evaluate(
         split_seed=split_seed,
         batch_size=batch_size,
         workers=workers,
-        engine=engine or "torch",
+        engine=engine,
         device=device,
         output=output,
     )

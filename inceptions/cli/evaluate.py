@@ -40,7 +40,7 @@ class Options:
     split_seed: int | None
     batch_size: int
     workers: int | None
-    engine: str
+    engine: str | None
     device: str | None
     output: Path | None
 

@@ -17,9 +17,9 @@ from inceptions.evaluation.evaluate import evaluate as evaluate_samples
 from inceptions.evaluation.measured import Part, choose_images
 from inceptions.evaluation.score import Score
 from inceptions.inference.predict import EngineModel, open_model
-from inceptions.weights.folder import LoadedModel
+from inceptions.weights.card import read_card
+from inceptions.weights.folder import LoadedModel, load_model
 from inceptions.weights.locate import find_model
-from inceptions.weights.published import load_model
 
 Model = LoadedModel | str | Path
 
@@ -34,7 +34,7 @@ def evaluate(
     split_seed: int | None = None,
     batch_size: int = 64,
     workers: int | None = None,
-    engine: str = "torch",
+    engine: str | None = None,
     device: str | None = None,
 ) -> Evaluation[Score]:
     """Return how models do on labelled images: each alone, then averaged; `rows[0].score.accuracy` is that of the first.
@@ -42,9 +42,9 @@ def evaluate(
     models: one or several folders, tags, or what `load_model` returned; a mapping gives them names.
     data: what `load_splits` takes, of which `part` is measured as `inceptions evaluate` does; or pairs of a picture (file, picture of
     Pillow's, or array (H, W, 3) of uint8) and the name of its class, all of which are measured.
-    crops: 1, 10, 12 or 144, or several of them. protocol: how one crop is taken. engine: what runs the models, as `predict` takes it;
-    torch in float32 unless it is said. device: such as "cuda"; None is an accelerator, if there is one. split_seed, workers: None takes
-    the models' own, and lets the machine decide.
+    crops: 1, 10, 12 or 144, or several of them. protocol: how one crop is taken. engine: what runs the models, as `predict` takes it; None
+    is torch in float32, and of a quantised model what runs its integers. device: such as "cuda"; None is an accelerator, if there is one.
+    split_seed, workers: None takes the models' own, and lets the machine decide.
 
     Raises UserError: no such model or data, classes that don't agree, no images of the part.
     """
@@ -63,7 +63,9 @@ def evaluate(
     return replace(found, notes=(*notes, *found.notes))
 
 
-def _load(models: Model | Sequence[Model] | Mapping[str, Model], engine: str, device: str | None) -> dict[str, LoadedModel | EngineModel]:
+def _load(
+    models: Model | Sequence[Model] | Mapping[str, Model], engine: str | None, device: str | None
+) -> dict[str, LoadedModel | EngineModel]:
     if isinstance(models, Mapping):
         return {name: load_for(model, engine=engine, device=device) for name, model in models.items()}
     named: dict[str, LoadedModel | EngineModel] = {}
@@ -76,12 +78,19 @@ def _load(models: Model | Sequence[Model] | Mapping[str, Model], engine: str, de
     return named
 
 
-def load_for(model: Model, *, engine: str, device: str | None = None, progress: Progress | None = None) -> LoadedModel | EngineModel:
-    """Return a model as `evaluation.evaluate` takes it: its module, which torch runs in float32, or an engine that runs it."""
-    if engine != "torch":
-        folder = model if isinstance(model, LoadedModel) else find_model(model, progress=progress)
-        return EngineModel(*open_model(folder, engine=engine, device=device))
-    return model if isinstance(model, LoadedModel) else load_model(model, progress=progress)
+def load_for(
+    model: Model, *, engine: str | None = None, device: str | None = None, progress: Progress | None = None
+) -> LoadedModel | EngineModel:
+    """Return a model as `evaluation.evaluate` takes it: its module, which torch runs in float32, or an engine that runs it.
+
+    engine: None is torch, and of a quantised model what runs its integers, for these are what is to be measured.
+    """
+    if isinstance(model, LoadedModel):
+        return model if engine in (None, "torch") else EngineModel(*open_model(model, engine=engine, device=device))
+    folder = find_model(model, progress=progress)
+    if engine is None:
+        engine = "torch" if read_card(folder).provenance.get("int8") is None else "openvino"
+    return load_model(folder) if engine == "torch" else EngineModel(*open_model(folder, engine=engine, device=device))
 
 
 def _label(pairs: Iterable[tuple[Given, str]]) -> tuple[list[Sample], tuple[str, ...]]:
