@@ -41,9 +41,12 @@ def prepare_engine(source: Path, card: ModelCard, made: Made, maker: Any, target
             example = torch.from_numpy(pixels[:2].copy())
             classifier = PixelClassifier(model.module.to(memory_format=torch.contiguous_format), card.preprocess)  # pyright: ignore[reportCallIssue]
             maker.prepare(classifier, example, folder, precision=made.precision, device=made.device, source=source)
+        written = set(folder.iterdir())
         engine = maker.load(folder, precision=made.precision, device=made.device, source=source)
         comparison = compare(engine, pixels, reference, has_classes=bool(card.classes), allowed=ALLOWED[made.precision])
         del engine
+        for left in set(folder.iterdir()) - written:  # what was compiled as it was loaded, which counts for this place alone
+            left.unlink()
         files = {file.name: file.stat().st_size for file in folder.iterdir()}
         found = Prepared(target, made, str(source.absolute()), card.network.name, comparison, now(), files)
         (folder / RECORD).write_text(found.to_json(), encoding="utf-8")
