@@ -47,3 +47,7 @@ class UnknownTagError(UserError):
 
 class StoppedError(UserError):
     """A run that was asked to stop, by Ctrl-C or SIGTERM: what it had is saved."""
+
+
+class UnknownModelError(ModelFolderError):
+    """A name that is no folder and no tag; whoever shows the error says how to list the tags."""

@@ -24,12 +24,14 @@ def main() -> None:
 
 def _complain(error: Exception) -> None:
     from inceptions.cli.terminal import complain
-    from inceptions.errors import UnknownTagError
+    from inceptions.errors import UnknownModelError, UnknownTagError
     from inceptions.networks.registry import UnknownNetworkError
 
     match error:
         case UnknownTagError():
             remedies = ["`inceptions list --weights` shows all"]
+        case UnknownModelError():
+            remedies = ["`inceptions list --weights` shows the tags"]
         case UnknownNetworkError():
             remedies = ["`inceptions list` shows all"]
         case _:

@@ -78,7 +78,7 @@ def read_card(folder: Path) -> ModelCard:
     if not path.is_file():
         inside = " (a run folder? its models are in best and last)" if (folder / "best" / CARD_NAME).is_file() else ""
         reason = f"there is no {CARD_NAME} in it{inside}" if folder.is_dir() else "there is no such folder"
-        raise ModelFolderError(f"{folder} is not a model folder: {reason}; give a folder that `inceptions train` wrote")
+        raise ModelFolderError(f"{folder} is not a model folder: {reason}; give a folder with the model of a run, or of a conversion")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

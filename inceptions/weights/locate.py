@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from inceptions.errors import ModelFolderError, UserError
+from inceptions.errors import UnknownModelError, UserError
 from inceptions.files import OFFLINE_VARIABLE, cache_folder, cannot_write, is_offline
 from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, read_card
 from inceptions.weights.shipped import shipped_models
@@ -36,7 +36,7 @@ def find_model(source: str | Path, *, progress: Progress | None = None) -> Path:
     if isinstance(source, Path) or path.exists() or "/" in source.removeprefix("hf:"):
         return _from_hub(str(source), progress) if str(source).startswith("hf:") else path
     if "." not in source:
-        raise ModelFolderError(f"{source} is not a model folder: there is no such folder; give one, or a tag (`inceptions list --weights`)")
+        raise UnknownModelError(f"{source} is not a model folder: there is no such folder; give one, or a tag")
     shipped = shipped_models()
     if source in shipped:
         return shipped[source]

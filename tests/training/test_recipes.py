@@ -14,7 +14,7 @@ from inceptions.training.asynchronous.driver import ray_session
 from inceptions.training.learner import Learner
 from inceptions.training.loop import Pace, fit, prepare
 from inceptions.training.processes import Processes
-from inceptions.training.recipe import Finetune
+from inceptions.training.recipe import Adam, Finetune, RMSProp
 from inceptions.training.recipes import CIFAR10, INCEPTION_V3_2015, QUICK, RECIPES, get_recipe, training_side
 from inceptions.training.settings import recipe_from_dict
 from tests.pictures import paint
@@ -156,3 +156,21 @@ def test_statistics_that_nobody_has_measured_begin_fast(weights, momentum, split
     dataset = ImageDataset(setup.splits.train, setup.preprocess)
     learner.learn(next(iter(image_loader(dataset, batch_size=30, shuffle=True, workers=0))))
     assert {layer.momentum for layer in learner.module.modules() if hasattr(layer, "momentum")} == {momentum}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "field", "value"),
+    [  # what the sources print
+        ("facenet_vggface2", "optimizer", Adam(epsilon=0.1)),  # train_tripletloss.py and facenet.py, train()
+        ("facenet_vggface2", "drop_rate", 0.6),  # the wiki's --keep_probability 0.4
+        ("facenet_vggface2", "bn_momentum", 0.005),  # decay 0.995 in inception_resnet_v1.py
+        ("facenet_vggface2", "weight_decay", 5e-4),  # the wiki's command
+        ("inception_v3_2015", "optimizer", RMSProp(decay=0.9, momentum=0.9, epsilon=1.0)),  # 1512.00567, section 8
+        ("inception_v3_2015", "clip_norm", 2.0),
+        ("inception_v3_2015", "lr", 0.045),
+        ("bn_inception_x30", "lr", 0.045),  # 1502.03167, section 4.2.2
+        ("bn_inception_x30", "epochs", 150),  # 6 M steps of 32 of 1.28 M images
+    ],
+)
+def test_recipes_have_the_numbers_of_their_sources(recipe, field, value):
+    assert getattr(get_recipe(recipe), field) == value
