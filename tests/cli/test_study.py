@@ -29,7 +29,7 @@ SMOOTHING = Study(
 @pytest.fixture
 def study(inceptions, pictures, tmp_path, monkeypatch):
     """Run `inceptions study smoothing` with one seed and one epoch on 30 pictures."""
-    monkeypatch.setitem(catalog._MAKERS, "smoothing", lambda: SMOOTHING)
+    monkeypatch.setattr(catalog, "list_studies", lambda: (SMOOTHING,))
     monkeypatch.chdir(tmp_path)
     arguments = ("study", "smoothing", "--data", pictures, "--seeds", 1, "--images", 30, "--workers", 0, "--device", "cpu")
     return lambda *more: inceptions(*arguments, "--epochs", 1, *more)

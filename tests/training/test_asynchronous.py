@@ -252,7 +252,7 @@ def plain_training(job):
     return module
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_one_worker_trains_as_ordinary_training_does(session, pictures, tmp_path):
     job = job_of(pictures, tmp_path / "checkpoints", shard_bytes=250_000)
     plain = plain_training(job).state_dict()

@@ -202,7 +202,7 @@ class FakeHub:
 
 
 def test_model_folder_goes_to_the_hub_and_comes_back(tmp_path, monkeypatch):
-    for module in ("published", "locate"):
+    for module in ("published", "download"):
         monkeypatch.setattr(f"inceptions.weights.{module}.require_hub", lambda: FakeHub(tmp_path / "hub"))
     network = reshape.scale_width(get_network("inception_small"), 0.25)
     save_model(Classifier(network), tmp_path / "m", preprocess=for_training(28), classes=tuple("0123456789"))
