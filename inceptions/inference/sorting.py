@@ -48,7 +48,7 @@ class Sorter:
             number += 1
         if self.how == "link":
             path.symlink_to(source.absolute())
-        elif source.exists():
+        elif source.is_file() and os.access(source, os.R_OK):
             with whole_file(path) as scratch:
                 shutil.copy2(source, scratch)
         return path
@@ -61,7 +61,7 @@ class Sorter:
     def _write(self, item: Prediction, folder: Path) -> Path:
         """Write a picture that is no file of its own: there is nothing to link to."""
         assert not isinstance(item.path, Path)
-        path = folder / _UNFIT.sub("_", shown(item.path))[-200:]
+        path = folder / _UNFIT.sub("_", shown(item.path)).encode()[-200:].decode(errors="ignore")
         if not path.exists():
             data = item.path.read_bytes()
             with whole_file(path) as scratch:
@@ -71,5 +71,5 @@ class Sorter:
 
 def folder_name(name: str) -> str:
     """Return the name of a class as a folder's: what can't stand in one becomes "_"."""
-    fit = _UNFIT.sub("_", shown(name)).strip().rstrip(".")[:100]
+    fit = _UNFIT.sub("_", shown(name)).encode()[:200].decode(errors="ignore").strip(" ").rstrip(". ")
     return f"_{fit}" if not fit or fit.startswith(".") else fit

@@ -39,8 +39,8 @@ def check_sources(sources: Sequence[str]) -> None:
     if list(sources).count(STANDARD_INPUT) > 1:
         raise DataError("standard input (-) is given twice; give it once")
     for source in sources:
-        if source != STANDARD_INPUT:
-            next(_of_source(source))
+        if source != STANDARD_INPUT and next(_of_source(source), None) is None:
+            raise DataError(f"{source}: there is no image in it; give another")
 
 
 def count_pictures(sources: Sequence[str]) -> int | None:
