@@ -63,7 +63,7 @@ def _of_source(source: str) -> Iterator[Picture]:
         from inceptions.data.tables import iterate_paths
 
         return iterate_paths(path)
-    if path.is_dir():
+    if source and path.is_dir():
         return _below(source, path)
     return iter(find_images(source))
 

@@ -78,7 +78,7 @@ def test_a_picture_that_cant_be_read_has_its_place_and_its_reason(card, files, b
 def test_one_that_cant_be_read_is_an_error_where_that_is_asked_for(card, files):
     files[9].write_bytes(b"")
     found = []
-    with pytest.raises(ImageError, match="09.png"):
+    with pytest.raises(ImageError, match=r"09\.png"):
         for batch in iterate_predictions(Brightness(), card, files, on_error="fail"):
             found += batch
     assert [item.path for item in found] == files[: len(found)]
@@ -122,7 +122,7 @@ def test_readers_end_with_whoever_reads(card, files):
 
 @pytest.mark.parametrize("count", [3_000, pytest.param(200_000, marks=pytest.mark.exhaustive)])
 def test_memory_doesnt_grow_with_the_number_of_pictures(card, tmp_path, count):
-    """Nothing is held of a picture that is done: neither blocks of Python's nor, by its own account, bytes. Folders hold 1000 names each."""
+    """By Python's own account nothing is held of a picture that is done. Each folder has 1000 names, which are held while it is open."""
     Image.new("RGB", (16, 16), (200, 100, 50)).save(tmp_path / "kept.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
     for number in range(count):
