@@ -46,11 +46,11 @@ def test_the_command_measures_against_openvino_by_hand_and_writes_a_page(incepti
     assert (refused.code, "exists already" in refused.err) == (2, True)
 
 
-def test_without_output_the_tables_are_printed(inceptions, tiny, few, pictures):
-    done = inceptions("benchmark", tiny, "--engine", "torch", "--data", pictures / "test", *SHORT)
+def test_without_output_the_tables_are_printed(inceptions, tiny, engine_cache, few, pictures):
+    done = inceptions("benchmark", tiny, "--engine", "openvino", "--device", "cpu", "--data", pictures / "test", *SHORT)
     assert done.code == 0, done.err
     assert "12 files to CSV, inceptions" in done.out
-    assert "inception_small, torch in float32, on " in done.err
+    assert "inception_small, openvino in " in done.err
 
 
 def test_a_contender_that_cant_be_had_is_told(inceptions, tiny, tmp_path):

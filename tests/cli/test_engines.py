@@ -69,7 +69,7 @@ def test_an_engine_that_is_prepared_predicts_without_torch(inceptions, ready, ph
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.exhaustive)])
 def test_a_run_that_is_killed_goes_on_to_the_same_bytes(ready, photos, tmp_path, kind, times):
     """Killed at random moments, from before it begins to after it ends; each time the same command goes on."""
     arguments = (photos, "--model", ready, "--batch-size", "4", "--workers", "1", *ENGINE, *(["--embeddings"] if kind == "parquet" else []))
