@@ -8,6 +8,7 @@ import tempfile
 import pytest
 
 from tests.pictures import paint
+from tests.tiny import save_tiny
 
 KEPT = "INCEPTIONS_TEST_DATA"
 OF_THE_USER = (  # what changes commands, torchrun, Ray, rich, and where libraries keep files
@@ -39,4 +40,19 @@ def pictures(tmp_path):
     folder = tmp_path / "pictures"
     paint(folder / "train", each=22, seed=1)
     paint(folder / "test", each=4, seed=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A model folder of a network that engines are soon prepared of."""
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture
+def engine_cache(tmp_path_factory, monkeypatch):
+    """The folder of engines that all tests share, also those of other workers: each engine is prepared once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if IS_WORKER else base) / "engine-cache"
+    monkeypatch.setenv("INCEPTIONS_CACHE", str(folder))
     return folder

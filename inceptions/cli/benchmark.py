@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,6 @@ def run_benchmark_command(model: str, *, against: str | None, output: Path | Non
     names = [name for name in (against or "").split(",") if name]
     if output is not None:
         require("report", *REPORT_MODULES, needed_for="the page")
-    with Download(model) as download:
-        folder = find_model(model, progress=download.step)
     from inceptions.inference.benchmark.benchmark import as_plain, run_benchmark
     from inceptions.inference.benchmark.by_hand import CONTENDERS
     from inceptions.inference.benchmark.page import other_rows, rate_rows, write_page
@@ -28,8 +28,13 @@ def run_benchmark_command(model: str, *, against: str | None, output: Path | Non
     unknown = [name for name in names if name not in CONTENDERS]
     if unknown:
         raise UserError(f"against {', '.join(unknown)}: there are {', '.join(CONTENDERS)}")
-    with err.status("measuring…") as status:
-        found = run_benchmark(folder, against=names, tell=lambda line: status.update(f"{shown(line)}…"), **settings)
+    with Download(model) as download:
+        folder = find_model(model, progress=download.step)
+    with new_folder(output) if output is not None else nullcontext():
+        with err.status("measuring…") as status:
+            found = run_benchmark(folder, against=names, tell=lambda line: status.update(f"{shown(line)}…"), **settings)
+        if output is not None:
+            write_page(found, output, command=shlex.join(["inceptions", *sys.argv[1:]]))
     if as_json:
         print_json(as_plain(found))
     else:
@@ -39,7 +44,4 @@ def run_benchmark_command(model: str, *, against: str | None, output: Path | Non
         print_table((Column("what", "text"), Column("measured", "text")), other_rows(found))
         tell(f"{found.network}, {found.engine} in {found.precision}, on {found.processor}")
     if output is not None:
-        words = ["inceptions", "benchmark", model, *(["--against", against] if against else [])]
-        with new_folder(output):
-            write_page(found, output, command=shlex.join(words))
         tell(f"wrote {output}/benchmark.md")

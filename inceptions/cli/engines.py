@@ -97,15 +97,15 @@ def show_prepared(*, as_json: bool) -> None:
     """Print what is prepared on this machine, of every model."""
     found = list(iterate_prepared())
     if as_json:
-        print_json([{"network": item.network, "source": item.source, "date": item.date, **_row(*_parts(item))} for item in found])
+        print_json([{"network": item.network, "source": item.source, "date": item.date, **_row_of(item)} for item in found])
         return
     columns = (Column("network", "name"), Column("engine", "name"), Column("in", "name"), Column("MB"), Column("made of", "text"))
     print_table(columns, [(item.network, item.made.engine, item.made.precision, f"{item.size / 1e6:.0f}", item.source) for item in found])
     tell(f"{sum(item.size for item in found) / 1e6:.0f} MB in {engines_folder()}; inceptions engines MODEL shows what could run a model")
 
 
-def _parts(item: Prepared) -> tuple[EngineName, str, Prepared, str]:
-    return item.made.engine, item.made.precision, item, str(item.comparison)
+def _row_of(item: Prepared) -> dict[str, Any]:
+    return _row(item.made.engine, item.made.precision, item, str(item.comparison), usable=True)
 
 
 def clear_engines() -> None:

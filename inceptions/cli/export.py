@@ -11,11 +11,13 @@ from inceptions.weights.locate import find_model
 
 def run_export(model: str, file: Path, *, to: str | None, preprocess: bool, force: bool, as_json: bool) -> None:
     """Write the model as `file` and print how what was written compares with torch."""
+    with err.status("loading torch…"):
+        from inceptions.inference.export import check_file, export_model
+
+    check_file(file, to, replace_it=force)
     with Download(model) as download:
         folder = find_model(model, progress=download.step)
     with err.status("exporting, and comparing what was written with torch…"):
-        from inceptions.inference.export import export_model
-
         found = export_model(folder, file, to=to, preprocess=preprocess, replace_it=force)
     if as_json:
         print_json({**asdict(found), "file": str(found.file)})

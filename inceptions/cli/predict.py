@@ -66,10 +66,13 @@ def run_prediction(
         running, card = open_model(folder, engine=engine, device=device, tell=partial(_tell_above, status))
     if not card.classes and not output.embeddings:
         raise UserError(f"{card.network.name} ends in features and has no classes; --embeddings --output FILE.parquet writes its vectors")
+    if not card.classes and output.sorter is not None:
+        raise UserError(f"{card.network.name} ends in features and has no classes to put images into folders by; leave that out")
     size = batch_size or running.batch_size
     top_k = min(top_k, len(card.classes))
     settings = {"images": list(sources), "model": card.sha256 or str(folder), "top_k": top_k, "batch_size": size, "on_error": on_error}
     settings |= {"engine": running.name, "precision": running.precision, "preprocess": card.preprocess.to_dict()}
+    settings |= {"embeddings": output.embeddings}
     opened = (
         open_rows(
             output.path, settings, top_k=top_k, batch_size=size, vectors=output.embeddings, replace=output.force, resume=output.resume
@@ -83,7 +86,7 @@ def run_prediction(
             rows.skip(pictures)
             tell(f"going on after {rows.done} images")
             advance(rows.done)
-        batches = iterate_predictions(running, card, pictures, top_k=top_k, on_error=on_error, batch_size=size, workers=workers)
+        batches = iterate_predictions(running, card, pictures, top_k=max(1, top_k), on_error=on_error, batch_size=size, workers=workers)
         counted = Counted(batches, advance, rows, output.sorter)
         first = _show(counted, top_k=top_k, as_json=as_json, are_written=output.path is not None)
     if first:
@@ -182,4 +185,4 @@ def _conclude(found: Counted, output: Output, *, earlier: int) -> None:
     if output.sorter is not None:
         tell(f"{'links to' if output.sorter.how == 'link' else 'copies of'} them are in {output.sorter.folder}, by class")
     if not count and not earlier:
-        raise UserError("none of the images can be read")
+        raise UserError("none of the images can be read" if found.errors else "no images were given")

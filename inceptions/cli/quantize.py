@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inceptions.cli.terminal import Download, err, print_json, say, tell
+from inceptions.errors import UserError
 from inceptions.extras import require
 from inceptions.names import shown
 from inceptions.weights.locate import find_model
@@ -13,9 +14,11 @@ from inceptions.weights.locate import find_model
 def run_quantization(model: str, data: str, output: Path | None, *, most_lost: float, as_json: bool) -> None:
     """Quantise the model and print what it lost."""
     require("quantize", "nncf", "openvino", needed_for="quantising")
+    target = output or (Path(f"{Path(model)}-int8") if "/" in model or Path(model).exists() else Path(f"runs/{model}-int8"))
+    if target.exists():
+        raise UserError(f"{target} exists already; give another folder, or delete it")
     with Download(model) as download:
         folder = find_model(model, progress=download.step)
-    target = output or Path(f"{model}-int8" if "/" in model or Path(model).exists() else f"runs/{model}-int8")
     with err.status("loading torch…") as status:
         from inceptions.inference.quantize import quantize_model
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from inceptions.errors import UserError
 from inceptions.extras import require
-from inceptions.files import whole_folder
+from inceptions.files import cannot_write, whole_folder
 from inceptions.inference.engines import openvino as openvino_engine
 from inceptions.inference.engines.base import softmax
 from inceptions.inference.engines.graph import Normalize, export_graph, write_onnx
@@ -145,14 +145,24 @@ FORMS: dict[str, Form] = {
 }
 
 
-def form_of(file: Path, to: str | None = None) -> Form:
-    """Return the form that a file's ending, or `to`, names; raises UserError where they disagree, or what it needs is not installed."""
+def check_file(file: Path, to: str | None = None, *, replace_it: bool = False) -> Form:
+    """Return the form that a file's ending, or `to`, names.
+
+    Raises UserError where they disagree, what it needs is not installed, or there is such a file and it is not to be replaced.
+    """
     form = FORMS.get(file.suffix.lower())
     if form is None or (to is not None and to != form.name):
         wanted = ", ".join(f"{form.name} to {ending}" for ending, form in FORMS.items())
         raise UserError(f"{shown(file)} can't hold {to or 'a model'}: {wanted}")
     require("export", *form.modules, needed_for=f"writing and checking {form.name}")
+    for path in _partners(file, form):
+        if path.is_dir() or (path.exists() and not replace_it):
+            raise UserError(f"{shown(path)} exists already; give another file, or say that it may be written over")
     return form
+
+
+def _partners(file: Path, form: Form) -> list[Path]:
+    return [file, file.with_suffix(".bin")] if form.name == "openvino" else [file]
 
 
 def export_model(folder: Path, file: Path, *, to: str | None = None, preprocess: bool = False, replace_it: bool = False) -> Exported:
@@ -162,31 +172,29 @@ def export_model(folder: Path, file: Path, *, to: str | None = None, preprocess:
 
     Raises UserError: another ending, a file that is there, a library that is missing, or a file that disagrees with torch (none is left).
     """
-    form = form_of(file, to)
-    partners = [file, file.with_suffix(".bin")] if form.name == "openvino" else [file]
-    for path in partners:
-        if path.exists() and not replace_it:
-            raise UserError(f"{shown(path)} exists already; give another file, or say that it may be written over")
+    form = check_file(file, to, replace_it=replace_it)
     model = load_model(folder)
     module = (_Whole(model) if preprocess else _Scaled(model.module)).eval()
     pixels = real_pixels(model.card.preprocess)
     array = pixels if preprocess else model.card.preprocess.normalize_pixels(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
     names = _names(model.card, preprocess)
-    with whole_folder(file.parent / f".{file.name}.new") as scratch:
+    with whole_folder(_scratch(file)) as scratch:
         written = scratch / file.name
         form.write(module, torch.from_numpy(array[:2].copy()), written, describe(model.card, preprocess=preprocess), names)
         found = _compare(form, module, written, array, is_softmax=preprocess, has_classes=bool(model.card.network.classes))
         size = sum(path.stat().st_size for path in scratch.iterdir())
-    return _move(file, Exported(file, form.name, size, names[0], names[1], *found, _notes(model.card)), partners)
+    try:
+        for path in reversed(_partners(file, form)):  # the .bin first, without which an .xml is nothing
+            (_scratch(file) / path.name).replace(path)
+    except OSError as error:
+        raise cannot_write(file, error) from error
+    finally:
+        shutil.rmtree(_scratch(file), ignore_errors=True)
+    return Exported(file, form.name, size, names[0], names[1], *found, _notes(model.card))
 
 
-def _move(file: Path, exported: Exported, partners: list[Path]) -> Exported:
-    """Put what was written beside the file in its place; the .bin first, without which an .xml is nothing."""
-    scratch = file.parent / f".{file.name}.new"
-    for path in reversed(partners):
-        (scratch / path.name).replace(path)
-    shutil.rmtree(scratch, ignore_errors=True)
-    return exported
+def _scratch(file: Path) -> Path:
+    return file.parent / f".{file.name}.new"
 
 
 def _names(card: ModelCard, preprocess: bool) -> tuple[str, str]:

@@ -106,21 +106,22 @@ def iterate_predictions(
 
 def _answer(engine: Engine, batches: Iterable[list[Read]]) -> Iterator[tuple[list[Read], Answers | None]]:
     """Yield each batch with the answers to the pictures in it that could be read; None where none could."""
-    waiting: deque[tuple[list[Read], bool]] = deque()
+    coming, waiting = iter(batches), deque[list[Read]]()
 
     def pixels() -> Iterator[np.ndarray]:
-        for batch in batches:
+        for batch in coming:
+            waiting.append(batch)
             found = [item.pixels for item in batch if item.pixels is not None]
-            waiting.append((batch, bool(found)))
-            if found:
-                yield np.stack(found)
+            if not found:
+                return  # so that the engine answers what it has, and no more than that waits
+            yield np.stack(found)
 
-    for answers in engine.stream(pixels()):
-        while not waiting[0][1]:
-            yield waiting.popleft()[0], None
-        yield waiting.popleft()[0], answers
-    for batch, _ in waiting:
-        yield batch, None
+    while True:
+        for answers in engine.stream(pixels()):
+            yield waiting.popleft(), answers
+        if not waiting:
+            return
+        yield waiting.popleft(), None
 
 
 def _predictions(batch: Sequence[Read], answers: Answers | None, names: tuple[str, ...], top_k: int) -> Iterator[Prediction]:

@@ -9,7 +9,6 @@ The folder that is written has all of the old one, and the integers beside it (`
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
 import re
@@ -260,13 +259,10 @@ def _write(folder: Path, target: Path, card: ModelCard, quantized: Any, found: Q
     with whole_folder(target) as fresh:
         shutil.copytree(folder, fresh, dirs_exist_ok=True)
         openvino.save_model(quantized, fresh / engine.INT8, compress_to_fp16=False)
-        digest = hashlib.sha256()
-        for ending in (".xml", ".bin"):
-            digest.update((fresh / engine.INT8).with_suffix(ending).read_bytes())
         record = {
             **found.to_dict(),
             "file": engine.INT8,
-            "sha256": digest.hexdigest(),
+            "sha256": engine.digest((fresh / engine.INT8).with_suffix(ending) for ending in (".xml", ".bin")),
             "made_with": versions(("nncf", "openvino")),
             "date": now(),
         }

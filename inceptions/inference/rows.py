@@ -2,7 +2,7 @@
 
 Rows go to FILE.part (a folder, for Parquet), each batch when it is computed, and FILE.part takes the place of FILE at the end. What they
 were made with lies in FILE.part.json. A run that goes on keeps whole batches, so that it writes what one that was not stopped would have
-written, byte for byte. Needs no torch.
+written, byte for byte. Needs no torch. Parquet's rows go there by the thousand, so of a process that is killed the last are computed anew.
 """
 
 from __future__ import annotations
@@ -184,12 +184,10 @@ class _Parquet(RowFile):
         self._waiting, self._count = [], 0
 
     def go_on(self, batch_size: int) -> None:
-        from pyarrow import parquet
-
         files = self._files()
         kept = 0
         for file in files:  # a last one that ends within a batch, as after an error, goes
-            rows = parquet.read_metadata(file).num_rows
+            rows = self._read(file, ["file"]).num_rows
             if (self.done + rows) % batch_size:
                 break
             self.done += rows
@@ -197,7 +195,7 @@ class _Parquet(RowFile):
         for file in files[kept:]:
             file.unlink()
         if kept:
-            self.last = parquet.read_table(files[kept - 1], columns=["file"])["file"][-1].as_py()
+            self.last = self._read(files[kept - 1], ["file"])["file"][-1].as_py()
         self._waiting, self._count = [], kept
 
     def add(self, batch: Sequence[Prediction]) -> None:
@@ -222,23 +220,34 @@ class _Parquet(RowFile):
         from inceptions.files import whole_file
 
         with whole_file(self.path) as scratch, scratch.open("wb") as file:
-            writer, held = None, None
-            for part in self._files():
-                found = parquet.read_table(part)
-                held = found if held is None else pa.concat_tables([held, found])
-                writer = writer or parquet.ParquetWriter(file, held.schema)
-                while held.num_rows >= self.GROUP:
-                    writer.write_table(held.slice(0, self.GROUP).combine_chunks())
-                    held = held.slice(self.GROUP)
-            rest = self._table([]) if held is None else held
-            writer = writer or parquet.ParquetWriter(file, rest.schema)
-            if rest.num_rows:
-                writer.write_table(rest.combine_chunks())
-            writer.close()
+            schema = self._table([]).schema
+            for part in self._files():  # of which the first may have no picture that could be read, and vectors of no length
+                with part.open("rb") as opened:
+                    schema = pa.unify_schemas([schema, parquet.read_schema(opened)], promote_options="permissive")
+            held = schema.empty_table()
+            with parquet.ParquetWriter(file, schema) as writer:
+                for part in self._files():
+                    held = pa.concat_tables([held, self._read(part).cast(schema)])
+                    while held.num_rows >= self.GROUP:
+                        writer.write_table(held.slice(0, self.GROUP).combine_chunks())
+                        held = held.slice(self.GROUP)
+                if held.num_rows:
+                    writer.write_table(held.combine_chunks())
         self.discard()
 
     def discard(self) -> None:
-        shutil.rmtree(self.part, ignore_errors=True)
+        if self.part.exists():
+            old = self.part.with_name(f".{self.part.name}.old")
+            shutil.rmtree(old, ignore_errors=True)
+            self.part.replace(old)  # at once: who is killed while it goes leaves nothing that could be gone on with
+            shutil.rmtree(old, ignore_errors=True)
+
+    @staticmethod
+    def _read(file: Path, columns: list[str] | None = None) -> Any:
+        from pyarrow import parquet
+
+        with file.open("rb") as opened:  # pyarrow itself opens no name that is no UTF-8
+            return parquet.read_table(opened, columns=columns)
 
     def _files(self) -> list[Path]:
         return sorted(self.part.glob("[0-9]*.parquet"))
@@ -256,17 +265,13 @@ class _Parquet(RowFile):
             columns |= {f"class{ending}": pa.array(names, pa.string()), f"probability{ending}": pa.array(values, pa.float32())}
         columns["error"] = pa.array([item.error and shown(item.error) for item in rows], pa.string())
         if self.vectors:
-            size = next((len(item.vector) for item in rows if item.vector is not None), self._vector_size)
-            self._vector_size = size
-            values = np.zeros((len(rows), size), np.float32)
-            for row, item in enumerate(rows):
-                if item.vector is not None:
-                    values[row] = item.vector
-            missing = pa.array(np.array([item.vector is None for item in rows], bool))
-            columns["embedding"] = pa.FixedSizeListArray.from_arrays(values.ravel(), size, mask=missing)
+            some = next((item.vector for item in rows if item.vector is not None), None)
+            columns["embedding"] = pa.nulls(len(rows))
+            if some is not None:
+                values = np.stack([np.zeros_like(some) if item.vector is None else item.vector for item in rows])
+                missing = pa.array([item.vector is None for item in rows])
+                columns["embedding"] = pa.FixedSizeListArray.from_arrays(values.ravel(), len(some), mask=missing)
         return pa.table(columns)
-
-    _vector_size = 0
 
 
 _KINDS: dict[str, type[RowFile]] = {".csv": _Csv, ".jsonl": _JsonLines, ".parquet": _Parquet}

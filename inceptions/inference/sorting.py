@@ -9,11 +9,13 @@ import filecmp
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from inceptions.files import cannot_write, whole_file
+from inceptions.files import cannot_write
 from inceptions.inference.prediction import Prediction
 from inceptions.names import shown
 
@@ -48,8 +50,8 @@ class Sorter:
             number += 1
         if self.how == "link":
             path.symlink_to(source.absolute())
-        elif source.exists():
-            with whole_file(path) as scratch:
+        elif source.is_file() and os.access(source, os.R_OK):
+            with _whole(path) as scratch:
                 shutil.copy2(source, scratch)
         return path
 
@@ -61,15 +63,26 @@ class Sorter:
     def _write(self, item: Prediction, folder: Path) -> Path:
         """Write a picture that is no file of its own: there is nothing to link to."""
         assert not isinstance(item.path, Path)
-        path = folder / _UNFIT.sub("_", shown(item.path))[-200:]
+        path = folder / _UNFIT.sub("_", shown(item.path)).encode()[-200:].decode(errors="ignore")
         if not path.exists():
             data = item.path.read_bytes()
-            with whole_file(path) as scratch:
+            with _whole(path) as scratch:
                 scratch.write_bytes(data)
         return path
 
 
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a file beside `path` that becomes it: `whole_file` makes and deletes folders, which takes longer than a small picture."""
+    scratch = path.with_name(f".{os.getpid()}.part")
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
 def folder_name(name: str) -> str:
     """Return the name of a class as a folder's: what can't stand in one becomes "_"."""
-    fit = _UNFIT.sub("_", shown(name)).strip().rstrip(".")[:100]
+    fit = _UNFIT.sub("_", shown(name)).encode()[:200].decode(errors="ignore").strip(" ").rstrip(". ")
     return f"_{fit}" if not fit or fit.startswith(".") else fit

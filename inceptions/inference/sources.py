@@ -39,8 +39,8 @@ def check_sources(sources: Sequence[str]) -> None:
     if list(sources).count(STANDARD_INPUT) > 1:
         raise DataError("standard input (-) is given twice; give it once")
     for source in sources:
-        if source != STANDARD_INPUT:
-            next(_of_source(source))
+        if source != STANDARD_INPUT and next(_of_source(source), None) is None:
+            raise DataError(f"{source}: there is no image in it; give another")
 
 
 def count_pictures(sources: Sequence[str]) -> int | None:
@@ -63,7 +63,7 @@ def _of_source(source: str) -> Iterator[Picture]:
         from inceptions.data.tables import iterate_paths
 
         return iterate_paths(path)
-    if path.is_dir():
+    if source and path.is_dir():
         return _below(source, path)
     return iter(find_images(source))
 

@@ -29,7 +29,7 @@ from inceptions.inference.benchmark.measure import (
     take_turns,
 )
 from inceptions.inference.engines.base import softmax
-from inceptions.inference.engines.choose import open_engine
+from inceptions.inference.engines.choose import find_device, open_engine
 from inceptions.inference.engines.prepare import photograph, real_pixels
 from inceptions.inference.engines.prepared import processor
 from inceptions.inference.pipeline import read_batches
@@ -98,6 +98,7 @@ def run_benchmark(
     Raises UserError: no such engine or contender, a contender that can't hold these weights, or one that answers otherwise.
     """
     card = read_card(folder)
+    found = find_images(images) if images else []
     ours = open_engine(folder, card, engine=engine, device=device, tell=tell)
     pixels = real_pixels(card.preprocess, max(batch_sizes))
     runs = {OURS: engine_run(ours)}
@@ -113,7 +114,7 @@ def run_benchmark(
     tell("one image at a time")
     latency = {name: latencies(run, pixels) for name, run in runs.items()}
     with tempfile.TemporaryDirectory(prefix="inceptions-benchmark-") as scratch:
-        files = [str(path) for path in find_images(images)] if images else _paint(Path(scratch) / "photos", photos)
+        files = [str(path) for path in found] or _paint(Path(scratch) / "photos", max(1, photos))
         tell(f"{len(files)} photographs to a file, {len(runs)} ways")
         whole = _from_folder(folder, files, runs, Path(scratch), engine=engine, device=device) if photos or images else None
         options = [*(["--engine", engine] if engine else []), *(["--device", device] if device else [])]
@@ -126,7 +127,7 @@ def run_benchmark(
         card.preprocess.image_size,
         ours.name,
         ours.precision,
-        processor(device or "cpu"),
+        processor(find_device(device)),
         versions(sorted(libraries - {"inceptions", "python"})),
         now(),
         tuple(rates),

@@ -141,16 +141,8 @@ def _open(folder: Path, card: ModelCard, choice: Choice, tell: Tell) -> tuple[En
     if choice.engine == "torch" and choice.precision == "float32":  # what the others are compared with
         return maker.load(folder, precision=choice.precision, device=choice.device, source=folder), ""
     made = describe_made(folder, card, engine=choice.engine, precision=choice.precision, device=choice.device)
-    found = find_prepared(made)
-    if found is not None and found.comparison.agrees:
-        try:
-            return maker.load(found.folder, precision=choice.precision, device=choice.device, source=folder), ""
-        except (RuntimeError, OSError) as error:  # a file that was damaged at its full length
-            tell(f"{choice.engine} could not load what was prepared ({_first_line(error)}), and is prepared anew")
-            shutil.rmtree(found.folder, ignore_errors=True)
-            found = None
     try:
-        found = found or prepare(folder, card, made, tell)
+        found = find_prepared(made) or prepare(folder, card, made, tell)
     except UserError as error:
         return None, f"{choice.engine} in {choice.precision} could not be prepared ({error})"
     if not found.comparison.agrees:
@@ -170,15 +162,13 @@ def prepare(folder: Path, card: ModelCard, made: Made, tell: Tell) -> Prepared:
             there = find_prepared(made)
             if there is not None:
                 return there
+            for killed in target.parent.glob(f".{target.name}-*"):  # what a process left that came to no end
+                shutil.rmtree(killed, ignore_errors=True)
             tell(f"preparing {made.engine} in {made.precision} for {card.network.name}, once on this machine")
             from inceptions.inference.engines.prepare import prepare_engine
 
             found = prepare_engine(folder, card, made, maker_of(made.engine), target)
     except OSError as error:
         raise cannot_write(target, error) from error
-    clear_prepared(max(read_limit(), found.size / 1e9))
+    clear_prepared(max(read_limit(), found.size))
     return found
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -39,7 +39,7 @@ class Normalize(nn.Module):
 class PixelClassifier(nn.Module):
     """A classifier that reads uint8 pixels (N, S, S, C) and gives logits (N, K) and the vectors (N, F) that they are worked out from.
 
-    A network without classes gives its vectors twice. The module may be of another precision than float32, in which the scaled pixels are.
+    A network without classes gives its embedding twice. The module may be of another precision than float32, in which pixels are scaled.
     """
 
     def __init__(self, module: Classifier, preprocess: Preprocess) -> None:
@@ -51,7 +51,10 @@ class PixelClassifier(nn.Module):
         """Return logits and vectors, float32."""
         x = self.normalize(pixels).to(next(self.module.parameters()).dtype)
         vectors = self.module.forward_head(self.module.forward_features(x), pre_logits=True)
-        return self.module.classifier(vectors).float(), vectors.float()
+        logits = self.module.classifier(vectors)
+        if not self.module.num_classes:
+            vectors = logits + 0  # a tensor of its own: OpenVINO takes no graph that gives one twice
+        return logits.float(), vectors.float()
 
 
 def export_graph(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram:

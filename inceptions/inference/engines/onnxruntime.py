@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inceptions.extras import require
 from inceptions.inference.engines.base import Answers, Engine, EngineName, Precision
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 NAME: EngineName = "onnxruntime"
 EXTRA = "export"
 MODULES = ("onnxruntime",)
-PREPARED_BY = ("onnxscript",)
 GRAPH = "model.onnx"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -33,7 +33,8 @@ def precisions(device: str) -> tuple[Precision, ...]:
 
 
 def prepare(classifier: PixelClassifier, example: Tensor, folder: Path, *, precision: Precision, device: str, source: Path) -> None:
-    """Write the graph of a network that reads pixels like `example` (N, S, S, C)."""
+    """Write the graph of a network that reads pixels like `example` (N, S, S, C). Raises UserError without what writes ONNX."""
+    require(EXTRA, "onnx", "onnxscript", needed_for=f"preparing the engine {NAME!r}")
     from inceptions.inference.engines.graph import write_onnx
 
     write_onnx(classifier, example, folder / GRAPH)

@@ -5,6 +5,7 @@ Running needs no torch. The graph is compiled for the processor when it is first
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inceptions.errors import ModelFolderError
 from inceptions.inference.engines.base import Answers, Engine, EngineName, Precision
+from inceptions.weights.card import read_card
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,8 +41,11 @@ def precisions(device: str) -> tuple[Precision, ...]:
 def prepare(classifier: PixelClassifier, example: Tensor, folder: Path, *, precision: Precision, device: str, source: Path) -> None:
     """Write the representation of a network that reads pixels like `example` (N, S, S, C); of int8, what is in the folder `source`."""
     if precision == "int8":
-        for ending in (".xml", ".bin"):
-            shutil.copyfile((source / INT8).with_suffix(ending), (folder / GRAPH).with_suffix(ending))
+        files = [(source / INT8).with_suffix(ending) for ending in (".xml", ".bin")]
+        if not all(file.is_file() for file in files) or digest(files) != read_card(source).provenance["int8"]["sha256"]:
+            raise ModelFolderError(f"{INT8} and its .bin in {source} are not what was quantised; copy the whole model folder")
+        for file in files:
+            shutil.copyfile(file, (folder / GRAPH).with_suffix(file.suffix))
         return
     import openvino
 
@@ -47,6 +53,11 @@ def prepare(classifier: PixelClassifier, example: Tensor, folder: Path, *, preci
 
     model = convert(export_graph(classifier, example), example.shape[1:])
     openvino.save_model(model, folder / GRAPH, compress_to_fp16=False)
+
+
+def digest(files: Iterable[Path]) -> str:
+    """Return the SHA-256 of what is in the files, one behind the other."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def convert(program: Any, shape: Iterable[int], names: Iterable[str] = ("pixels", "logits", "vectors")) -> Any:
@@ -90,17 +101,21 @@ class OpenVinoEngine(Engine):
     def stream(self, batches: Iterable[np.ndarray]) -> Iterator[Answers]:
         """Yield the answers of each batch, in order."""
         free, busy = deque(self._requests), deque[tuple[Any, np.ndarray]]()
-        for pixels in batches:
-            request = free.popleft()
-            request.start_async({0: pixels}, share_inputs=True)
-            busy.append((request, pixels))  # the pixels are read where they lie until the request is done
-            if not free:
-                done, _ = busy.popleft()
-                answers = _collect(done)
-                free.append(done)
-                yield answers
-        for done, _ in busy:
-            yield _collect(done)
+        try:
+            for pixels in batches:
+                request = free.popleft()
+                request.start_async({0: pixels}, share_inputs=True)
+                busy.append((request, pixels))  # the pixels are read where they lie until the request is done
+                if not free:
+                    done, _ = busy.popleft()
+                    answers = _collect(done)
+                    free.append(done)
+                    yield answers
+            for done, _ in busy:
+                yield _collect(done)
+        finally:  # also where no more is read, or a batch could not be: a request that is busy takes no other pixels
+            for request in self._requests:
+                request.wait()
 
 
 def _collect(request: Any) -> Answers:

@@ -14,10 +14,10 @@ from PIL import Image
 from inceptions.data.bands import Bands, Picture
 from inceptions.data.decode import convert_image
 from inceptions.data.preprocess import Preprocess
-from inceptions.files import whole_folder
+from inceptions.files import whole_folder, write_whole
 from inceptions.inference.engines.base import Answers, Engine, Precision
 from inceptions.inference.engines.graph import PixelClassifier
-from inceptions.inference.engines.prepared import RECORD, Comparison, Made, Prepared
+from inceptions.inference.engines.prepared import RECORD, Comparison, Made, Prepared, checksum
 from inceptions.inference.engines.torch import TorchEngine
 from inceptions.versions import now
 from inceptions.weights.card import ModelCard
@@ -41,15 +41,12 @@ def prepare_engine(source: Path, card: ModelCard, made: Made, maker: Any, target
             example = torch.from_numpy(pixels[:2].copy())
             classifier = PixelClassifier(model.module.to(memory_format=torch.contiguous_format), card.preprocess)  # pyright: ignore[reportCallIssue]
             maker.prepare(classifier, example, folder, precision=made.precision, device=made.device, source=source)
-        written = set(folder.iterdir())
-        engine = maker.load(folder, precision=made.precision, device=made.device, source=source)
-        comparison = compare(engine, pixels, reference, has_classes=bool(card.classes), allowed=ALLOWED[made.precision])
-        del engine
-        for left in set(folder.iterdir()) - written:  # what was compiled as it was loaded, which counts for this place alone
-            left.unlink()
-        files = {file.name: file.stat().st_size for file in folder.iterdir()}
-        found = Prepared(target, made, str(source.absolute()), card.network.name, comparison, now(), files)
-        (folder / RECORD).write_text(found.to_json(), encoding="utf-8")
+    # where it stays, for OpenVINO knows what it compiled by its path; without its record it is not there
+    engine = maker.load(target, precision=made.precision, device=made.device, source=source)
+    comparison = compare(engine, pixels, reference, has_classes=bool(card.classes), allowed=ALLOWED[made.precision])
+    files = {file.name: checksum(file) for file in target.iterdir()}
+    found = Prepared(target, made, str(source.absolute()), card.network.name, comparison, now(), files)
+    write_whole(target / RECORD, found.to_json())
     return found
 
 

@@ -1,0 +1,166 @@
+"""Files of other runtimes: run by their own library they answer what torch answers; what can't be written or is wrong leaves nothing."""
+
+import errno
+import json
+import os
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from inceptions.errors import UserError
+from inceptions.inference import export
+from inceptions.inference.engines.base import softmax
+from inceptions.inference.engines.prepare import real_pixels
+from inceptions.inference.export import FORMS, export_model
+from inceptions.networks.modules.models import create_model
+from inceptions.networks.registry import get_network, list_models
+from inceptions.networks.spec import L2Normalize
+from inceptions.networks.trace import smallest_image
+from inceptions.weights.folder import load_model, save_model
+from tests.tiny import CLASSES, save_tiny
+
+
+def metadata(file):
+    if file.suffix == ".onnx":
+        import onnx
+
+        return json.loads({entry.key: entry.value for entry in onnx.load(file).metadata_props}["inceptions"])
+    if file.suffix == ".xml":
+        import openvino
+
+        return json.loads(openvino.Core().read_model(file).get_rt_info(["inceptions"]).astype(str))
+    extra = {"inceptions": ""}
+    torch.export.load(file, extra_files=extra)
+    return json.loads(extra["inceptions"])
+
+
+@pytest.mark.parametrize(
+    ("ending", "preprocess"),
+    [
+        *((".onnx", True), (".xml", True), (".pt2", True), (".pt2", False)),
+        *(pytest.param(ending, False, marks=pytest.mark.exhaustive) for ending in (".onnx", ".xml")),
+    ],
+)
+def test_each_form_answers_what_torch_answers_of_any_number_of_images(tiny, tmp_path, ending, preprocess):
+    """To 1e-4 of a probability: rounding of float32 in another order."""
+    found = export_model(tiny, tmp_path / f"m{ending}", preprocess=preprocess)
+    assert (found.input, found.output) == (("pixels", "probabilities") if preprocess else ("images", "logits"))
+    assert (found.pictures, found.same) == (32, 32) and found.difference < 1e-4
+    partners = [tmp_path / f"m{ending}", *([tmp_path / "m.bin"] if ending == ".xml" else [])]
+    assert sorted(tmp_path.iterdir()) == sorted(partners)
+    assert found.size == sum(path.stat().st_size for path in partners)
+
+    model = load_model(tiny)
+    pixels = real_pixels(model.card.preprocess, 5)
+    images = model.card.preprocess.normalize_pixels(pixels.transpose(0, 3, 1, 2))
+    with torch.no_grad():
+        wanted = softmax(model.module(torch.from_numpy(images)).numpy())
+    for count in (1, 2, 5):
+        answer = FORMS[ending].run(found.file, (pixels if preprocess else images)[:count])
+        assert answer.shape == (count, len(CLASSES))
+        assert np.abs((answer if preprocess else softmax(answer)) - wanted[:count]).max() < 1e-4
+    told = metadata(found.file)
+    assert (told["network"], told["classes"], told["scaling_in_file"]) == ("inception_small", list(CLASSES), preprocess)
+    assert told["preprocess"] == model.card.preprocess.to_dict()
+
+
+@pytest.mark.parametrize("ending", [".pt2", *(pytest.param(ending, marks=pytest.mark.exhaustive) for ending in (".onnx", ".xml"))])
+def test_a_network_without_classes_gives_its_embedding(tmp_path, ending):
+    folder = save_tiny(tmp_path / "model", classes=(), embedding=L2Normalize())
+    found = export_model(folder, tmp_path / f"m{ending}", preprocess=True)
+    assert (found.input, found.output) == ("pixels", "vectors")
+    vectors = FORMS[ending].run(found.file, real_pixels(load_model(folder).card.preprocess, 3))
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_a_file_that_is_there_is_written_over_by_force_alone(inceptions, tiny, tmp_path):
+    for name, other in (("m.pt2", "m.pt2"), ("m.xml", "m.bin")):
+        (tmp_path / other).write_text("mine")
+        refused = inceptions("export", tiny, tmp_path / name)
+        assert (refused.code, f"{other} exists already" in refused.err) == (2, True)
+        assert (tmp_path / other).read_text() == "mine"
+    done = inceptions("export", tiny, tmp_path / "m.pt2", "--force", "--json")
+    assert json.loads(done.out)["form"] == "torch"
+    (tmp_path / "folder.pt2").mkdir()
+    assert inceptions("export", tiny, tmp_path / "folder.pt2", "--force").code == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.pt2", "m.bin", "m.pt2"]
+
+
+def test_mistakes_are_told_before_a_model_is_fetched(inceptions, tmp_path, monkeypatch):
+    for given, told in {
+        ("m.txt",): "m.txt can't hold a model: onnx to .onnx, openvino to .xml, torch to .pt2",
+        ("m.onnx", "--to", "torch"): "m.onnx can't hold torch",
+    }.items():
+        refused = inceptions("export", "no_such_model", *given)
+        assert (refused.code, told in refused.err) == (2, True), refused.err
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    refused = inceptions("export", "no_such_model", "m.onnx")
+    assert "writing and checking onnx needs onnxscript, not installed here; pip install 'inceptions[export]'" in refused.err
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A form that is written at once, and answers torch's answers with something added."""
+
+    def install(*, added=0.0, fails=None):
+        def write(module, example, file, metadata, names):
+            file.write_text("new")
+            if fails:
+                raise fails
+
+        def run(file, array):
+            with torch.no_grad():
+                return export_module[0](torch.from_numpy(array)).numpy() + np.array([0, 0, added], np.float32)
+
+        export_module = []
+        real = export._compare
+
+        def compare(form, module, *arguments, **settings):
+            export_module.append(module)
+            return real(form, module, *arguments, **settings)
+
+        monkeypatch.setattr(export, "_compare", compare)
+        monkeypatch.setitem(FORMS, ".pt2", replace(FORMS[".pt2"], write=write, run=run))
+
+    return install
+
+
+@pytest.mark.parametrize("added", [9.0, float("nan")])
+def test_a_file_that_disagrees_is_not_left(tiny, tmp_path, fake, added):
+    (tmp_path / "m.pt2").write_text("old")
+    fake(added=added)
+    with pytest.raises(UserError, match=r"differs from torch by .*, where 0.001 is allowed .* no file is left: please report it"):
+        export_model(tiny, tmp_path / "m.pt2", replace_it=True)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("m.pt2", "old")]
+
+
+def test_a_full_disk_leaves_the_old_file_whole(tiny, tmp_path, fake, monkeypatch):
+    (tmp_path / "m.pt2").write_text("old")
+    fake(fails=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    with pytest.raises(UserError, match="No space left on device"):
+        export_model(tiny, tmp_path / "m.pt2", replace_it=True)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("m.pt2", "old")]
+    (tmp_path / "file").write_text("")
+    fake()
+    with pytest.raises(UserError, match="can't write"):
+        export_model(tiny, tmp_path / "file" / "m.pt2")
+    assert export_model(tiny, tmp_path / "new" / "m.pt2").same == 32
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["m.pt2"]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("ending", FORMS)
+@pytest.mark.parametrize("name", list_models())
+def test_every_network_goes_into_every_form(tmp_path, name, ending):
+    """With pixels scaled in the file, at the smallest image that it takes."""
+    from inceptions.data.preprocess import for_training
+
+    torch.manual_seed(0)
+    network = get_network(name)
+    preprocess = for_training(max(smallest_image(network), 75), channels=network.in_channels)
+    save_model(create_model(name), tmp_path / "model", preprocess=preprocess, classes=tuple(map(str, range(network.classes))))
+    found = export_model(tmp_path / "model", tmp_path / f"m{ending}", preprocess=True)
+    assert found.same == found.pictures
