@@ -130,6 +130,8 @@ def show_plan(setup: Setup) -> None:
 
     with err.status("taking two steps…"):
         plan = measure_plan(setup)
+    if not is_first_process():
+        return
     for line in yaml.safe_dump(settings_of(setup), sort_keys=False, allow_unicode=True).splitlines():
         say(line)
     say(f"cost: {plan.parameters:,} parameters, {plan.multiply_adds / 1e6:,.1f} M multiply-adds an image, forward")
