@@ -193,7 +193,7 @@ def train(
     from inceptions.cli.train import resume_training, run_training
     from inceptions.training.progress import Pace
 
-    if data or named_data:
+    if data is not None or named_data is not None:  # "" is what a shell makes of a variable that isn't set
         data = once("the images to train on: DATA or --data DATA", data, named_data)
     fitting = batch_size == "auto"
     said = {"epochs": epochs, "batch_size": None if fitting else batch_size, "lr": lr, "seed": seed, "split_seed": split_seed}
@@ -208,7 +208,7 @@ def train(
         resume_training(resume, data=data, pace=pace)
         return
     run_training(
-        data or "digits",
+        "digits" if data is None else data,
         model=model,
         recipe=recipe or ("finetune" if weights else "quick"),
         changes=lines,

@@ -59,7 +59,7 @@ def run_training(
         from inceptions.training.setup import divide_images
 
     with err.status("reading the list of images…"):
-        splits = divide_images(data, chosen, None if any(line.startswith("split_seed=") for line in changes) else weights)
+        splits = divide_images(data, chosen, None if _is_given("split_seed", changes) else weights)
     setup = prepare(
         network, splits, chosen, source=data, image_size=image_size, channels=channels, device=device, weights=weights, log_with=log_with
     )
@@ -80,10 +80,14 @@ def _change_recipe(name: str, changes: Sequence[str], *, finds_batch: bool, work
     from inceptions.training.recipes import get_recipe
     from inceptions.training.settings import change
 
-    if finds_batch and any(line.startswith("batch_size=") for line in changes):
+    if finds_batch and _is_given("batch_size", changes):
         raise UserError("--batch-size auto finds the size that --set batch_size=N gives; leave one of them out")
     recipe = change(get_recipe(name), changes)
     return replace(recipe, asynchronous=workers) if recipe.asynchronous and workers else recipe
+
+
+def _is_given(field: str, changes: Sequence[str]) -> bool:
+    return any(line.partition("=")[0].strip() == field for line in changes)
 
 
 def resume_training(folder: Path, *, data: str | None, pace: Pace) -> None:
@@ -130,6 +134,8 @@ def show_plan(setup: Setup) -> None:
 
     with err.status("taking two steps…"):
         plan = measure_plan(setup)
+    if not is_first_process():
+        return
     for line in yaml.safe_dump(settings_of(setup), sort_keys=False, allow_unicode=True).splitlines():
         say(line)
     say(f"cost: {plan.parameters:,} parameters, {plan.multiply_adds / 1e6:,.1f} M multiply-adds an image, forward")

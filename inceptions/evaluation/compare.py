@@ -28,6 +28,7 @@ class RunRecord:
     """A finished run: its folder, settings by dotted name, the rows of metrics.csv, and how its best model did on how many images.
 
     score, images: of each of them, and their names; None and none of a run that was trained without the libraries of predictions.
+    known_by: what the images and the way they were divided are known again by, wherever they lie; None where that wasn't kept.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class RunRecord:
     count: int
     score: Score | None
     images: dict[int, str]
+    known_by: tuple[str, int] | None = None
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -62,7 +64,9 @@ def read_run(folder: Path) -> RunRecord:
         rows = tuple(SimpleNamespace(**{name: float(value) for name, value in row.items()}) for row in csv.DictReader(file))
     settings = flatten(yaml.safe_load(recipe.read_text(encoding="utf-8")))
     plain = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings}
-    return RunRecord(folder, plain, rows, accuracy, count, score, images)
+    split = read_card(card.parent).split
+    known_by = (split.fingerprint, split.seed) if split else None
+    return RunRecord(folder, plain, rows, accuracy, count, score, images, known_by)
 
 
 def _tested(best: Path) -> tuple[Interval, int]:
@@ -84,9 +88,16 @@ def differing(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
 
 def error_difference(first: RunRecord, other: RunRecord) -> Interval | None:
     """Return the error of `other` less that of `first`, in percentage points, with its interval; None where the images aren't the same."""
-    if first.score is None or other.score is None or first.images != other.images:
+    if first.score is None or other.score is None or not _are_same_images(first, other):
         return None
     return metrics.error_difference(first.score, other.score)
+
+
+def _are_same_images(first: RunRecord, other: RunRecord) -> bool:
+    """Whether both are tested on the same images, which may have another path: given from elsewhere, or moved since."""
+    if first.images == other.images:
+        return True
+    return first.known_by is not None and first.known_by == other.known_by and first.images.keys() == other.images.keys()
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inceptions.errors import UserError
+from inceptions.files import whole_file
 from inceptions.names import shown
 
 if TYPE_CHECKING:
@@ -146,16 +147,20 @@ def reliability(score: Score, *, bins: int = 10) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write `figure` as the kind of picture that the name ends in, PNG with 150 dots an inch. Raises UserError for another ending."""
+    """Write `figure` as the kind of picture that the name ends in, PNG with 150 dots an inch.
+
+    Raises UserError for another ending, or where it can't be written.
+    """
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UserError(f"{path}: plots are written as .png, .svg or .pdf; give a name that ends so")
-    if path.suffix.lower() != ".png":
-        figure.savefig(path)
-        return
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    with whole_file(path) as scratch:
+        if path.suffix.lower() != ".png":
+            figure.savefig(scratch)
+            return
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure.set_dpi(150)
-    FigureCanvasAgg(figure).print_png(path)  # figure.savefig draws twice
+        figure.set_dpi(150)
+        FigureCanvasAgg(figure).print_png(scratch)  # figure.savefig draws twice
 
 
 def as_svg(figure: Figure) -> str:

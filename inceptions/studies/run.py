@@ -111,11 +111,13 @@ def run_study(
     """Run what is not finished in `folder` yet, seed by seed so that all arms are equally far, and return what all of it came to.
 
     callback: is given every run as it ends.
-    Raises UserError before the first step where a library is missing or `folder` holds runs of other settings; and as training does.
+    Raises UserError before the first step where a library is missing, or images to measure by, or `folder` holds runs of other settings;
+    and as training does.
     """
     require("report", *REPORT_MODULES, "scipy", needed_for=f"the study {study.name}")
     if any(arm.recipe.asynchronous for arm in study.arms):
         require("ray", "ray", needed_for=f"the study {study.name}")
+    _require_images(study, splits, source)
     splits = replace(splits, train=take_evenly(splits.train, budget.images))
     planned = [
         _plan(arm, seed, splits, folder, budget=budget, source=source, device=device)
@@ -139,6 +141,14 @@ def run_study(
         return StudyResult(study, arms, tuple(runs), judge_averages(found.rows), table(found.rows))
     verdicts = judge(study, runs, {name: cost.multiply_adds for name, cost in costs.items()})
     return StudyResult(study, arms, tuple(runs), tuple(verdicts))
+
+
+def _require_images(study: Study, splits: Splits, source: str) -> None:
+    """Raise UserError where what the study measures can't be had of these images, for there are none of the part that it takes."""
+    lacks_part = {"steps": not splits.val, "averages": not (splits.test or splits.val)}
+    if lacks_part.get(study.measure):
+        part = "validation" if study.measure == "steps" else "test or validation"
+        raise UserError(f"the study {study.name} measures on {part} images, and {source} has none; give more images of each class")
 
 
 def take_evenly(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:

@@ -98,7 +98,8 @@ def _by_steps(claim: Claim, pairs: Sequence[tuple[RunResult, RunResult]]) -> Ver
     logs = []
     for better, worse in pairs:
         target = max(worse.curve)
-        logs.append(math.log(steps_to(better, target) / steps_to(worse, target)))
+        # an accuracy of 0 is there before the first step, of both
+        logs.append(math.log(steps_to(better, target) / steps_to(worse, target)) if target else 0.0)
     if math.inf in logs:
         missed = sum(value == math.inf for value in logs)
         said = f"{claim.better} does not reach the accuracy of {claim.worse} with {missed} of {len(logs)} seeds"

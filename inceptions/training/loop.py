@@ -70,7 +70,13 @@ def resume(folder: Path, *, data: str | None = None, reporter: Reporter | None =
 
 
 def _check_processes(setup: Setup) -> None:
-    if setup.recipe.asynchronous and world_size() > 1:
+    world = world_size()
+    if world > 1 and setup.batch_size < 2 * world:
+        raise UserError(
+            f"batches of {setup.batch_size} images leave {world} processes fewer than 2 each, which batch normalisation can't learn from; "
+            f"start {max(1, setup.batch_size // 2)} at most, or raise batch_size where there are more images"
+        )
+    if setup.recipe.asynchronous and world > 1:
         raise UserError(
             f"recipe {setup.recipe.name} trains asynchronously and starts its {setup.recipe.asynchronous} workers itself; start it as one "
             f"process, without torchrun, or train in step: asynchronous=0"

@@ -36,12 +36,14 @@ class Plan:
 def measure_plan(setup: Setup) -> Plan:
     """Return the cost of the network, and what two steps at the last epoch's image size say of memory and time.
 
-    The time of smaller images (progressive resizing) is taken in proportion to their area.
+    Of several processes, each takes its share of a batch, as in training, and the memory is this one's. The time of smaller images
+    (progressive resizing) is taken in proportion to their area.
     """
     recipe, count = setup.recipe, len(setup.splits.train)
     batch, side = setup.batch_size, setup.network.image_size
-    learner, made_up = _learner(setup), _made_up(setup, batch)
-    with memory_for(batch, setup.device):
+    share = -(-batch // world_size())
+    learner, made_up = _learner(setup), _made_up(setup, share)
+    with memory_for(share, setup.device):
         learner.learn(made_up)
         began = time.perf_counter()
         learner.learn(made_up)

@@ -177,7 +177,12 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _failure(self, error: Exception) -> UserError:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):  # torch's writer hides the system's error behind one of its own
+            cause = cause.__context__
+        reason = getattr(cause, "strerror", None) or str(error).splitlines()[0]
         last = self.found()
-        kept = f"the last good checkpoint is {last[-1]}" if last else "no checkpoint was written"
+        if not last:  # there is nothing to go on from
+            return UserError(f"can't write to {self.folder} ({reason}); no checkpoint was written; make room, or give another folder")
+        kept = f"the last good checkpoint is {last[-1]}"
         return UserError(f"can't write to {self.folder} ({reason}); {kept}; make room, then go on", resume=self.folder.parent)

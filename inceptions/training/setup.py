@@ -117,6 +117,8 @@ def prepare(
     found = pick_device(device)
     splits = _merge_val(splits) if recipe.train_on_val else splits
     recipe = replace(recipe, split_seed=splits.seed)
+    if recipe.early_stop and not splits.val:
+        log.warning("early_stop changes nothing, for there are no validation images")
     if not splits.mirror:
         recipe = replace(recipe, augment=replace(recipe.augment, flip=False))
     frozen = recipe.finetune.freeze_epochs if recipe.finetune else 0

@@ -26,6 +26,8 @@ MISTAKES = {
     "train digits --model xceptoin": "did you mean xception",
     "train digits --recipe quik": "did you mean quick",
     "train digits --precision float8": "'float8' is not one of 'auto', 'float32', 'bfloat16'",
+    "train '' --epochs 1": "DATA or --data DATA, once",  # the digits, where a variable of the shell's isn't set
+    "train digits --batch-size auto --set ' batch_size = 8'": "leave one of them out",
     "study modlues --data digits": "did you mean modules",
     "evaluate nothing --data digits --protocol tim": "'tim' is not one of 'model', 'tensorflow', 'torchvision', 'timm', 'caffe'",
     "evaluate nothing --data digits --crops 7": "give 1, 10, 12 or 144",
@@ -42,13 +44,13 @@ MISTAKES = {
     "compare one": "two run folders",
 }
 PROGRAM = """
-import contextlib, io, json, sys, traceback
+import contextlib, io, json, shlex, sys, traceback
 from inceptions.cli import main
 
 sys.modules["torch"] = None  # importing it is an error
 found = {}
 for line in json.loads(sys.argv[1]):
-    sys.argv = ["inceptions", *line.split()]
+    sys.argv = ["inceptions", *shlex.split(line)]
     with contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(io.StringIO()):
         try:
             main()

@@ -45,6 +45,15 @@ def test_other_images_are_not_compared(runs):
     assert error_difference(first, replace(first, images={0: "elsewhere.png"})) is None
 
 
+def test_the_same_images_by_another_path_are_compared(runs):
+    """A run on `photos` and one on `/home/me/photos` were told to have seen other images."""
+    first, other = map(read_run, runs)
+    moved = replace(other, images={place: f"elsewhere/{name}" for place, name in other.images.items()})
+    assert error_difference(first, moved) == error_difference(first, other)
+    assert error_difference(first, replace(moved, known_by=("of others", 0))) is None
+    assert error_difference(first, replace(moved, known_by=None)) is None
+
+
 @pytest.mark.parametrize("held_out", ["test", "val"])
 def test_a_run_without_the_libraries_of_the_report_is_finished(tmp_path, monkeypatch, held_out):
     """It was called unfinished, for predictions.parquet is written where pyarrow is installed alone."""

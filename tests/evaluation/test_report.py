@@ -11,11 +11,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from inceptions.errors import UserError
 from inceptions.evaluation.evaluate import Evaluation, Row
 from inceptions.evaluation.metrics import calibration_error, class_rows, error, error_difference
+from inceptions.evaluation.plots import save_figure
 from inceptions.evaluation.report import Report, write_report
 from inceptions.evaluation.saved import read_predictions, write_predictions
 from inceptions.evaluation.score import predictions_of, score_of
@@ -168,3 +170,13 @@ def test_sort_and_filter_work_in_a_browser_without_an_error(tmp_path):
     assert found["names"] == list("abcdefghij")
     assert found["filtered"] == ["b"]
     assert found["said"] == "1 of 10"
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_a_plot_that_cannot_be_written_is_told_in_a_line_and_leaves_nothing(kind, tmp_path):
+    """`compare --output` ended in matplotlib's traceback."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"can't write .* \(Not a directory\); make room, or give another place"):
+        save_figure(Figure(), tmp_path / "file" / f"curves.{kind}")
+    save_figure(Figure(), tmp_path / "new" / f"curves.{kind}")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [f"curves.{kind}"]

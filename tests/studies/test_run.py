@@ -172,6 +172,15 @@ def test_a_library_that_is_missing_is_told_before_anything_is_made(module_pictur
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.parametrize(("measure", "without"), [("averages", ("test", "val")), ("steps", ("val",))])
+def test_images_to_measure_by_are_asked_for_before_the_first_step(measure, without, module_pictures, tmp_path):
+    """All seeds were trained, and then it said what the averages are on no images."""
+    splits = replace(load_splits(module_pictures), **dict.fromkeys(without, ()))
+    with pytest.raises(UserError, match=r"measures on .*validation images, and pictures has none"):
+        run_study(replace(STUDY, measure=measure), splits, "pictures", tmp_path / "out", budget=BUDGET, device="cpu")
+    assert not (tmp_path / "out").exists()
+
+
 def test_ray_is_asked_for_before_the_arms_that_do_without(module_pictures, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     arms = (STUDY.arms[0], Arm("asynchronous", TINY, replace(RECIPE, asynchronous=2)))

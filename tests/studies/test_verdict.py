@@ -67,6 +67,13 @@ def test_steps_are_those_to_the_accuracy_of_the_worse():
     assert verdict.word == "contradicted"
 
 
+def test_steps_to_an_accuracy_of_nothing_are_the_same():
+    """They were divided by zero: few validation images, and an epoch in which none of them was right."""
+    (verdict,) = judge(study("steps"), runs((0.0, 0.0), (0.5, 0.5), curves={"old": (0.0,), "new": (0.5,)}), {})
+    assert verdict.word == "not shown at this size"
+    assert verdict.difference.value == 0
+
+
 def test_one_seed_shows_nothing():
     (verdict,) = judge(study("accuracy"), runs((0.1,), (0.9,)), {})
     assert verdict.word == "not shown at this size"

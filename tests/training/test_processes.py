@@ -11,13 +11,18 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from inceptions.cli.train import show_plan
 from inceptions.data.dataset import ImageDataset, image_loader
 from inceptions.data.folders import load_splits
 from inceptions.devices import pick_device
 from inceptions.errors import UserError
 from inceptions.evaluation.score import score
+from inceptions.networks.registry import get_network
 from inceptions.training.gradients import Gradients, Loss, split
+from inceptions.training.learner import Learner
+from inceptions.training.loop import fit, prepare
 from inceptions.training.processes import Processes, backend_of
+from inceptions.training.recipe import Recipe
 from inceptions.weights.card import read_card
 from inceptions.weights.folder import load_model
 from tests.pictures import paint
@@ -172,6 +177,30 @@ def test_several_processes_are_told_to_name_one_folder(pictures):
     _, told = refused.communicate(timeout=600)
     assert refused.returncode == 1
     assert "give --output FOLDER" in told
+
+
+def test_more_processes_than_a_batch_has_pairs_of_images_are_refused(pictures, tmp_path, monkeypatch):
+    """Every share counted as none, and the end of the epoch said that no image could be read."""
+    recipe = Recipe(batch_size=6)
+    setup = prepare(get_network("inception_small"), load_splits(pictures), recipe, source="pictures", device="cpu")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UserError, match=r"batches of 6 images leave 4 processes fewer than 2 each.*start 3 at most, or raise batch_size"):
+        fit(setup, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_first_process_alone_prints_the_plan_of_all(pictures, monkeypatch, capsys):
+    taken = []
+    monkeypatch.setattr(Learner, "learn", lambda _, batch: taken.append(len(batch.labels)))
+    monkeypatch.setattr(Processes, "wrap", lambda _, module: module)
+    monkeypatch.setattr(Processes, "_meet", lambda *_: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    setup = prepare(get_network("inception_small"), load_splits(pictures), Recipe(batch_size=6), source="pictures", device="cpu")
+    for rank, lines in (("0", 3), ("1", 0)):
+        monkeypatch.setenv("RANK", rank)
+        show_plan(setup)
+        assert sum(line.startswith(("cost: ", "memory: ", "time: ")) for line in capsys.readouterr().out.splitlines()) == lines
+    assert taken == [3] * 4  # of two steps each, half of the batch
 
 
 def test_shared_batch_norm_is_refused_where_torch_has_none(monkeypatch, caplog):

@@ -305,10 +305,32 @@ def test_a_full_disk_ends_the_run_with_the_last_good_checkpoint(whole, pictures,
     assert_same_weights(whole / "last", tmp_path / "run" / "last")
 
 
+def test_a_disk_that_is_full_at_once_leaves_no_folder_and_names_none_to_go_on_with(pictures, tmp_path, monkeypatch):
+    def write(state, file):
+        try:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        except OSError:
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")  # noqa: B904 - as torch does
+
+    monkeypatch.setattr(torch, "save", write)
+    with pytest.raises(UserError, match=r"\(File too large\); no checkpoint was written; make room, or give another folder") as failed:
+        begin(pictures, tmp_path / "run")
+    assert failed.value.resume is None
+    assert not (tmp_path / "run").exists()
+
+
 def test_early_stop_ends_a_run_that_no_longer_gets_better(pictures, tmp_path):
     result = begin(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=30, lr=1e-9, early_stop=2))
     assert len(result.rows) < 30
     assert result.rows[-1].epoch - result.best_epoch == 2
+
+
+def test_early_stop_without_validation_images_is_said_to_change_nothing(pictures, caplog):
+    recipe = replace(RECIPE, early_stop=2)
+    prepare(TINY, load_splits(pictures), recipe, source="pictures", image_size=16, device="cpu")
+    assert "early_stop" not in caplog.text
+    prepare(TINY, replace(load_splits(pictures), val=()), recipe, source="pictures", image_size=16, device="cpu")
+    assert "early_stop changes nothing, for there are no validation images" in caplog.text
 
 
 def test_a_resumed_run_mixes_as_many_shards_as_it_began_with(pictures):
