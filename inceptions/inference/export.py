@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from inceptions.files import cannot_write, whole_folder
 from inceptions.inference.engines import openvino as openvino_engine
 from inceptions.inference.engines.base import softmax
 from inceptions.inference.engines.graph import Normalize, export_graph, write_onnx
+from inceptions.inference.engines.prepare import ALLOWED as PREPARED_ALLOWED
 from inceptions.inference.engines.prepare import real_pixels
 from inceptions.names import shown
 from inceptions.networks.modules.models import Classifier
@@ -180,8 +182,13 @@ def export_model(folder: Path, file: Path, *, to: str | None = None, preprocess:
     names = _names(model.card, preprocess)
     with whole_folder(_scratch(file)) as scratch:
         written = scratch / file.name
-        form.write(module, torch.from_numpy(array[:2].copy()), written, describe(model.card, preprocess=preprocess), names)
-        found = _compare(form, module, written, array, is_softmax=preprocess, has_classes=bool(model.card.network.classes))
+        metadata = describe(model.card, preprocess=preprocess)
+        if in_integers := preprocess and form.name == "openvino" and "int8" in model.card.provenance:
+            _write_integers(folder, written, metadata)
+        else:
+            form.write(module, torch.from_numpy(array[:2].copy()), written, metadata, names)
+        allowed = PREPARED_ALLOWED["int8"] if in_integers else ALLOWED
+        found = _compare(form, module, written, array, names[1], allowed)
         size = sum(path.stat().st_size for path in scratch.iterdir())
     try:
         for path in reversed(_partners(file, form)):  # the .bin first, without which an .xml is nothing
@@ -190,7 +197,7 @@ def export_model(folder: Path, file: Path, *, to: str | None = None, preprocess:
         raise cannot_write(file, error) from error
     finally:
         shutil.rmtree(_scratch(file), ignore_errors=True)
-    return Exported(file, form.name, size, names[0], names[1], *found, _notes(model.card))
+    return Exported(file, form.name, size, names[0], names[1], *found, _notes(model.card, in_integers))
 
 
 def _scratch(file: Path) -> Path:
@@ -209,30 +216,46 @@ def describe(card: ModelCard, *, preprocess: bool) -> str:
     return json.dumps(told)  # escapes all that isn't ASCII: any reader takes it
 
 
-def _compare(
-    form: Form, module: nn.Module, file: Path, array: np.ndarray, *, is_softmax: bool, has_classes: bool
-) -> tuple[int, int, float]:
+def _compare(form: Form, module: nn.Module, file: Path, array: np.ndarray, output: str, allowed: float) -> tuple[int, int, float]:
     """Return how many pictures were compared, how many have the same class, and the largest difference; UserError if it is too large."""
     with torch.inference_mode():
         wanted = np.concatenate([module(torch.from_numpy(array[start : start + 8])).numpy() for start in range(0, len(array), 8)])
     found = np.concatenate([form.run(file, array[:1]), form.run(file, array[1:])])  # one image, and many
-    if has_classes:
-        if not is_softmax:
+    if output == "vectors":
+        same, wrong = len(array), False
+        difference = float(np.abs(found - wanted).max() / max(1e-12, np.abs(wanted).max()))
+    else:
+        if output == "logits":
             wanted, found = softmax(wanted), softmax(found)
         other = found.argmax(1) != wanted.argmax(1)
         gaps = wanted.max(1) - wanted[np.arange(len(wanted)), found.argmax(1)]
-        same, wrong = int((~other).sum()), bool((gaps > ALLOWED).any())
+        same, wrong = int((~other).sum()), bool((gaps > allowed).any())
         difference = float(np.abs(found - wanted).max())
-    else:
-        same, wrong = len(array), False
-        difference = float(np.abs(found - wanted).max() / max(1e-12, np.abs(wanted).max()))
-    if wrong or not difference <= ALLOWED:
+    if wrong or not difference <= allowed:
         raise UserError(
-            f"what {form.name} makes of the file differs from torch by {difference:.2g}, where {ALLOWED:g} is allowed "
+            f"what {form.name} makes of the file differs from torch by {difference:.2g}, where {allowed:g} is allowed "
             f"({same} of {len(array)} pictures of the same class); no file is left: please report it, with the network's name"
         )
     return len(array), same, difference
 
 
-def _notes(card: ModelCard) -> tuple[str, ...]:
-    return () if card.provenance.get("int8") is None else ("the weights are those of float32, which the quantised network was made of",)
+def _write_integers(folder: Path, file: Path, metadata: str) -> None:
+    """Write the integers of a quantised model as they were judged, with a softmax behind them."""
+    import openvino
+    from openvino import opset13
+
+    model: Any = openvino.Core().read_model(folder / openvino_engine.INT8)
+    logits = next(result for result in model.get_results() if "logits" in result.output(0).get_tensor().get_names())
+    probabilities = opset13.softmax(logits.input_value(0), axis=1)
+    probabilities.output(0).get_tensor().set_names({"probabilities"})
+    whole: Any = openvino.Model([opset13.result(probabilities)], model.get_parameters())
+    whole.set_rt_info(metadata, METADATA)
+    openvino.save_model(whole, file, compress_to_fp16=False)
+
+
+def _notes(card: ModelCard, in_integers: bool) -> tuple[str, ...]:
+    if "int8" not in card.provenance:
+        return ()
+    if in_integers:
+        return ("the file has the integers of the quantised network; what they lose stands in the model's card",)
+    return ("the weights are those of float32; the integers go into .xml, with the preprocessing",)
