@@ -7,7 +7,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from types import FrameType, TracebackType
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from inceptions.data.dataset import Batch, ImageDataset, Unreadable, image_loader
-from inceptions.errors import StoppedError
+from inceptions.errors import StoppedError, UserError
 from inceptions.evaluation.score import Score
 from inceptions.evaluation.score import score as score_module
 from inceptions.training.learner import Learner
@@ -105,23 +106,25 @@ class Run:
         is_best = math.isnan(row.val_accuracy) or row.val_accuracy >= max(r.val_accuracy for r in rows)
         best = row.epoch if is_best else self.at.best
         if self.processes.is_first:
-            self.folder.write_rows(rows)
-            save_model_folder(self.setup, self.folder, module, row, best=is_best)
+            with self._resumable():
+                self.folder.write_rows(rows)
+                save_model_folder(self.setup, self.folder, module, row, best=is_best)
         self.reporter.finished_epoch(row, best=is_best)  # before the checkpoint: a run killed here tells it again, and not never
         self.at = Counters(epoch=row.epoch + 1, seconds=self.at.seconds, best=best, rows=rows)
         self.checkpoint()
 
     def end(self) -> Result:
         """Test the best model and write the report."""
-        return finish(
-            self.setup,
-            self.folder,
-            self.score,
-            self.at.rows,
-            best=self.at.best,
-            unreadable=len(self.unreadable),
-            writes=self.processes.is_first,
-        )
+        with self._resumable():
+            return finish(
+                self.setup,
+                self.folder,
+                self.score,
+                self.at.rows,
+                best=self.at.best,
+                unreadable=len(self.unreadable),
+                writes=self.processes.is_first,
+            )
 
     def score(self, module: torch.nn.Module, samples: tuple, autocast: torch.dtype | None) -> Score:
         """Return how `module` does on samples, each process on its share of them."""
@@ -161,6 +164,16 @@ class Run:
         """Return the error that ends a run which was asked to stop, and can be gone on with."""
         self.folder.is_kept = True
         return StoppedError(f"stopped at {where}", resume=self.folder.path)
+
+    @contextmanager
+    def _resumable(self) -> Iterator[None]:
+        """Keep the folder where the block fails, on a full disk or an image of the test, and let the error say how to go on."""
+        try:
+            yield
+        except UserError as error:
+            self.folder.is_kept = True
+            error.resume = error.resume or self.folder.path
+            raise
 
     def _go_back(self, state: dict[str, Any]) -> None:
         self.learner.load_state_dict(state)

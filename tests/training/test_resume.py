@@ -17,6 +17,7 @@ import torch
 
 from inceptions.data.folders import load_splits
 from inceptions.errors import StoppedError, UserError
+from inceptions.files import cannot_write
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
 from inceptions.training.loop import Pace, fit, prepare, resume
@@ -317,6 +318,22 @@ def test_a_disk_that_is_full_at_once_leaves_no_folder_and_names_none_to_go_on_wi
         begin(pictures, tmp_path / "run")
     assert failed.value.resume is None
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("writer", ["write_rows", "save_model_folder", "finish"])
+def test_what_cannot_be_written_after_an_epoch_is_gone_on_with(writer, pictures, tmp_path, monkeypatch):
+    """Only a checkpoint's error named the command; the others said to give another place, as if the run was lost."""
+
+    def write(*_, **__):
+        raise cannot_write(tmp_path / "run" / "last", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+    place = "inceptions.training.run_folder.RunFolder" if writer == "write_rows" else "inceptions.training.run"
+    monkeypatch.setattr(f"{place}.{writer}", write)
+    with pytest.raises(UserError, match="No space left on device") as failed:
+        begin(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=1))
+    assert failed.value.resume == tmp_path / "run"
+    monkeypatch.undo()
+    assert len(resume(tmp_path / "run", pace=Pace(workers=0)).rows) == 1
 
 
 def test_early_stop_ends_a_run_that_no_longer_gets_better(pictures, tmp_path):
