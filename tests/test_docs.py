@@ -13,7 +13,7 @@ import pytest
 import torch
 import typer
 
-from inceptions.cli.app import app
+from inceptions.cli.commands import app
 from inceptions.data.preprocess import for_training
 from inceptions.inference.export import export_model
 from inceptions.networks.modules.models import create_model

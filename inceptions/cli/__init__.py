@@ -9,7 +9,7 @@ import sys
 
 def main() -> None:
     """Run the command line and leave with its exit code: 0, 2 for what a person can mend, 130 when interrupted."""
-    from inceptions.cli.app import app
+    from inceptions.cli.commands import app
     from inceptions.errors import StoppedError, UserError
     from inceptions.networks.spec import NetworkError
 

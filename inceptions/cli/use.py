@@ -1,0 +1,166 @@
+"""predict, engines, quantize, benchmark, export, convert: what is done with a model; the options of these verbs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from inceptions.cli.app import Device, Engine, Framework, Json, Network, command, models_like, once
+
+
+@command()
+def predict(
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGES...", help="Files, folders (with all below), quoted globs, tables, tar shards, or - for a list."),
+    ] = None,
+    *,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A model folder such as runs/NAME/best, or a published tag.", autocompletion=models_like)
+    ],
+    named_images: Annotated[list[str] | None, typer.Option("--data", "-d", metavar="IMAGES", help="The same; may be repeated.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .csv, .jsonl or .parquet file, which grows as images are predicted.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Write over --output where there is such a file.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --output where an earlier run was stopped.")] = False,
+    embeddings: Annotated[bool, typer.Option("--embeddings", help="Write the vectors before the classifier too, as Parquet.")] = False,
+    copy_to: Annotated[Path | None, typer.Option(help="Copy the images into a folder for each class; nothing is written over.")] = None,
+    link_to: Annotated[Path | None, typer.Option(help="The same with links.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="How many classes to give for each image.")] = 5,
+    on_error: Annotated[Literal["fail", "skip"], typer.Option(help="What to do with an image that can't be read.")] = "skip",
+    engine: Engine = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images at a time. [the engine's]")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=0, help="Threads that read images. [one for each core]")] = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Tell the class of image files, with probabilities."""
+    from inceptions.cli.predict import Output, run_prediction
+    from inceptions.inference.sorting import Sorter
+
+    if copy_to and link_to:
+        raise typer.BadParameter("give --copy-to or --link-to, not both")
+    folder = copy_to or link_to
+    sorter = Sorter(folder, "copy" if copy_to else "link") if folder else None
+    run_prediction(
+        once("the images: IMAGES or --data IMAGES", images, named_images),
+        model,
+        output=Output(output, embeddings, sorter, force, resume),
+        as_json=json,
+        top_k=top_k,
+        on_error=on_error,
+        engine=engine,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+    )
+
+
+@command()
+def engines(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A model folder or tag. [all that is prepared]", autocompletion=models_like)
+    ] = None,
+    named_model: Annotated[str | None, typer.Option("--model", "-m", help="The same by name.")] = None,
+    engine: Engine = None,
+    prepare: Annotated[bool, typer.Option("--prepare", help="Prepare those that aren't yet, and compare them with torch.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all that is prepared.")] = False,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Show what can run a model here: how each engine compares with torch, and how fast it is; or what is prepared."""
+    from inceptions.cli.engines import clear_engines, show_engines, show_prepared
+
+    if model and named_model:
+        raise typer.BadParameter("give MODEL or --model MODEL, once")
+    if clear and (model or named_model or prepare):
+        raise typer.BadParameter("--clear deletes all that is prepared, and goes with nothing else")
+    if clear:
+        clear_engines()
+    elif wanted := model or named_model:
+        show_engines(wanted, engine=engine, device=device, prepare_them=prepare, as_json=json)
+    else:
+        show_prepared(as_json=json)
+
+
+@command()
+def quantize(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, or a published tag.", autocompletion=models_like)],
+    data: Annotated[str, typer.Option("--data", "-d", help="Labelled images with training and test or validation parts.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The model folder to make, new. [MODEL-int8]")] = None,
+    most_lost: Annotated[float, typer.Option(min=0, max=100, help="Points of accuracy that may be lost.")] = 0.5,
+    json: Json = False,
+) -> None:
+    """Make a model of 8-bit integers, which runs faster on CPUs; what it loses is measured, and refused where it is too much."""
+    from inceptions.cli.quantize import run_quantization
+
+    run_quantization(model, data, output, most_lost=most_lost, as_json=json)
+
+
+@command()
+def benchmark(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, or a published tag.", autocompletion=models_like)],
+    against: Annotated[str | None, typer.Option(help="What people write by hand: torchvision, timm, openvino, with commas.")] = None,
+    images: Annotated[str | None, typer.Option("--data", "-d", help="Pictures to go from files to CSV with. [500 of 500x375]")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page, the numbers and a plot into this folder.")] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="Times that all take turns.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Of each in a round.")] = 2.0,
+    engine: Engine = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Measure how fast a model runs here: images per second, latency, files to CSV, cold start; against others in turns."""
+    from inceptions.cli.benchmark import run_benchmark_command
+
+    run_benchmark_command(
+        model, against=against, images=images, output=output, rounds=rounds, seconds=seconds, engine=engine, device=device, as_json=json
+    )
+
+
+@command("export")
+def export_file(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, or a published tag.", autocompletion=models_like)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write: .onnx, .xml (OpenVINO) or .pt2 (torch.export).")],
+    to: Annotated[Literal["onnx", "openvino", "torch"] | None, typer.Option(help="The form. [by the file's ending]")] = None,
+    preprocess: Annotated[
+        bool, typer.Option("--preprocess", help="Put scaling and softmax into the file: uint8 pixels to probabilities.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Write over the file where there is one.")] = False,
+    json: Json = False,
+) -> None:
+    """Write a model as one file of another runtime, which then runs it on real pictures: it agrees with torch, or no file is left."""
+    from inceptions.cli.export import run_export
+
+    run_export(model, file, to=to, preprocess=preprocess, force=force, as_json=json)
+
+
+@command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A checkpoint file; with --to, a model folder.")],
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="With --to, the file to write.")] = None,
+    model: Network = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The model folder to make, new; with --to, the file.")] = None,
+    framework: Annotated[Framework | None, typer.Option("--from", help="The framework, where the tensors leave a choice.")] = None,
+    to: Annotated[
+        Literal["torchvision", "timm", "keras"] | None, typer.Option(help="Write a model folder as this framework's file.")
+    ] = None,
+    no_top: Annotated[bool, typer.Option("--no-top", help="Make a model that ends in its features.")] = False,
+    classes: Annotated[Path | None, typer.Option(help="A text file with the class names in order, one on each line.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Mean of the pixels (0 to 255) it was trained on, if not its framework's.")] = None,
+    std: Annotated[str | None, typer.Option(help="Their scale: 255 with --mean 0 gives the network [0, 1].")] = None,
+    json: Json = False,
+) -> None:
+    """Make a model folder of another framework's checkpoint, with an account of every tensor; or, with --to, its file of a folder."""
+    from inceptions.cli.convert import run_export, run_import
+
+    target = output or file
+    if target is None or (output and file) or (file and to is None):
+        wanted = "the file to write: --to FRAMEWORK --output FILE" if to else "the model folder to make: --output FOLDER"
+        raise typer.BadParameter(f"give {wanted}, once")
+    if to is not None:
+        run_export(source, target, framework=to, as_json=json)
+        return
+    run_import(source, target, model=model, framework=framework, no_top=no_top, classes_file=classes, mean=mean, std=std, as_json=json)
