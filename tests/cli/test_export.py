@@ -160,7 +160,7 @@ def test_every_network_goes_into_every_form(tmp_path, name, ending):
 
     torch.manual_seed(0)
     network = get_network(name)
-    preprocess = for_training(max(smallest_image(network), 75), channels=network.in_channels)
+    preprocess = for_training(smallest_image(network), channels=network.in_channels)
     save_model(create_model(name), tmp_path / "model", preprocess=preprocess, classes=tuple(map(str, range(network.classes))))
     found = export_model(tmp_path / "model", tmp_path / f"m{ending}", preprocess=True)
     assert found.same == found.pictures
