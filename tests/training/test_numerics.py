@@ -1,16 +1,18 @@
 """Optimisers, schedules, averages and losses against independent references."""
 
 import math
+from contextlib import contextmanager
 
 import pytest
 import torch
 from timm.optim import RMSpropTF
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel as Reference
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from inceptions.networks.modules.models import Outputs
-from inceptions.training.gradients import Loss, balanced_weights
+from inceptions.training.gradients import Gradients, Loss, balanced_weights, split
 from inceptions.training.learner import make_average
 from inceptions.training.optimizers import TensorFlowRMSProp, make_optimizer
 from inceptions.training.recipe import Adam, Average
@@ -171,3 +173,28 @@ def test_balanced_weights_make_rare_classes_count_as_much_as_frequent_ones():
     each = nn.functional.cross_entropy(logits, torch.tensor(labels), reduction="none")
     expected = (each[:6].mean() + each[6:].mean()) / 2
     torch.testing.assert_close(Loss(class_weights=weights)(logits, torch.tensor(labels)), expected)
+
+
+class Watched(DistributedDataParallel):
+    """Notes for each pass whether the processes would wait for each other behind it; there is one process, and nothing to wait for."""
+
+    def __init__(self, module):
+        nn.Module.__init__(self)
+        self.module, self.waits, self._alone = module, [], False
+
+    def forward(self, x):
+        self.waits.append(not self._alone)
+        return self.module(x)
+
+    @contextmanager
+    def no_sync(self):
+        self._alone = True
+        yield
+        self._alone = False
+
+
+def test_processes_wait_for_each_other_once_a_step_however_many_parts_it_has():
+    model = Watched(nn.Linear(3, 2))
+    images, labels = torch.randn(12, 3), torch.arange(12) % 2
+    Gradients(Loss()).compute(model, split(images, labels, labels, count=4), total=12.0)
+    assert model.waits == [False, False, False, True]
