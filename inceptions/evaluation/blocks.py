@@ -27,7 +27,7 @@ from inceptions.evaluation.views import ViewBatch, Views, ViewSet, iterate_views
 from inceptions.weights.card import ModelCard
 from inceptions.weights.folder import LoadedModel
 
-Step = Callable[[int], None]  # is told how many views were computed
+Advance = Callable[[int], None]  # is told how many views were computed
 
 
 class Answering(Protocol):
@@ -97,7 +97,7 @@ class Block:
 
 
 def iterate_blocks(
-    models: Mapping[str, Model], samples: Sequence[Sample], *, classes: Sequence[str], settings: Settings, step: Step | None = None
+    models: Mapping[str, Model], samples: Sequence[Sample], *, classes: Sequence[str], settings: Settings, step: Advance | None = None
 ) -> Iterator[Block]:
     """Yield what the models make of this process's share of the samples, for classes by name; one block at least, if an empty one.
 
@@ -120,7 +120,7 @@ def _block(
     places: Sequence[int],
     classes: Sequence[str],
     settings: Settings,
-    step: Step | None,
+    step: Advance | None,
 ) -> Block:
     """Return the block of these samples, which have their places among all."""
     found, unreadable, views, seconds = {}, {}, {}, {}
@@ -140,7 +140,7 @@ def _block(
 
 @torch.inference_mode()
 def _probabilities(
-    model: Model, views: ViewSet, classes: Sequence[str], settings: Settings, step: Step | None
+    model: Model, views: ViewSet, classes: Sequence[str], settings: Settings, step: Advance | None
 ) -> tuple[Tensor, dict[int, Unreadable], int]:
     """Return the probabilities (P, N, K), the images that can't be read, by their place, and how many views there were."""
     crops = settings.crops

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from inceptions.data.splits import Sample
 from inceptions.data.stored import Stored
-from inceptions.evaluation.blocks import Block, Model, Settings, Step, iterate_blocks
+from inceptions.evaluation.blocks import Advance, Block, Model, Settings, iterate_blocks
 from inceptions.evaluation.labels import common_classes, match_labels
 from inceptions.evaluation.score import AnyScore, Predictions, Score, join, predictions_of, score_of
 from inceptions.networks.trace import trace
@@ -74,7 +74,7 @@ def evaluate(
     workers: int | None = None,
     groups: Sequence[tuple[str, ...]] | None = None,
     part: tuple[int, int] = (0, 1),
-    step: Step | None = None,
+    step: Advance | None = None,
 ) -> Evaluation[Score]:
     """Return how the models, by name, do on samples whose labels are places in `names`.
 
@@ -110,7 +110,7 @@ def predict_unlabelled(
     device: torch.device | None = None,
     workers: int | None = None,
     part: tuple[int, int] = (0, 1),
-    step: Step | None = None,
+    step: Advance | None = None,
 ) -> Evaluation[Predictions]:
     """Return what the models, by name, take samples for whose labels mean nothing, in the rows of `evaluate` and with its settings."""
     classes = common_classes({name: model.card for name, model in models.items()})
