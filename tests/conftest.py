@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import site
 import tempfile
 
@@ -16,6 +17,8 @@ OF_THE_USER = (  # what changes commands, torchrun, Ray, rich, and where librari
     *("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PYTHONWARNINGS", "MPLBACKEND", "MPLCONFIGDIR"),
     *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "KERAS_HOME", "KERAS_BACKEND", "TORCH_HOME"),
 )
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it, and so would all its processes
+
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 
 if IS_WORKER:
