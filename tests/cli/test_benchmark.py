@@ -87,7 +87,8 @@ def test_ratios_are_of_one_round_with_an_interval():
     assert (ratio.value, ratio.low, ratio.high) == (2.0, 2.0, 3.0)
     assert rates.median("other") == 20
     assert median_interval(np.full(5, 7.0)) == Interval(7.0, 7.0, 7.0)
-    assert Folder(30, {"inceptions": (1.0, 3.0, 2.0)}).rate("inceptions") == 15
+    found = Folder(30, 10, {"inceptions": (1.0, 3.0, 2.0), "timm": (4.0, 5.0, 6.0)})
+    assert (found.rate("inceptions"), found.rate("timm")) == (15, 2)
 
 
 def test_contenders_take_turns_and_each_has_at_least_its_time(monkeypatch):

@@ -42,7 +42,8 @@ def other_rows(found: Benchmark) -> list[tuple[str, str]]:
     if found.folder:
         for name in found.folder.seconds:
             times = "" if name == OURS else f"; ours is {found.folder.rate(OURS) / found.folder.rate(name):.2f} times as fast"
-            rows.append((f"{found.folder.images} files to CSV, {name}", f"{found.folder.rate(name):.1f} images/s{times}"))
+            count = found.folder.images if name == OURS else found.folder.plain_images
+            rows.append((f"{count} files to CSV, {name}", f"{found.folder.rate(name):.1f} images/s{times}"))
         best = max(rates.median(OURS) for rates in found.rates)
         rows.append(("files to CSV, part of the model's own rate", f"{found.folder.rate(OURS) / best:.2f}"))
     if found.cold:
