@@ -229,7 +229,7 @@ def test_relative_links_lead_somewhere(page):
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
     for name in ("docs", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name)

@@ -216,7 +216,7 @@ def torchrun(*arguments, module="inceptions"):
     return subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, timeout=600)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_find_what_one_does_and_one_of_them_writes(inceptions, models, pictures, tmp_path):
     """Losses within float32's rounding, as batches differ."""
     (pictures / "test" / "blue" / "000.png").write_bytes(b"no picture")

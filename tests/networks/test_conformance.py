@@ -511,7 +511,7 @@ def test_training_step_compiles_and_gives_the_eager_gradient(name: str) -> None:
     assert relative_error(*reversed(gradients)) < TOLERANCE
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("fresh_dynamo")
 @torch.no_grad()
 def test_form_with_auxiliary_heads_compiles_too() -> None:

@@ -189,6 +189,7 @@ def test_ray_is_asked_for_before_the_arms_that_do_without(module_pictures, tmp_p
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.exhaustive
 def test_models_of_more_seeds_and_more_crops_are_averaged(pictures, tmp_path):
     study = Study("averages", "t", "h", "1409.4842", (Arm("model", TINY, RECIPE),), (), "averages", seeds=2)
     splits = load_splits(pictures)

@@ -70,6 +70,7 @@ class Dies(Reporter):
             raise RuntimeError("killed")
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_goes_on_tells_each_step_and_epoch_once(pictures, tmp_path):
     begin(pictures, tmp_path / "whole")
     with pytest.raises(RuntimeError, match="killed"):
