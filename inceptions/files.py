@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from inceptions.errors import UserError
@@ -96,44 +96,6 @@ def new_folder(path: Path) -> Iterator[Path]:
             path.rmdir()
         raise
     mark.unlink()
-
-
-@contextmanager
-def growing_file(path: Path, *, replace: bool = False) -> Iterator[Callable[[str], None]]:
-    """Give a function that adds text to the file `path`.part, which becomes `path` when the block ends without an error.
-
-    What was added is never lost: after an error, or when the process is killed, it is in `path`.part; the error has a note that says so.
-    replace: write over `path` and `path`.part where they are there.
-
-    Raises UserError when they are there, or can't be written.
-    """
-    part = path.with_name(f"{path.name}.part")
-    with _writing(path):
-        for place in (path, part):
-            if place.is_dir() or (place.exists() and not replace):
-                raise UserError(f"{shown(place)} exists already; give another place, or move it away")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = part.open("w", encoding="utf-8", newline="", buffering=1)  # each line is written as it comes
-
-    def add(text: str) -> None:
-        with _writing(part):
-            file.write(text)
-
-    try:
-        try:
-            yield add
-        finally:
-            with _writing(part):
-                file.close()
-        with _writing(path):
-            part.replace(path)
-    except BaseException as error:  # whatever ends the block, Ctrl-C too
-        with suppress(OSError):
-            if part.stat().st_size:
-                error.add_note(f"what was done before is in {shown(part)}")
-            else:
-                part.unlink()
-        raise
 
 
 def new_path(parent: Path, name: str) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inceptions.errors import UserError
-from inceptions.files import growing_file, new_path, whole_file, whole_folder, write_whole
+from inceptions.files import new_path, whole_file, whole_folder, write_whole
 
 
 def _left(folder: Path) -> list[str]:
@@ -94,26 +94,3 @@ def test_a_new_path_is_one_that_is_not_there(tmp_path: Path) -> None:
         path = new_path(tmp_path, "run")
         assert path.name == expected
         path.mkdir()
-
-
-def test_what_ended_the_work_is_told_where_the_rows_are_gone_too(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), growing_file(tmp_path / "a.csv") as add:
-        add("one\n")
-        (tmp_path / "a.csv.part").unlink()
-        raise ZeroDivisionError
-
-
-def test_rows_that_can_not_be_written_are_told_at_the_end_too(tmp_path: Path) -> None:
-    (tmp_path / "a.csv.part").symlink_to("/dev/full")
-    with pytest.raises(UserError, match="No space left"), growing_file(tmp_path / "a.csv", replace=True) as add:
-        add("one")  # without an end of line it waits for more, until the file is closed
-    with pytest.raises(UserError, match="name too long"), growing_file(tmp_path / ("a" * 300)):
-        pass
-
-
-def test_rows_that_can_not_take_their_place_are_told_and_kept(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"can't write .*a\.csv") as caught, growing_file(tmp_path / "a.csv") as add:
-        add("one\n")
-        (tmp_path / "a.csv").mkdir()
-    assert (tmp_path / "a.csv.part").read_text() == "one\n"
-    assert "a.csv.part" in caught.value.__notes__[0]

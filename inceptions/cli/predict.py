@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from inceptions.inference.rows import FinishedError, RowFile, as_plain, check_ou
 from inceptions.inference.sorting import Sorter
 from inceptions.inference.sources import check_sources, count_pictures, iterate_pictures
 from inceptions.names import shown
+from inceptions.weights.card import ModelCard
 
 SHOWN = 20  # images, on a terminal
 NAMED = 10  # files that can't be read
@@ -64,23 +65,15 @@ def run_prediction(
         folder = find_model(model, progress=download.step)
     with err.status("loading the model…") as status:
         running, card = open_model(folder, engine=engine, device=device, tell=partial(_tell_above, status))
-    if not card.classes and not output.embeddings:
-        raise UserError(f"{card.network.name} ends in features and has no classes; --embeddings --output FILE.parquet writes its vectors")
-    if not card.classes and output.sorter is not None:
-        raise UserError(f"{card.network.name} ends in features and has no classes to put images into folders by; leave that out")
+    _check_classes(card, output)
     size = batch_size or running.batch_size
     top_k = min(top_k, len(card.classes))
     settings = {"images": list(sources), "model": card.sha256 or str(folder), "top_k": top_k, "batch_size": size, "on_error": on_error}
     settings |= {"engine": running.name, "precision": running.precision, "preprocess": card.preprocess.to_dict()}
-    settings |= {"embeddings": output.embeddings}
-    opened = (
-        open_rows(
-            output.path, settings, top_k=top_k, batch_size=size, vectors=output.embeddings, replace=output.force, resume=output.resume
-        )
-        if output.path
-        else nullcontext()
-    )
-    with opened as rows, track("predicting", count_pictures(sources) if err.is_terminal else None) as advance:
+    with (
+        _rows_in(output, settings, top_k=top_k, batch_size=size) as rows,
+        track("predicting", count_pictures(sources) if err.is_terminal else None) as advance,
+    ):
         pictures = iterate_pictures(sources)
         if rows is not None and rows.done:
             rows.skip(pictures)
@@ -103,6 +96,24 @@ def _check_output(output: Output) -> None:
         raise UserError("--embeddings needs a file to write the vectors into: --output FILE.parquet")
     elif output.resume:
         raise UserError("--resume goes on with a file that is half written: give --output FILE as before")
+
+
+def _check_classes(card: ModelCard, output: Output) -> None:
+    if card.classes:
+        return
+    if not output.embeddings:
+        raise UserError(f"{card.network.name} ends in features and has no classes; --embeddings --output FILE.parquet writes its vectors")
+    if output.sorter is not None:
+        raise UserError(f"{card.network.name} ends in features and has no classes to put images into folders by; leave that out")
+
+
+def _rows_in(output: Output, settings: dict[str, Any], *, top_k: int, batch_size: int) -> AbstractContextManager[RowFile | None]:
+    """Return the file that was asked for, opened for rows; of None, there is no such file."""
+    if output.path is None:
+        return nullcontext()
+    settings = {**settings, "embeddings": output.embeddings}
+    how = {"vectors": output.embeddings, "replace": output.force, "resume": output.resume}
+    return open_rows(output.path, settings, top_k=top_k, batch_size=batch_size, **how)
 
 
 def _tell_above(status: Any, line: str) -> None:

@@ -93,7 +93,7 @@ class _Lines(RowFile):
 
     @property
     def has_rows(self) -> bool:
-        return self.part.stat().st_size > len(self.header)
+        return self.part.exists() and self.part.stat().st_size > len(self.header)
 
     @abstractmethod
     def line(self, item: Prediction) -> str:

@@ -245,3 +245,18 @@ def test_another_ending_and_vectors_without_parquet_are_refused(tmp_path):
         with pytest.raises(UserError, match=r"p\.(txt: files of predictions end in .csv, .jsonl, .parquet|csv: embeddings are written as)"):
             write(tmp_path / name, predictions(), **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_ended_the_work_is_told_where_the_rows_are_gone_too(tmp_path):
+    with pytest.raises(ZeroDivisionError), open_rows(tmp_path / "a.csv", {}, top_k=1, batch_size=1) as rows:
+        rows.add([Prediction(Path("a.png"), ("cat",), (0.5,))])
+        (tmp_path / "a.csv.part").unlink()
+        raise ZeroDivisionError
+
+
+def test_rows_that_can_not_take_their_place_are_told_and_kept(tmp_path):
+    with pytest.raises(UserError, match="can't write") as caught, open_rows(tmp_path / "a.csv", {}, top_k=1, batch_size=1) as rows:
+        rows.add([Prediction(Path("a.png"), ("cat",), (0.5,))])
+        (tmp_path / "a.csv").mkdir()
+    assert "a.png" in (tmp_path / "a.csv.part").read_text()
+    assert "a.csv.part" in caught.value.__notes__[0]
