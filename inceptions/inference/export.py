@@ -125,9 +125,7 @@ def _write_openvino(module: nn.Module, example: Tensor, file: Path, metadata: st
 
 
 def _run_openvino(file: Path, array: np.ndarray) -> np.ndarray:
-    import openvino
-
-    compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_engine.core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return compiled(array)[0].copy()
 
 
@@ -244,7 +242,7 @@ def _write_integers(folder: Path, file: Path, metadata: str) -> None:
     import openvino
     from openvino import opset13
 
-    model: Any = openvino.Core().read_model(folder / openvino_engine.INT8)
+    model: Any = openvino_engine.core().read_model(folder / openvino_engine.INT8)
     logits = next(result for result in model.get_results() if "logits" in result.output(0).get_tensor().get_names())
     probabilities = opset13.softmax(logits.input_value(0), axis=1)
     probabilities.output(0).get_tensor().set_names({"probabilities"})

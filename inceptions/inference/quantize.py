@@ -200,9 +200,7 @@ def _pixels(samples: Sequence[Sample], card: ModelCard) -> Iterator[tuple[np.nda
 
 
 def _compiled(model: Any) -> Any:
-    import openvino
-
-    return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return engine.core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 def _score(compiled: Any, samples: Sequence[Sample], card: ModelCard) -> Score:

@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_first_step(study, no_tr
 
 def test_what_was_stopped_goes_on_by_the_same_command(study, monkeypatch):
     def stop(*_):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
         patch.setattr("inceptions.training.progress.Reporter.stepped", stop)

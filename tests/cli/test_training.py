@@ -1,7 +1,6 @@
 """What `train` and `recipes` say and do beyond a plain run."""
 
 import json
-import os
 import signal
 
 import pytest
@@ -71,7 +70,7 @@ def test_a_stopped_run_says_how_to_go_on_and_does(inceptions, pictures, tmp_path
 
     def stop(self, epoch, step, *_):
         if (epoch, step) == (1, 2):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
         patch.setattr("inceptions.cli.train.Terminal.stepped", stop)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -344,3 +345,25 @@ def test_a_model_whose_integers_are_missing_or_others_is_refused(tiny, tmp_path,
 def test_the_compiled_engine_answers_what_torch_answers(tiny, engine_cache, pixels, plain):
     found = opened(tiny, "compiled", "float32").run(pixels)
     assert np.abs(found.logits - plain.logits).max() <= 1e-5 * np.abs(plain.logits).max()
+
+
+SIGNAL = """
+import signal
+from pathlib import Path
+from inceptions.inference.engines.choose import open_engine
+from inceptions.weights.card import read_card
+import numpy as np, sys
+folder = Path(sys.argv[1])
+card = read_card(folder)
+first, second = (open_engine(folder, card, engine="openvino", device="cpu", precision=precision) for precision in (None, "float32"))
+first.run(np.zeros((1, card.preprocess.image_size, card.preprocess.image_size, 3), np.uint8))
+del first
+del second
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_a_signal_is_taken_after_engines_of_openvino_have_come_and_gone(tiny, engine_cache):
+    done = subprocess.run([sys.executable, "-c", SIGNAL, tiny], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

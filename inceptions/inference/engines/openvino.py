@@ -5,6 +5,7 @@ Running needs no torch. The graph is compiled for the processor when it is first
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shutil
 from collections import deque
@@ -71,6 +72,18 @@ def convert(program: Any, shape: Iterable[int], names: Iterable[str] = ("pixels"
     return model
 
 
+@functools.cache
+def core() -> Any:
+    """Return OpenVINO's core, one for the whole process.
+
+    Each sets a stack for signals and puts back the one before when it goes; with several that may be one that is gone, and then the next
+    signal, such as Ctrl-C, ends the process (OpenVINO 2026.4 on processors with AMX).
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def load(folder: Path, *, precision: Precision, device: str, source: Path) -> Engine:
     """Return the engine of what `prepare` wrote, or of any representation with these inputs and outputs."""
     return OpenVinoEngine(folder, precision)
@@ -82,13 +95,10 @@ class OpenVinoEngine(Engine):
     name: EngineName = NAME
 
     def __init__(self, folder: Path, precision: Precision) -> None:
-        import openvino
-
-        core = openvino.Core()
         self.precision = precision
         hint = _HINTS[precision] if _has_bfloat16() else "f32"
         settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "THROUGHPUT", "CACHE_DIR": str(folder)}
-        self._compiled = core.compile_model(folder / GRAPH, "CPU", settings)
+        self._compiled = core().compile_model(folder / GRAPH, "CPU", settings)
         self._requests = [
             self._compiled.create_infer_request() for _ in range(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         ]
@@ -125,6 +135,4 @@ def _collect(request: Any) -> Answers:
 
 
 def _has_bfloat16() -> bool:
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
