@@ -46,6 +46,14 @@ def pictures(tmp_path):
     return folder
 
 
+@pytest.fixture(scope="module")
+def plain_report():
+    """Training's page without its plots, which take longer than a small network to train: for tests of everything else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inceptions.evaluation.report.write_report", lambda report, folder: (folder / "report.html").write_text(report.title))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """A model folder of a network that engines are soon prepared of."""

@@ -6,6 +6,8 @@ from inceptions.networks.registry import NETWORKS, get_network
 from inceptions.weights.shipped import shipped_models
 from inceptions.weights.tags import best_tag, get_tag
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 SHORT = ("--epochs", "1", "--image-size", "16", "--precision", "float32", "--workers", "0")
 
 

@@ -8,6 +8,8 @@ from inceptions.data.folders import load_splits
 from inceptions.weights.card import read_card
 from tests.pictures import paint
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 TINY = ("--epochs", "1", "--image-size", "16", "--workers", "0", "--device", "cpu")
 
 

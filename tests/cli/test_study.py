@@ -14,6 +14,8 @@ from inceptions.studies import catalog, run
 from inceptions.studies.study import Arm, Claim, Study
 from inceptions.training.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 TINY = reshape.scale_width(get_network("inception_small"), 0.125)
 RECIPE = Recipe(batch_size=16, precision="float32")
 SMOOTHING = Study(

@@ -6,6 +6,8 @@ import signal
 import pytest
 import yaml
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 SMALL = ("--batch-size", "8", "--image-size", "16", "--precision", "float32", "--workers", "0")
 
 

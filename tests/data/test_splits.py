@@ -9,6 +9,8 @@ import pytest
 from inceptions.data.folders import load_splits, locate_source
 from tests.pictures import paint
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 
 @pytest.fixture
 def photos(tmp_path):

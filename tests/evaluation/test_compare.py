@@ -17,6 +17,8 @@ from inceptions.training.loop import Pace, fit, prepare
 from inceptions.training.recipe import Recipe
 from tests.pictures import paint
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 TINY = reshape.scale_width(get_network("inception_small"), 0.125)
 
 

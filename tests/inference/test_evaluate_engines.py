@@ -13,6 +13,8 @@ from inceptions.networks.modules.models import create_model
 from inceptions.weights.folder import LoadedModel, load_model, save_model
 from tests.pictures import COLOURS
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -46,7 +46,7 @@ def _built(network: Network):
     return create_model(network).eval()
 
 
-classifier = pytest.fixture(_classifier, scope="module", params=list_models())
+classifier = pytest.fixture(_classifier, scope="module", params=family_first(list_models()))
 """Each network once, in inference mode; tests leave it as it is, and other forms of it borrow its weights by `twin`."""
 
 one_of_a_family = pytest.fixture(

@@ -493,11 +493,9 @@ def test_inductor_gives_the_eager_result_of_small_inception_and_inception_v3() -
         assert relative_error(compiled(model, options={"cpp.simdlen": 0})(x), model(x)) < TOLERANCE
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("fresh_dynamo")
-@pytest.mark.parametrize(
-    "name", ["inception_small", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("googlenet_bn", "xception41p"))]
-)
+@pytest.mark.parametrize("name", ["inception_small", "googlenet_bn", "xception41p"])
 def test_training_step_compiles_and_gives_the_eager_gradient(name: str) -> None:
     network = get_network(name)
     model = create_model(name, drop_rate=0.0).train()

@@ -23,6 +23,8 @@ from inceptions.training.progress import Reporter
 from inceptions.training.recipe import Recipe
 from tests.pictures import paint
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 TINY = reshape.scale_width(get_network("inception_small"), 0.125)
 RECIPE = Recipe(batch_size=16, precision="float32")
 STUDY = Study(

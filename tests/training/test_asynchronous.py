@@ -264,7 +264,7 @@ def test_one_worker_trains_as_ordinary_training_does(session, pictures, tmp_path
         assert torch.allclose(result.state[name], value, rtol=1e-4, atol=1e-5), name
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_batch_is_used_once_and_progress_is_told(session, pictures, tmp_path):
     heard, epochs = [], []
     job = job_of(pictures, tmp_path / "checkpoints", on_error="skip")

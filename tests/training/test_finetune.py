@@ -17,6 +17,8 @@ from inceptions.training.finetune import (
 )
 from tests.training.trained import PAIR, RESNET, SMALL, V3
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 # ---- what trains
 
 

@@ -12,6 +12,8 @@ from inceptions.training.loop import Pace, fit, prepare
 from inceptions.training.plan import find_batch_size
 from inceptions.training.recipes import QUICK
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 TINY = reshape.scale_width(get_network("inception_small"), 0.25)
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 15.77 GiB of which …")
 

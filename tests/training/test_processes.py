@@ -99,7 +99,7 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole_and_none_has_one_image(
         assert len(split(images, labels, labels, count=4, pad=True)) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_torchrun_trains_with_one_writer_counts_every_image_and_reports_of_what_is_saved(pictures, tmp_path):
     """Statistics move fast here, so that those of the two shares differ; the saved model then scores what metrics.csv says."""
     settings = (*SMALL, "--epochs", "2", "--log-with", "tensorboard", "--set", "bn_momentum=0.9", "--set", "train_on_val=false")

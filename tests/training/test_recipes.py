@@ -19,6 +19,8 @@ from inceptions.training.recipes import CIFAR10, INCEPTION_V3_2015, QUICK, RECIP
 from inceptions.training.settings import recipe_from_dict
 from tests.pictures import paint
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_says_where_it_is_from_and_survives_yaml(name):

@@ -31,6 +31,8 @@ from inceptions.weights.card import read_card
 from tests.pictures import paint
 from tests.training import killed_run
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 TINY = reshape.scale_width(get_network("inception_small"), 0.25)
 RECIPE = replace(QUICK, epochs=3, batch_size=8, precision="float32")
 ROOT = Path(__file__).parents[2]
@@ -76,13 +78,12 @@ def assert_same_weights(one, other):
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.exhaustive)])
-def test_a_run_killed_again_and_again_ends_with_the_same_weights(kills, pictures, tmp_path):
+def test_a_run_killed_again_and_again_ends_with_the_same_weights(pictures, tmp_path):
     killed_run.main(pictures, tmp_path / "whole")
     chance, killed = random.Random(4), 0
-    while killed < kills:
+    while killed < 20:
         process = start(pictures, tmp_path / "killed")
         assert process.stdout.readline() == "begun\n"
         time.sleep(chance.uniform(0, 0.3))

@@ -16,6 +16,8 @@ from inceptions.training.progress import Reporter
 from inceptions.training.recipes import QUICK
 from inceptions.training.trackers import check_trackers
 
+pytestmark = pytest.mark.usefixtures("plain_report")
+
 pytest.importorskip("accelerate")
 accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 

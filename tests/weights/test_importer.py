@@ -30,7 +30,7 @@ def test_model_is_ready_with_as_many_outputs_as_the_checkpoint(theirs):
     assert "no auxiliary heads in the checkpoint" in audit.notes
 
 
-@pytest.mark.parametrize("width", [128, 512])
+@pytest.mark.parametrize("width", [128, pytest.param(512, marks=pytest.mark.exhaustive)])
 def test_embeddings_of_faces_have_the_width_of_their_checkpoint(width):
     bottleneck = "InceptionResnetV1/Bottleneck"
     face = reshape.with_embedding(get_network("inception_resnet_v1_facenet"), width)
