@@ -72,6 +72,8 @@ Engine = Annotated[
     Literal["auto", "torch", "compiled", "openvino", "onnxruntime"] | None,
     typer.Option("--engine", help="What runs the network; auto: the fastest that is installed here. [auto]"),
 ]
+ExitEarly = Annotated[bool, typer.Option("--exit-early", help="Auxiliary heads answer what they are sure of, as `inceptions exits` found.")]
+MostLost = Annotated[float | None, typer.Option(min=0, max=100, help="With --exit-early: points of accuracy it may lose. [0.3]")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and no table.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell every event, and where an error came from.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors, nothing else.")]
@@ -102,6 +104,13 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], Callable
         return function
 
     return register
+
+
+def points_to_lose(exit_early: bool, most_lost: float | None) -> float | None:
+    """Return how many points early exits may lose, None where there are to be none; BadParameter for a number that nothing reads."""
+    if most_lost is not None and not exit_early:
+        raise typer.BadParameter("--most-lost is of early exits: give --exit-early too")
+    return (0.3 if most_lost is None else most_lost) if exit_early else None
 
 
 def once(what: str, first: T | None, named: T | None) -> T:

@@ -11,7 +11,7 @@ from inceptions.extras import require
 
 if TYPE_CHECKING:
     from inceptions.evaluation.compare import RunRecord
-    from inceptions.evaluation.score import Interval
+    from inceptions.evaluation.interval import Interval
 
 
 def run_comparison(folders: list[Path], output: Path | None, *, as_json: bool) -> None:

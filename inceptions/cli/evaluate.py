@@ -22,8 +22,9 @@ from inceptions.names import shown
 
 if TYPE_CHECKING:
     from inceptions.evaluation.evaluate import Evaluation, Row
+    from inceptions.evaluation.interval import Interval
     from inceptions.evaluation.measured import Measured
-    from inceptions.evaluation.score import Interval, Predictions, Score
+    from inceptions.evaluation.score import Predictions, Score
 
 Part = Literal["auto", "test", "val", "train", "all"]
 
@@ -41,6 +42,7 @@ class Options:
     batch_size: int
     workers: int | None
     engine: str | None
+    most_lost: float | None
     device: str | None
     output: Path | None
 
@@ -111,14 +113,15 @@ def _load_models(options: Options) -> dict[str, Any]:
     models = {}
     for name in options.models:
         with Download(name) as download:
-            models[name] = load_for(name, engine=options.engine, device=options.device, progress=download.step)
+            how = {"engine": options.engine, "device": options.device, "most_lost": options.most_lost}
+            models[name] = load_for(name, **how, progress=download.step)
     return models
 
 
 def _engines(models: dict[str, Any]) -> dict[str, str]:
     """Return what runs each model, in words."""
     found = {name: getattr(model, "engine", None) for name, model in models.items()}
-    return {name: f"{engine.name} in {engine.precision}" if engine else "torch in float32" for name, engine in found.items()}
+    return {name: str(engine or "torch in float32") for name, engine in found.items()}
 
 
 def _choose_images(options: Options, listed: Splits | tuple[Sample, ...], models: dict[str, Any]) -> Measured:

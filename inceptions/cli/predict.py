@@ -42,6 +42,7 @@ def run_prediction(
     as_json: bool,
     top_k: int,
     engine: str | None,
+    most_lost: float | None,
     device: str | None,
     batch_size: int | None,
     workers: int | None,
@@ -52,11 +53,13 @@ def run_prediction(
     Raises UserError, too, when no image at all can be read.
     """
     try:
-        _check_output(output)
+        _check_output(output, is_left_early=most_lost is not None)
     except FinishedError as done:
         tell(str(done))
         return
     check_sources(sources)
+    from inceptions.inference.exits.engine import EarlyExit
+    from inceptions.inference.exits.table import heads_of
     from inceptions.inference.pipeline import iterate_predictions
     from inceptions.inference.predict import open_model
     from inceptions.weights.locate import find_model
@@ -64,12 +67,13 @@ def run_prediction(
     with Download(model) as download:
         folder = find_model(model, progress=download.step)
     with err.status("loading the model…") as status:
-        running, card = open_model(folder, engine=engine, device=device, tell=partial(_tell_above, status))
+        running, card = open_model(folder, engine=engine, device=device, most_lost=most_lost, tell=partial(_tell_above, status))
     _check_classes(card, output)
     size = batch_size or running.batch_size
     top_k = min(top_k, len(card.classes))
     settings = {"images": list(sources), "model": card.sha256 or str(folder), "top_k": top_k, "batch_size": size, "on_error": on_error}
     settings |= {"engine": running.name, "precision": running.precision, "preprocess": card.preprocess.to_dict()}
+    settings |= {"exits": list(running.thresholds)} if isinstance(running, EarlyExit) else {}
     with (
         _rows_in(output, settings, top_k=top_k, batch_size=size) as rows,
         track("predicting", count_pictures(sources) if err.is_terminal else None) as advance,
@@ -85,10 +89,14 @@ def run_prediction(
     if first:
         columns = (Column("file", "text"), Column("class", "text"), Column(""), Column("then", "text"))
         print_table(columns, map(_cells, first))
+    if isinstance(running, EarlyExit):
+        tell(running.describe(heads_of(card.network)))
     _conclude(counted, output, earlier=rows.done if rows is not None else 0)
 
 
-def _check_output(output: Output) -> None:
+def _check_output(output: Output, *, is_left_early: bool) -> None:
+    if output.embeddings and is_left_early:
+        raise UserError("--embeddings are of the whole network, and images that leave it early have none: give one of the two")
     if output.path is not None:
         check_output(output.path, replace=output.force, resume=output.resume)
         kind_of(output.path, vectors=output.embeddings)

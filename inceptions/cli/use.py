@@ -1,4 +1,4 @@
-"""predict, engines, quantize, benchmark, export, convert: what is done with a model; the options of these verbs."""
+"""predict, engines, quantize, exits, benchmark, export, convert: what is done with a model; the options of these verbs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from inceptions.cli.app import Device, Engine, Framework, Json, Network, command, models_like, once
+from inceptions.cli.app import (
+    Device,
+    Engine,
+    ExitEarly,
+    Framework,
+    Json,
+    MostLost,
+    Network,
+    command,
+    models_like,
+    once,
+    points_to_lose,
+)
 
 
 @command()
@@ -32,6 +44,8 @@ def predict(
     top_k: Annotated[int, typer.Option(min=1, help="How many classes to give for each image.")] = 5,
     on_error: Annotated[Literal["fail", "skip"], typer.Option(help="What to do with an image that can't be read.")] = "skip",
     engine: Engine = None,
+    exit_early: ExitEarly = False,
+    most_lost: MostLost = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images at a time. [the engine's]")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Threads that read images. [one for each core]")] = None,
     device: Device = None,
@@ -53,6 +67,7 @@ def predict(
         top_k=top_k,
         on_error=on_error,
         engine=engine,
+        most_lost=points_to_lose(exit_early, most_lost),
         batch_size=batch_size,
         workers=workers,
         device=device,
@@ -98,6 +113,20 @@ def quantize(
     from inceptions.cli.quantize import run_quantization
 
     run_quantization(model, data, output, most_lost=most_lost, as_json=json)
+
+
+@command()
+def exits(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder of a network with auxiliary heads.")],
+    data: Annotated[str, typer.Option("--data", "-d", help="Labelled images with validation and, better, test parts.")],
+    engine: Engine = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Find when auxiliary heads may answer in place of the whole network, and what that loses and gains; the model folder keeps it."""
+    from inceptions.cli.exits import run_exits
+
+    run_exits(model, data, engine=engine, device=device, as_json=json)
 
 
 @command()

@@ -6,6 +6,7 @@ from .evaluate import Evaluation as Evaluation
 from .evaluate import Row as Row
 from .evaluate import merge as merge
 from .evaluate import predict_unlabelled as predict_unlabelled
+from .interval import Interval as Interval
 from .measured import Measured as Measured
 from .measured import choose_images as choose_images
 from .metrics import calibration_error as calibration_error
@@ -18,6 +19,5 @@ from .report import Report as Report
 from .report import write_report as write_report
 from .saved import read_predictions as read_predictions
 from .saved import write_predictions as write_predictions
-from .score import Interval as Interval
 from .score import Predictions as Predictions
 from .score import Score as Score

@@ -14,8 +14,9 @@ import yaml
 
 from inceptions.errors import UserError
 from inceptions.evaluation import metrics
+from inceptions.evaluation.interval import Interval
 from inceptions.evaluation.saved import read_predictions
-from inceptions.evaluation.score import Interval, Score, wilson
+from inceptions.evaluation.score import Score, wilson
 from inceptions.extras import require
 from inceptions.names import shown
 from inceptions.weights.card import CARD_NAME, read_card

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inceptions.evaluation.score import NO_CLASS, Interval, Score, wilson
+from inceptions.evaluation.interval import Interval
+from inceptions.evaluation.score import NO_CLASS, Score, wilson
 
 BINS = 15  # of confidence: Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599, section 4
 _RESAMPLES = 10_000
@@ -43,9 +44,13 @@ def error_difference(base: Score, other: Score, *, k: int = 1, seed: int = 0) ->
 
     Raises ValueError for scores of other images.
     """
-    first, second = (score.ranks[np.argsort(score.indices)] >= k for score in (base, other))
     if not np.array_equal(np.sort(base.indices), np.sort(other.indices)):
         raise ValueError("both must have been scored on the same images")
+    return paired_difference(*(score.ranks[np.argsort(score.indices)] >= k for score in (base, other)), seed=seed)
+
+
+def paired_difference(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Interval:
+    """Return by how many points `second` is true of more images than `first`, both (N,) of bools, with the paired bootstrap's interval."""
     better, worse, count = int(np.sum(first & ~second)), int(np.sum(second & ~first)), max(1, len(first))
     shares = np.array([better, worse, count - better - worse]) / count
     drawn = np.random.default_rng(seed).multinomial(count, shares, size=_RESAMPLES)

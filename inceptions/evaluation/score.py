@@ -14,17 +14,9 @@ from torch.utils.data import DataLoader
 
 from inceptions.data.dataset import Batch, Unreadable
 from inceptions.devices import memory_for
+from inceptions.evaluation.interval import Interval
 
 NO_CLASS = -1  # what is predicted of an image for which a network gives nan
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A value with its 95 % interval, which is infinite where nothing is known of the spread."""
-
-    value: float
-    low: float
-    high: float
 
 
 class _Answers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from inceptions.data.folders import load_splits
 from inceptions.data.in_memory import Given, find_pictures, hold
@@ -36,6 +37,7 @@ def evaluate(
     workers: int | None = None,
     engine: str | None = None,
     device: str | None = None,
+    most_lost: float | None = None,
 ) -> Evaluation[Score]:
     """Return how models do on labelled images: each alone, then averaged; `rows[0].score.accuracy` is that of the first.
 
@@ -43,12 +45,13 @@ def evaluate(
     data: what `load_splits` takes, of which `part` is measured as `inceptions evaluate` does; or pairs of a picture (file, picture of
     Pillow's, or array (H, W, 3) of uint8) and the name of its class, all of which are measured.
     crops: 1, 10, 12 or 144, or several of them. protocol: how one crop is taken. engine: what runs the models, as `predict` takes it; None
-    is torch in float32, and of a quantised model what runs its integers. device: such as "cuda"; None is an accelerator, if there is one.
+    is torch in float32, and of a quantised model what runs its integers. most_lost: of early exits, as `inceptions exits` found them for so
+    many points of accuracy; None goes through the whole networks. device: such as "cuda"; None is an accelerator, if there is one.
     split_seed, workers: None takes the models' own, and lets the machine decide.
 
     Raises UserError: no such model or data, classes that don't agree, no images of the part.
     """
-    named = _load(models, engine, device)
+    named = _load(models, engine=engine, device=device, most_lost=most_lost)
     notes: tuple[str, ...] = ()
     if isinstance(data, str | Path):
         cards = {name: model.card for name, model in named.items()}
@@ -63,14 +66,12 @@ def evaluate(
     return replace(found, notes=(*notes, *found.notes))
 
 
-def _load(
-    models: Model | Sequence[Model] | Mapping[str, Model], engine: str | None, device: str | None
-) -> dict[str, LoadedModel | EngineModel]:
+def _load(models: Model | Sequence[Model] | Mapping[str, Model], **how: Any) -> dict[str, LoadedModel | EngineModel]:
     if isinstance(models, Mapping):
-        return {name: load_for(model, engine=engine, device=device) for name, model in models.items()}
+        return {name: load_for(model, **how) for name, model in models.items()}
     named: dict[str, LoadedModel | EngineModel] = {}
     for model in [models] if isinstance(models, str | Path | LoadedModel) else models:
-        loaded = load_for(model, engine=engine, device=device)
+        loaded = load_for(model, **how)
         name = loaded.card.network.name if isinstance(model, LoadedModel) else str(model)
         named[name if name not in named else f"{name} {len(named) + 1}"] = loaded
     if not named:
@@ -79,12 +80,21 @@ def _load(
 
 
 def load_for(
-    model: Model, *, engine: str | None = None, device: str | None = None, progress: Progress | None = None
+    model: Model,
+    *,
+    engine: str | None = None,
+    device: str | None = None,
+    most_lost: float | None = None,
+    progress: Progress | None = None,
 ) -> LoadedModel | EngineModel:
     """Return a model as `evaluation.evaluate` takes it: its module, which torch runs in float32, or an engine that runs it.
 
     engine: None is torch, and of a quantised model what runs its integers, for these are what is to be measured.
+    most_lost: of early exits, as `open_early_exit` takes it.
     """
+    if most_lost is not None:
+        folder = model if isinstance(model, LoadedModel) else find_model(model, progress=progress)
+        return EngineModel(*open_model(folder, engine=engine, device=device, most_lost=most_lost))
     if isinstance(model, LoadedModel):
         return model if engine in (None, "torch") else EngineModel(*open_model(model, engine=engine, device=device))
     folder = find_model(model, progress=progress)

@@ -18,6 +18,7 @@ import numpy as np
 
 from inceptions.data.decode import read_image
 from inceptions.data.preprocess import Preprocess
+from inceptions.data.splits import Sample
 from inceptions.data.stored import Stored
 from inceptions.errors import ImageError, UserError
 from inceptions.inference.engines.base import Answers, Engine
@@ -73,6 +74,16 @@ def read_batches(
                 yield [future.result() for future in on_the_way.popleft()]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def labelled_batches(samples: Sequence[Sample], preprocess: Preprocess, *, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield batches of pixels (N, S, S, C) and labels (N,), without the pictures that can't be read."""
+    labels = iter(samples)
+    for batch in read_batches((sample.path for sample in samples), preprocess, batch_size=batch_size, on_error="skip"):
+        found = [(item.pixels, next(labels).label) for item in batch]
+        read = [(pixels, label) for pixels, label in found if pixels is not None]
+        if read:
+            yield np.stack([pixels for pixels, _ in read]), np.array([label for _, label in read])
 
 
 def count_readers() -> int:

@@ -13,6 +13,7 @@ from inceptions.data.in_memory import Given, find_pictures
 from inceptions.errors import UserError
 from inceptions.inference.engines.base import Engine
 from inceptions.inference.engines.choose import Tell, log, open_engine
+from inceptions.inference.exits.engine import open_early_exit
 from inceptions.inference.pipeline import OnError, iterate_predictions
 from inceptions.inference.prediction import Prediction
 from inceptions.weights.card import ModelCard, read_card
@@ -32,6 +33,8 @@ def predict(
     workers: int | None = None,
     engine: str | None = None,
     device: str | None = None,
+    exit_early: bool = False,
+    most_lost: float = 0.3,
 ) -> list[Prediction]:
     """Return a `Prediction` for each picture, in order.
 
@@ -41,11 +44,13 @@ def predict(
     workers: threads that read; None lets the machine decide.
     engine: "torch", "compiled", "openvino" or "onnxruntime"; None is the fastest here, prepared once, as `open_engine` says.
     device: such as "cuda"; None is an accelerator, if there is one.
+    exit_early: whether auxiliary heads answer what they are sure of, as `inceptions exits` found.
+    most_lost: how many points of accuracy that might lose where it was found.
 
     Raises ImageError for what is no picture or can't be read; UserError when there is no such model or engine.
     """
     pictures = find_pictures(images)
-    running, card = open_model(model, engine=engine, device=device)
+    running, card = open_model(model, engine=engine, device=device, most_lost=most_lost if exit_early else None)
     batches = iterate_predictions(running, card, pictures, top_k=top_k, on_error=on_error, batch_size=batch_size, workers=workers)
     return [item for batch in batches for item in batch]
 
@@ -63,19 +68,28 @@ class EngineModel:
 
 
 def open_model(
-    model: LoadedModel | str | Path, *, engine: str | None = None, device: str | None = None, tell: Tell = log.info
+    model: LoadedModel | str | Path,
+    *,
+    engine: str | None = None,
+    device: str | None = None,
+    most_lost: float | None = None,
+    tell: Tell = log.info,
 ) -> tuple[Engine, ModelCard]:
     """Return the engine that runs a model, as `open_engine` chooses it, and its card; raises UserError as that does.
 
+    most_lost: of early exits, as `open_early_exit` takes it; None goes through the whole network.
     What `load_model` returned is run by torch, in float32, for nobody knows whether it is still what was loaded.
     """
     if isinstance(model, str | Path):
         folder = find_model(model)
         card = read_card(folder)
+        if most_lost is not None:
+            return open_early_exit(folder, card, most_lost=most_lost, engine=engine, device=device, tell=tell), card
         return open_engine(folder, card, engine=engine, device=device, tell=tell), card
-    if engine not in (None, "auto", "torch"):
-        raise UserError(f"the engine {engine!r} runs model folders; give the folder or the tag in place of what was loaded of it")
+    if engine not in (None, "auto", "torch") or most_lost is not None:
+        what = "early exits are of" if most_lost is not None else f"the engine {engine!r} runs"
+        raise UserError(f"{what} model folders; give the folder or the tag in place of what was loaded of it")
     from inceptions.devices import pick_device
-    from inceptions.inference.engines.torch import TorchEngine
+    from inceptions.inference.engines.torch import TorchEngine, whole
 
-    return TorchEngine(model, device=pick_device(device)), model.card
+    return TorchEngine(whole(model), device=pick_device(device)), model.card

@@ -25,15 +25,16 @@ import torch
 from inceptions.data.folders import load_splits
 from inceptions.data.splits import Sample, Splits
 from inceptions.errors import UserError
+from inceptions.evaluation.interval import Interval
 from inceptions.evaluation.labels import match_labels
 from inceptions.evaluation.metrics import error_difference
-from inceptions.evaluation.score import Interval, Score, score_of
+from inceptions.evaluation.score import Score, score_of
 from inceptions.extras import require
 from inceptions.files import whole_folder
 from inceptions.inference.engines import openvino as engine
 from inceptions.inference.engines.graph import PixelClassifier, export_graph
 from inceptions.inference.engines.prepare import real_pixels
-from inceptions.inference.pipeline import read_batches
+from inceptions.inference.pipeline import labelled_batches
 from inceptions.names import shown
 from inceptions.versions import now, versions
 from inceptions.weights.card import CARD_NAME, ModelCard
@@ -190,13 +191,7 @@ def _quantize(plain: Any, images: _Images, card: ModelCard, most_lost: float) ->
 
 
 def _pixels(samples: Sequence[Sample], card: ModelCard) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield batches of pixels (N, S, S, C) and labels (N,), without the pictures that can't be read."""
-    labels = iter(samples)
-    for batch in read_batches((sample.path for sample in samples), card.preprocess, batch_size=_BATCH, on_error="skip"):
-        found = [(item.pixels, next(labels).label) for item in batch]
-        read = [(pixels, label) for pixels, label in found if pixels is not None]
-        if read:
-            yield np.stack([pixels for pixels, _ in read]), np.array([label for _, label in read])
+    return labelled_batches(samples, card.preprocess, batch_size=_BATCH)
 
 
 def _compiled(model: Any) -> Any:

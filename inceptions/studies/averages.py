@@ -12,8 +12,9 @@ from typing import Any
 
 from inceptions.data.splits import Sample
 from inceptions.evaluation.evaluate import Evaluation, Row, evaluate
+from inceptions.evaluation.interval import Interval
 from inceptions.evaluation.metrics import error, error_difference
-from inceptions.evaluation.score import Interval, Score
+from inceptions.evaluation.score import Score
 from inceptions.studies.study import Claim
 from inceptions.studies.verdict import Verdict, word_for
 from inceptions.weights.folder import LoadedModel

@@ -18,8 +18,8 @@ from typing import Any
 from inceptions.data.splits import Sample, Splits, divide, name_within
 from inceptions.devices import pick_device
 from inceptions.errors import UserError
+from inceptions.evaluation.interval import Interval
 from inceptions.evaluation.saved import write_predictions
-from inceptions.evaluation.score import Interval
 from inceptions.extras import REPORT_MODULES, require
 from inceptions.files import write_whole
 from inceptions.networks.trace import Cost, trace

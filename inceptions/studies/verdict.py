@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from inceptions.evaluation.score import Interval
+from inceptions.evaluation.interval import Interval
 from inceptions.studies.study import Claim, Study
 
 Word = Literal["shown", "not shown at this size", "contradicted"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inceptions.errors import UserError
-from inceptions.evaluation.score import Interval
+from inceptions.evaluation.interval import Interval
 from inceptions.inference.benchmark import benchmark as module
 from inceptions.inference.benchmark.benchmark import Folder, run_benchmark
 from inceptions.inference.benchmark.measure import Rates, latencies, median_interval, run_process, take_turns

@@ -20,7 +20,7 @@ from inceptions.inference.engines.choose import automatic_engines, open_engine
 from inceptions.inference.engines.graph import Normalize
 from inceptions.inference.engines.openvino import precisions as openvino_precisions
 from inceptions.inference.engines.prepare import real_pixels
-from inceptions.inference.engines.torch import TorchEngine
+from inceptions.inference.engines.torch import TorchEngine, read_part
 from inceptions.networks.spec import L2Normalize
 from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, read_card
 from inceptions.weights.folder import load_model
@@ -38,7 +38,7 @@ def pixels(tiny):
 @pytest.fixture(scope="module")
 def plain(tiny, pixels):
     """What torch answers."""
-    return TorchEngine(load_model(tiny)).run(pixels)
+    return TorchEngine(read_part(tiny, None)).run(pixels)
 
 
 def opened(folder, name, precision):
@@ -171,7 +171,7 @@ class Fake(Engine):
 
     def __init__(self, folder, source):
         self.added = float((folder / "model.txt").read_text())
-        self.engine = TorchEngine(load_model(source))
+        self.engine = TorchEngine(read_part(source, None))
 
     def run(self, pixels):
         logits, vectors = self.engine.run(pixels)

@@ -6,7 +6,7 @@ import torch
 
 import inceptions
 from inceptions.data.preprocess import for_training
-from inceptions.inference.engines.torch import TorchEngine
+from inceptions.inference.engines.torch import TorchEngine, read_part
 from inceptions.inference.evaluate import load_for
 from inceptions.inference.predict import EngineModel
 from inceptions.networks.modules.models import create_model
@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 def test_what_an_engine_answers_is_scored_and_averaged_as_what_torch_answers(folder, pictures, crops):
     (pictures / "train" / "amber" / "broken.png").write_bytes(b"no picture")
     model = load_model(folder)
-    by_engine = EngineModel(TorchEngine(load_model(folder)), model.card)
+    by_engine = EngineModel(TorchEngine(read_part(folder, None)), model.card)
     from inceptions.data.folders import load_splits
     from inceptions.evaluation.evaluate import evaluate
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inceptions.evaluation.score import Interval
+from inceptions.evaluation.interval import Interval
 from inceptions.inference.engines.base import Engine
 
 Run = Callable[[np.ndarray], np.ndarray]

@@ -43,6 +43,9 @@ class Engine(ABC):
     precision: Precision
     batch_size: int = 16
 
+    def __str__(self) -> str:
+        return f"{self.name} in {self.precision}"
+
     @abstractmethod
     def run(self, pixels: np.ndarray) -> Answers:
         """Return the answers for N images, N from 1."""

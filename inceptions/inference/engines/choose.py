@@ -12,8 +12,8 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -75,13 +75,35 @@ def open_engine(
     Raises UserError: no such engine, one that isn't installed, or that doesn't agree with torch.
     """
     card = card or read_card(folder)
+    return _open_alike(folder, card, choices(folder, card, engine=engine, device=device, precision=precision), (None,), tell)[0]
+
+
+def open_parts(
+    folder: Path, card: ModelCard, *, engine: str | None = None, device: str | None = None, tell: Tell = log.info
+) -> list[Engine]:
+    """Return the engines of the parts of a network that is cut at its auxiliary heads, all of one kind; as `open_engine` otherwise.
+
+    Of a quantised network it is the form in floating point.
+    """
+    card = replace(card, provenance={name: value for name, value in card.provenance.items() if name != "int8"})
+    parts = range(len(card.network.aux) + 1)
+    return _open_alike(folder, card, choices(folder, card, engine=engine, device=device), parts, tell)
+
+
+def _open_alike(folder: Path, card: ModelCard, tried: Iterable[Choice], parts: Iterable[int | None], tell: Tell) -> list[Engine]:
+    """Return an engine of each part by the first choice that all of them agree with torch by."""
     reasons: list[str] = []
-    for choice in choices(folder, card, engine=engine, device=device, precision=precision):
-        found, reason = _open(folder, card, choice, tell)
-        if found is not None:
+    for choice in tried:
+        found: list[Engine] = []
+        for part in parts:
+            opened, reason = _open(folder, card, choice, part, tell)
+            if opened is None:
+                tell(reason)
+                reasons.append(reason)
+                break
+            found.append(opened)
+        else:
             return found
-        tell(reason)
-        reasons.append(reason)
     raise UserError("; ".join(reasons) or f"no engine for {card.network.name}")
 
 
@@ -135,19 +157,19 @@ def _precisions(engine: EngineName, device: str, card: ModelCard) -> tuple[Preci
     return maker_of(engine).precisions(device)
 
 
-def _open(folder: Path, card: ModelCard, choice: Choice, tell: Tell) -> tuple[Engine | None, str]:
+def _open(folder: Path, card: ModelCard, choice: Choice, part: int | None, tell: Tell) -> tuple[Engine | None, str]:
     """Return the engine, or None and why it isn't used."""
     maker = maker_of(choice.engine)
     if choice.engine == "torch" and choice.precision == "float32":  # what the others are compared with
-        return maker.load(folder, precision=choice.precision, device=choice.device, source=folder), ""
-    made = describe_made(folder, card, engine=choice.engine, precision=choice.precision, device=choice.device)
+        return maker.load(folder, precision=choice.precision, device=choice.device, source=folder, part=part), ""
+    made = describe_made(folder, card, engine=choice.engine, precision=choice.precision, device=choice.device, part=part)
     try:
         found = find_prepared(made) or prepare(folder, card, made, tell)
     except UserError as error:
         return None, f"{choice.engine} in {choice.precision} could not be prepared ({error})"
     if not found.comparison.agrees:
         return None, f"{choice.engine} in {choice.precision} is not used, for it disagrees with torch: {found.comparison}"
-    return maker.load(found.folder, precision=choice.precision, device=choice.device, source=folder), ""
+    return maker.load(found.folder, precision=choice.precision, device=choice.device, source=folder, part=part), ""
 
 
 def prepare(folder: Path, card: ModelCard, made: Made, tell: Tell) -> Prepared:
@@ -164,7 +186,8 @@ def prepare(folder: Path, card: ModelCard, made: Made, tell: Tell) -> Prepared:
                 return there
             for killed in target.parent.glob(f".{target.name}-*"):  # what a process left that came to no end
                 shutil.rmtree(killed, ignore_errors=True)
-            tell(f"preparing {made.engine} in {made.precision} for {card.network.name}, once on this machine")
+            what = card.network.name if made.part is None else f"part {made.part + 1} of {card.network.name}"
+            tell(f"preparing {made.engine} in {made.precision} for {what}, once on this machine")
             from inceptions.inference.engines.prepare import prepare_engine
 
             found = prepare_engine(folder, card, made, maker_of(made.engine), target)

@@ -17,7 +17,7 @@ from inceptions.inference.engines.base import Answers, Engine, EngineName, Preci
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from inceptions.inference.engines.graph import PixelClassifier
+    from inceptions.inference.engines.graph import Reader
 
 NAME: EngineName = "compiled"
 EXTRA = "fast"
@@ -37,7 +37,7 @@ def precisions(device: str) -> tuple[Precision, ...]:
     return ("bfloat16", "float32") if pick_precision("auto", torch.device(device)) else ("float32",)
 
 
-def prepare(classifier: PixelClassifier, example: Tensor, folder: Path, *, precision: Precision, device: str, source: Path) -> None:
+def prepare(classifier: Reader, example: Tensor, folder: Path, *, precision: Precision, device: str, source: Path) -> None:
     """Write the package of a network that reads pixels like `example` (N, S, S, C). Raises UserError without a compiler."""
     import torch
     from torch._inductor import aoti_compile_and_package
@@ -52,7 +52,7 @@ def prepare(classifier: PixelClassifier, example: Tensor, folder: Path, *, preci
         aoti_compile_and_package(program, package_path=str(folder / PACKAGE), inductor_configs={"freezing": device == "cpu"})
 
 
-def load(folder: Path, *, precision: Precision, device: str, source: Path) -> Engine:
+def load(folder: Path, *, precision: Precision, device: str, source: Path, part: int | None = None) -> Engine:
     """Return the engine of what `prepare` wrote."""
     return CompiledEngine(folder, precision, device)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from inceptions.data.preprocess import Preprocess
-from inceptions.networks.modules.models import Classifier
+from inceptions.networks.modules.models import Classifier, ClassifierWithAux
 
 
 class Normalize(nn.Module):
@@ -55,6 +56,41 @@ class PixelClassifier(nn.Module):
         if not self.module.num_classes:
             vectors = logits + 0  # a tensor of its own: OpenVINO takes no graph that gives one twice
         return logits.float(), vectors.float()
+
+
+class Part(nn.Module):
+    """Some stages of a network, and a head on the last of them: to logits (N, K) and the features that the next part reads.
+
+    It reads uint8 pixels (N, S, S, C) where `preprocess` is given, else the features of the part before, float32 (N, F, h, w). Of the last
+    part, features are the vectors (N, F) that the classifier reads.
+    """
+
+    def __init__(self, stages: nn.Module, head: nn.Module, preprocess: Preprocess | None = None) -> None:
+        super().__init__()
+        self.normalize = Normalize(preprocess) if preprocess else nn.Identity()
+        self.module = nn.ModuleDict({"stages": stages, "head": head})
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and features, float32."""
+        features = self.module["stages"](self.normalize(x).to(next(self.module.parameters()).dtype))
+        return self.module["head"](features).float(), features.float()
+
+
+Reader = PixelClassifier | Part
+"""What engines are made of."""
+
+
+def cut(model: ClassifierWithAux, preprocess: Preprocess) -> list[Part]:
+    """Return the network in parts: to its first auxiliary head, from there to the next, and from the last of them to the end."""
+    parts: list[Part] = []
+    stages: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, stage in model.stages.named_children():
+        stages[name] = stage
+        if name in model.aux:
+            parts.append(Part(nn.Sequential(stages), model.aux[name], None if parts else preprocess))
+            stages = OrderedDict()
+    rest = nn.Sequential(OrderedDict(stages=nn.Sequential(stages), head=model.head, flatten=nn.Flatten()))
+    return [*parts, Part(rest, model.classifier)]
 
 
 def export_graph(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram:

@@ -16,7 +16,7 @@ from inceptions.inference.engines.base import Answers, Engine, EngineName, Preci
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from inceptions.inference.engines.graph import PixelClassifier
+    from inceptions.inference.engines.graph import Reader
 
 NAME: EngineName = "onnxruntime"
 EXTRA = "export"
@@ -32,7 +32,7 @@ def precisions(device: str) -> tuple[Precision, ...]:
     return ("float32",) if _PROVIDERS.get(device) in onnxruntime.get_available_providers() else ()
 
 
-def prepare(classifier: PixelClassifier, example: Tensor, folder: Path, *, precision: Precision, device: str, source: Path) -> None:
+def prepare(classifier: Reader, example: Tensor, folder: Path, *, precision: Precision, device: str, source: Path) -> None:
     """Write the graph of a network that reads pixels like `example` (N, S, S, C). Raises UserError without what writes ONNX."""
     require(EXTRA, "onnx", "onnxscript", needed_for=f"preparing the engine {NAME!r}")
     from inceptions.inference.engines.graph import write_onnx
@@ -40,7 +40,7 @@ def prepare(classifier: PixelClassifier, example: Tensor, folder: Path, *, preci
     write_onnx(classifier, example, folder / GRAPH)
 
 
-def load(folder: Path, *, precision: Precision, device: str, source: Path) -> Engine:
+def load(folder: Path, *, precision: Precision, device: str, source: Path, part: int | None = None) -> Engine:
     """Return the engine of what `prepare` wrote."""
     return OnnxRuntimeEngine(folder, device)
 

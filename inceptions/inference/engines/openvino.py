@@ -22,7 +22,7 @@ from inceptions.weights.card import read_card
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from inceptions.inference.engines.graph import PixelClassifier
+    from inceptions.inference.engines.graph import Reader
 
 NAME: EngineName = "openvino"
 EXTRA = "fast"
@@ -39,7 +39,7 @@ def precisions(device: str) -> tuple[Precision, ...]:
     return ("bfloat16", "float32") if _has_bfloat16() else ("float32",)
 
 
-def prepare(classifier: PixelClassifier, example: Tensor, folder: Path, *, precision: Precision, device: str, source: Path) -> None:
+def prepare(classifier: Reader, example: Tensor, folder: Path, *, precision: Precision, device: str, source: Path) -> None:
     """Write the representation of a network that reads pixels like `example` (N, S, S, C); of int8, what is in the folder `source`."""
     if precision == "int8":
         files = [(source / INT8).with_suffix(ending) for ending in (".xml", ".bin")]
@@ -84,7 +84,7 @@ def core() -> Any:
     return openvino.Core()
 
 
-def load(folder: Path, *, precision: Precision, device: str, source: Path) -> Engine:
+def load(folder: Path, *, precision: Precision, device: str, source: Path, part: int | None = None) -> Engine:
     """Return the engine of what `prepare` wrote, or of any representation with these inputs and outputs."""
     return OpenVinoEngine(folder, precision)
 

@@ -16,12 +16,11 @@ from inceptions.data.decode import convert_image
 from inceptions.data.preprocess import Preprocess
 from inceptions.files import whole_folder, write_whole
 from inceptions.inference.engines.base import Answers, Engine, Precision
-from inceptions.inference.engines.graph import PixelClassifier
+from inceptions.inference.engines.graph import Reader
 from inceptions.inference.engines.prepared import RECORD, Comparison, Made, Prepared, checksum
-from inceptions.inference.engines.torch import TorchEngine
+from inceptions.inference.engines.torch import TorchEngine, read_part
 from inceptions.versions import now
 from inceptions.weights.card import ModelCard
-from inceptions.weights.folder import load_model
 
 PICTURES = 32
 ALLOWED: dict[Precision, float] = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.1, "int8": 0.5}
@@ -33,21 +32,28 @@ def prepare_engine(source: Path, card: ModelCard, made: Made, maker: Any, target
 
     Whether it agrees with torch stands in what is returned. Raises UserError where it can't be made or written.
     """
-    model = load_model(source)
-    pixels = real_pixels(card.preprocess)
-    reference = answer_all(TorchEngine(model), pixels)
+    reader, pixels = _read(source, card, made.part)
+    reference = answer_all(TorchEngine(reader), pixels)
     with whole_folder(target) as folder:
         if made.engine != "torch":
             example = torch.from_numpy(pixels[:2].copy())
-            classifier = PixelClassifier(model.module.to(memory_format=torch.contiguous_format), card.preprocess)  # pyright: ignore[reportCallIssue]
-            maker.prepare(classifier, example, folder, precision=made.precision, device=made.device, source=source)
+            reader.module.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+            maker.prepare(reader, example, folder, precision=made.precision, device=made.device, source=source)
     # where it stays, for OpenVINO knows what it compiled by its path; without its record it is not there
-    engine = maker.load(target, precision=made.precision, device=made.device, source=source)
+    engine = maker.load(target, precision=made.precision, device=made.device, source=source, part=made.part)
     comparison = compare(engine, pixels, reference, has_classes=bool(card.classes), allowed=ALLOWED[made.precision])
     files = {file.name: checksum(file) for file in target.iterdir()}
     found = Prepared(target, made, str(source.absolute()), card.network.name, comparison, now(), files)
     write_whole(target / RECORD, found.to_json())
     return found
+
+
+def _read(source: Path, card: ModelCard, part: int | None) -> tuple[Reader, np.ndarray]:
+    """Return what an engine is made of, and what it reads of real pictures: pixels, or the features of the parts before."""
+    given = real_pixels(card.preprocess)
+    for before in range(part or 0):
+        given = answer_all(TorchEngine(read_part(source, before)), given).vectors
+    return read_part(source, part), given
 
 
 def compare(engine: Engine, pixels: np.ndarray, reference: Answers, *, has_classes: bool, allowed: float) -> Comparison:

@@ -64,6 +64,7 @@ class Made:
     """What an engine is of, and by: all that another one would have to be made for.
 
     model: names the weights and all that is done to them. device: "cpu", "cuda" and so on. library: its version. processor: what runs it.
+    part: of a network that is cut at its auxiliary heads, which, from 0; None is the whole.
     """
 
     model: str
@@ -72,6 +73,7 @@ class Made:
     device: str
     library: str
     processor: str
+    part: int | None = None
     form: int = FORM
 
     @property
@@ -136,12 +138,12 @@ def checksum(file: Path) -> int:
     return found
 
 
-def describe_made(folder: Path, card: ModelCard, *, engine: EngineName, precision: Precision, device: str) -> Made:
-    """Return what an engine of a model folder would be made of, on this machine."""
+def describe_made(folder: Path, card: ModelCard, *, engine: EngineName, precision: Precision, device: str, part: int | None = None) -> Made:
+    """Return what an engine of a model folder, or of a part of it, would be made of, on this machine."""
     fields = (card.sha256, (folder / WEIGHTS_NAME).stat().st_size, repr(card.network), repr(card.preprocess), card.provenance.get("int8"))
     model = hashlib.blake2b(repr(fields).encode(), digest_size=16).hexdigest()
     library = {"torch": "torch", "compiled": "torch"}.get(engine, engine)
-    return Made(model, engine, precision, device, f"{library} {_version(library)}", processor(device))
+    return Made(model, engine, precision, device, f"{library} {_version(library)}", processor(device), part)
 
 
 def _version(library: str) -> str:
