@@ -8,11 +8,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from inceptions.cli.terminal import Column, Download, err, print_json, print_table, tell
+from inceptions.cli.terminal import Column, Download, err, print_json, print_table, tell, tell_on
 from inceptions.errors import UserError
 from inceptions.extras import REPORT_MODULES, require
 from inceptions.files import new_folder
-from inceptions.names import shown
 from inceptions.weights.locate import find_model
 
 
@@ -32,7 +31,7 @@ def run_benchmark_command(model: str, *, against: str | None, output: Path | Non
         folder = find_model(model, progress=download.step)
     with new_folder(output) if output is not None else nullcontext():
         with err.status("measuring…") as status:
-            found = run_benchmark(folder, against=names, tell=lambda line: status.update(f"{shown(line)}…"), **settings)
+            found = run_benchmark(folder, against=names, tell=tell_on(status), **settings)
         if output is not None:
             write_page(found, output, command=shlex.join(["inceptions", *sys.argv[1:]]))
     if as_json:

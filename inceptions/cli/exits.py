@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from inceptions.cli.terminal import Column, err, print_json, print_table, tell
+from inceptions.cli.terminal import Column, err, print_json, print_table, tell, tell_on
 from inceptions.errors import UserError
 from inceptions.inference.exits.table import Exits, require_heads
-from inceptions.names import shown
 from inceptions.weights.card import read_card
 
 
@@ -21,7 +20,7 @@ def run_exits(model: str, data: str, *, engine: str | None, device: str | None, 
     with err.status("loading torch…") as status:
         from inceptions.inference.exits.choose import choose_exits
 
-        found = choose_exits(folder, data, engine=engine, device=device, tell=lambda line: status.update(f"{shown(line)}…"))
+        found = choose_exits(folder, data, engine=engine, device=device, tell=tell_on(status))
     if as_json:
         print_json({"model": str(folder), **found.to_dict()})
         return

@@ -6,17 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inceptions.cli.terminal import Column, Download, err, out, print_json, print_table, say, tell, track
+from inceptions.cli.terminal import Column, Download, err, out, print_json, print_table, say, tell, tell_on, track
 from inceptions.errors import UserError
 from inceptions.inference.prediction import Prediction, column_names, row_of
 from inceptions.inference.rows import FinishedError, RowFile, as_plain, check_output, kind_of, open_rows
 from inceptions.inference.sorting import Sorter
 from inceptions.inference.sources import check_sources, count_pictures, iterate_pictures
-from inceptions.names import shown
 from inceptions.weights.card import ModelCard
 
 SHOWN = 20  # images, on a terminal
@@ -67,7 +65,7 @@ def run_prediction(
     with Download(model) as download:
         folder = find_model(model, progress=download.step)
     with err.status("loading the model…") as status:
-        running, card = open_model(folder, engine=engine, device=device, most_lost=most_lost, tell=partial(_tell_above, status))
+        running, card = open_model(folder, engine=engine, device=device, most_lost=most_lost, tell=tell_on(status))
     _check_classes(card, output)
     size = batch_size or running.batch_size
     top_k = min(top_k, len(card.classes))
@@ -122,14 +120,6 @@ def _rows_in(output: Output, settings: dict[str, Any], *, top_k: int, batch_size
     settings = {**settings, "embeddings": output.embeddings}
     how = {"vectors": output.embeddings, "replace": output.force, "resume": output.resume}
     return open_rows(output.path, settings, top_k=top_k, batch_size=batch_size, **how)
-
-
-def _tell_above(status: Any, line: str) -> None:
-    """Say what takes time: in the line that goes away on a terminal; in a log, for good."""
-    if err.is_terminal:
-        status.update(f"{shown(line)}…")
-    else:
-        tell(f"{line}…")
 
 
 class Counted:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inceptions.cli.terminal import Download, err, print_json, say, tell
+from inceptions.cli.terminal import Download, err, print_json, say, tell, tell_on
 from inceptions.errors import UserError
 from inceptions.extras import require
-from inceptions.names import shown
 from inceptions.weights.locate import find_model
 
 
@@ -22,7 +21,7 @@ def run_quantization(model: str, data: str, output: Path | None, *, most_lost: f
     with err.status("loading torch…") as status:
         from inceptions.inference.quantize import quantize_model
 
-        found = quantize_model(folder, data, target, most_lost=most_lost, tell=lambda line: status.update(f"{shown(line)}…"))
+        found = quantize_model(folder, data, target, most_lost=most_lost, tell=tell_on(status))
     if as_json:
         print_json({"model": str(target), **found.to_dict(), "notes": list(found.notes)})
         return

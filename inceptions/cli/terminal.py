@@ -62,6 +62,11 @@ def tell(line: str = "", *, style: str = "") -> None:
     err.print(Text(shown(line), style), soft_wrap=True)
 
 
+def tell_on(status: Any) -> Callable[[str], None]:
+    """Return what says what takes time: in a status line that goes away on a terminal; in a log, for good."""
+    return lambda line: status.update(f"{shown(line)}…") if err.is_terminal else tell(f"{line}…")
+
+
 def complain(message: str) -> None:
     """Print an error as one line on standard error; where everything is told, with the place that it came from."""
     if log.level == logging.DEBUG and sys.exc_info()[0] is not None:

@@ -15,17 +15,10 @@ from inceptions.inference.benchmark.page import as_markdown, other_rows
 from inceptions.inference.engines.choose import open_engine
 
 KEYS = set("model network image_size engine precision processor versions date rates latency differences folder cold ratios".split())
-SHORT = ("--rounds", "2", "--seconds", "0.02")
+SHORT = ("--rounds", "2", "--seconds", "0.02", "--photos", "8", "--cold", "0")
 
 
-@pytest.fixture
-def few(monkeypatch):
-    """Eight photographs and no new processes where the command takes hundreds and ten."""
-    whole = module.run_benchmark
-    monkeypatch.setattr(module, "run_benchmark", lambda *given, **settings: whole(*given, photos=8, cold=0, **settings))
-
-
-def test_the_command_measures_against_openvino_by_hand_and_writes_a_page(inceptions, tiny, engine_cache, few, tmp_path):
+def test_the_command_measures_against_openvino_by_hand_and_writes_a_page(inceptions, tiny, engine_cache, tmp_path):
     given = ("benchmark", tiny, "--against", "openvino", "--engine", "openvino", "--device", "cpu", *SHORT)
     done = inceptions(*given, "--output", tmp_path / "page", "--json")
     assert done.code == 0, done.err
@@ -46,7 +39,7 @@ def test_the_command_measures_against_openvino_by_hand_and_writes_a_page(incepti
     assert (refused.code, "exists already" in refused.err) == (2, True)
 
 
-def test_without_output_the_tables_are_printed(inceptions, tiny, engine_cache, few, pictures):
+def test_without_output_the_tables_are_printed(inceptions, tiny, engine_cache, pictures):
     done = inceptions("benchmark", tiny, "--engine", "openvino", "--device", "cpu", "--data", pictures / "test", *SHORT)
     assert done.code == 0, done.err
     assert "12 files to CSV, inceptions" in done.out
@@ -65,7 +58,7 @@ def test_a_contender_that_cant_be_had_is_told(inceptions, tiny, tmp_path):
 
 
 def test_a_contender_that_answers_otherwise_is_refused(tiny, monkeypatch):
-    monkeypatch.setattr(module, "contender", lambda name, model, precision: lambda pixels: np.eye(3)[np.arange(len(pixels)) % 3] * 99)
+    monkeypatch.setattr(module, "contender", lambda *_, **__: lambda pixels: np.eye(3)[np.arange(len(pixels)) % 3] * 99)
     with pytest.raises(UserError, match=r"openvino gives other answers than ours, by .* of a probability; a comparison would mean nothing"):
         run_benchmark(tiny, against=["openvino"], engine="torch", rounds=2, seconds=0.01, photos=1, cold=0)
 

@@ -63,8 +63,7 @@ def said(folder, pixels):
     images = torch.from_numpy(model.card.preprocess.normalize_pixels(pixels.transpose(0, 3, 1, 2)))
     with torch.no_grad():
         outputs = model.module(images)
-    by_stage = dict(zip((head.after for head in model.card.network.aux), outputs.aux, strict=True))
-    return [by_stage["2a"].numpy(), by_stage["2c"].numpy(), outputs.logits.numpy()]
+    return [logits.numpy() for logits in (*outputs.aux, outputs.logits)]
 
 
 @pytest.fixture

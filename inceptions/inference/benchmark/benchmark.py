@@ -30,6 +30,7 @@ from inceptions.inference.benchmark.measure import (
 )
 from inceptions.inference.engines.base import softmax
 from inceptions.inference.engines.choose import find_device, open_engine
+from inceptions.inference.engines.openvino import INT8
 from inceptions.inference.engines.prepare import photograph, real_pixels
 from inceptions.inference.engines.prepared import processor
 from inceptions.inference.pipeline import read_batches
@@ -110,7 +111,7 @@ def run_benchmark(
     hint = {"bfloat16": "bf16", "int8": "bf16"}.get(ours.precision, "f32")
     for name in against:
         tell(f"making {name}'s")
-        runs[name] = contender(name, load_model(folder), precision=hint)
+        runs[name] = contender(name, load_model(folder), precision=hint, int8=folder / INT8 if ours.precision == "int8" else None)
     differences = _compare(runs, pixels, ours.precision)
     rates = []
     for size in batch_sizes:

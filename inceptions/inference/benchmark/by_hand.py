@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,6 +47,14 @@ def timm_channels_last(build: Callable[[], Any], mean: np.ndarray, std: np.ndarr
     return run
 
 
+def openvino_int8(file: Path) -> Run:
+    """Return what OpenVINO's documentation leads to for a file of a quantised network that reads uint8 pixels."""
+    import openvino
+
+    compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "THROUGHPUT"})
+    return asynchronous(compiled)
+
+
 def openvino_compiled(build: Callable[[], Any], mean: np.ndarray, std: np.ndarray, precision: str = "bf16") -> Run:
     """Return what OpenVINO's documentation leads to."""
     import openvino
@@ -63,6 +72,13 @@ def openvino_compiled(build: Callable[[], Any], mean: np.ndarray, std: np.ndarra
     compiled = openvino.Core().compile_model(
         steps.build(), "CPU", {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"}
     )
+    return asynchronous(compiled)
+
+
+def asynchronous(compiled: Any) -> Run:
+    """Return OpenVINO's queue of requests as a function."""
+    import openvino
+
     queue = openvino.AsyncInferQueue(compiled)
     found: dict[int, np.ndarray] = {}
     queue.set_callback(lambda request, part: found.__setitem__(part, request.get_output_tensor(0).data.copy()))
@@ -77,22 +93,37 @@ def openvino_compiled(build: Callable[[], Any], mean: np.ndarray, std: np.ndarra
     return run
 
 
-CONTENDERS: dict[str, tuple[Callable[..., Run], str]] = {
-    "torchvision": (torchvision_eager, "torchvision's module, eager, float32, as it comes"),
-    "timm": (timm_channels_last, "timm's module, eager, float32, channels last"),
-    "openvino": (openvino_compiled, "OpenVINO by hand: converted, compiled for throughput, asynchronous"),
+class Contender(NamedTuple):
+    """The function that makes it, what it is in words, and the functions whose code a page shows."""
+
+    make: Callable[..., Run]
+    said: str
+    shown: tuple[Callable[..., Any], ...]
+
+
+CONTENDERS: dict[str, Contender] = {
+    "torchvision": Contender(torchvision_eager, "torchvision's module, eager, float32, as it comes", (torchvision_eager,)),
+    "timm": Contender(timm_channels_last, "timm's module, eager, float32, channels last", (timm_channels_last,)),
+    "openvino": Contender(
+        openvino_compiled, "OpenVINO by hand: converted, compiled for throughput, asynchronous", (openvino_compiled, asynchronous)
+    ),
 }
 
 
-def contender(name: str, model: LoadedModel, *, precision: str = "bf16") -> Run:
-    """Return the function of the contender called `name` for the weights of `model`; raises UserError where it can't be had."""
+def contender(name: str, model: LoadedModel, *, precision: str = "bf16", int8: Path | None = None) -> Run:
+    """Return the function of the contender called `name` for the weights of `model`; raises UserError where it can't be had.
+
+    precision: of OpenVINO's; int8: what it reads in place of the weights, where ours are integers too.
+    """
     if name not in CONTENDERS:
         raise UserError(f"against {name!r}: there are {', '.join(CONTENDERS)}")
     preprocess = model.card.preprocess
     if preprocess.channel_order != "rgb" or preprocess.channels != 3:
         raise UserError("contenders read pictures of three channels, in the order of red, green, blue")
     require("export" if name == "openvino" else "test", name, needed_for=f"a benchmark against {name}")
-    make, _ = CONTENDERS[name]
+    make = CONTENDERS[name].make
+    if name == "openvino" and int8 is not None:
+        return openvino_int8(int8)
     mean, std = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (preprocess.mean, preprocess.std))
     if name == "openvino":
         return make(lambda: _own(model), mean, std, precision=precision)
@@ -126,6 +157,7 @@ def _theirs(library: str, model: LoadedModel) -> Any:
     return module
 
 
-def source_of(name: str) -> str:
+def source_of(name: str, *, in_integers: bool = False) -> str:
     """Return the code of a contender, as the page shows it."""
-    return inspect.getsource(CONTENDERS[name][0])
+    shown = (openvino_int8, asynchronous) if in_integers and name == "openvino" else CONTENDERS[name].shown
+    return "\n\n".join(map(inspect.getsource, shown))

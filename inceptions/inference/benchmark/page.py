@@ -82,10 +82,10 @@ def as_markdown(found: Benchmark, *, command: str) -> str:
         lines += [
             f"## {name}",
             "",
-            f"{CONTENDERS[name][1]}, with the same weights; the largest difference of a probability to ours is {difference:.2g}.",
+            f"{CONTENDERS[name].said}, with the same weights; the largest difference of a probability to ours is {difference:.2g}.",
             "",
             "```python",
-            source_of(name).rstrip(),
+            source_of(name, in_integers=found.precision == "int8").rstrip(),
             "```",
             "",
         ]
