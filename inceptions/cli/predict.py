@@ -56,8 +56,8 @@ def run_prediction(
         tell(str(done))
         return
     check_sources(sources)
-    from inceptions.inference.exits.engine import EarlyExit
-    from inceptions.inference.exits.table import heads_of
+    if output.sorter is not None:
+        output.sorter.check(sources)
     from inceptions.inference.pipeline import iterate_predictions
     from inceptions.inference.predict import open_model
     from inceptions.weights.locate import find_model
@@ -70,8 +70,7 @@ def run_prediction(
     size = batch_size or running.batch_size
     top_k = min(top_k, len(card.classes))
     settings = {"images": list(sources), "model": card.sha256 or str(folder), "top_k": top_k, "batch_size": size, "on_error": on_error}
-    settings |= {"engine": running.name, "precision": running.precision, "preprocess": card.preprocess.to_dict()}
-    settings |= {"exits": list(running.thresholds)} if isinstance(running, EarlyExit) else {}
+    settings |= {**running.settings, "preprocess": card.preprocess.to_dict()}
     with (
         _rows_in(output, settings, top_k=top_k, batch_size=size) as rows,
         track("predicting", count_pictures(sources) if err.is_terminal else None) as advance,
@@ -87,8 +86,8 @@ def run_prediction(
     if first:
         columns = (Column("file", "text"), Column("class", "text"), Column(""), Column("then", "text"))
         print_table(columns, map(_cells, first))
-    if isinstance(running, EarlyExit):
-        tell(running.describe(heads_of(card.network)))
+    if running.conclusion:
+        tell(running.conclusion)
     _conclude(counted, output, earlier=rows.done if rows is not None else 0)
 
 

@@ -9,12 +9,13 @@ import filecmp
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from inceptions.errors import UserError
 from inceptions.files import cannot_write
 from inceptions.inference.prediction import Prediction
 from inceptions.names import shown
@@ -29,6 +30,15 @@ class Sorter:
 
     folder: Path
     how: Literal["copy", "link"]
+
+    def check(self, sources: Iterable[str]) -> None:
+        """Raise UserError where the folder lies in one of the sources: the next run would find what this one puts there."""
+        here = self.folder.resolve()
+        for source in map(Path, sources):
+            if source.is_dir() and here.is_relative_to(source.resolve()):
+                raise UserError(
+                    f"{shown(self.folder)} lies in {shown(source)}, and the next run would predict what is put there too; give another folder"
+                )
 
     def place(self, item: Prediction) -> Path:
         """Put the picture in the folder of its class, or of what can't be read, and return where. Raises UserError where that can't be."""

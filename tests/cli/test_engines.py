@@ -162,6 +162,9 @@ def test_pictures_are_put_into_folders_and_the_same_again_changes_nothing(incept
         assert {(path.parent.name, path.name) for path in (tmp_path / "sorted").rglob("*.png")} == wanted
         assert inceptions(*given).code == 0
     assert {name for name, _ in wanted} <= {*CLASSES, "unreadable"}
+    within = inceptions("predict", photos, "--model", tiny, "--link-to", photos / "sorted")
+    assert (within.code, "the next run would predict what is put there too" in within.err) == (2, True)
+    assert not (photos / "sorted").exists()
 
 
 def test_an_empty_list_is_told(inceptions, tiny, monkeypatch):

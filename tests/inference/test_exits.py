@@ -31,6 +31,8 @@ from inceptions.weights.folder import load_model, save_model
 from tests.pictures import paint
 from tests.tiny import CLASSES, SIZE_PX
 
+HEADS = ("2a", "2c")
+
 
 def two_heads():
     """A network of five stages with auxiliary heads on the second and the fourth, written in the other order."""
@@ -77,7 +79,7 @@ def test_parts_one_after_the_other_are_the_network(parts, pixels, said):
     for part, wanted in zip(parts, said, strict=True):
         logits, given = part.run(given)
         assert np.allclose(logits, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
-    assert heads_of(two_heads()) == ("2a", "2c")
+    assert heads_of(two_heads()) == HEADS
 
 
 def test_what_a_way_out_costs_is_what_it_runs():
@@ -97,7 +99,7 @@ def test_each_image_is_answered_by_the_first_head_that_is_sure(parts, pixels, sa
     thresholds = tuple(float(np.quantile(values, quantile)) + 1e-6 for values in confidence)
     by = leave_by(confidence, thresholds)
     assert len(set(by)) == 3
-    engine = EarlyExit(parts, thresholds)
+    engine = EarlyExit(parts, thresholds, HEADS)
     places = np.resize(np.arange(len(pixels)), sum(sizes))
     batches = np.split(places, np.cumsum(sizes)[:-1])
     found = list(engine.stream(pixels[batch] for batch in batches))
@@ -109,12 +111,12 @@ def test_each_image_is_answered_by_the_first_head_that_is_sure(parts, pixels, sa
 
 def test_without_thresholds_all_go_through_and_with_the_lowest_none_does(parts, pixels, said):
     for thresholds, wanted in (((None, None), said[2]), ((0.0, None), said[0]), ((None, 0.0), said[1])):
-        found = EarlyExit(parts, thresholds).run(pixels)
+        found = EarlyExit(parts, thresholds, HEADS).run(pixels)
         assert np.allclose(found.logits, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
         assert found.vectors.shape == (len(pixels), 0)
-    assert list(EarlyExit(parts, (None, None)).stream([])) == []
+    assert list(EarlyExit(parts, (None, None), HEADS).stream([])) == []
     with pytest.raises(UserError, match="3 parts and 1 thresholds"):
-        EarlyExit(parts, (0.5,))
+        EarlyExit(parts, (0.5,), HEADS)
 
 
 def test_thresholds_are_the_cheapest_that_lose_no_more_than_may_be():
@@ -207,8 +209,8 @@ def test_what_cannot_be_is_told(folder, ready, tiny, many):
 
 def test_openvino_runs_the_parts(folder, pixels, said, engine_cache):
     card = read_card(folder)
-    engine = EarlyExit(open_parts(folder, card, engine="openvino", device="cpu"), (0.0, None))
+    engine = EarlyExit(open_parts(folder, card, engine="openvino", device="cpu"), (0.0, None), HEADS)
     assert str(engine) == f"{open_engine(folder, card, engine='openvino', device='cpu')}, left early"
     assert np.abs(softmax(engine.run(pixels).logits) - softmax(said[0])).max() < 0.1  # what bfloat16 is allowed
-    whole = EarlyExit(engine.parts, (None, None)).run(pixels)
+    whole = EarlyExit(engine.parts, (None, None), HEADS).run(pixels)
     assert np.abs(softmax(whole.logits) - softmax(said[2])).max() < 0.1

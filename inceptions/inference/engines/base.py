@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -45,6 +45,16 @@ class Engine(ABC):
 
     def __str__(self) -> str:
         return f"{self.name} in {self.precision}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides its answers, beside the model, in JSON's types."""
+        return {"engine": self.name, "precision": self.precision}
+
+    @property
+    def conclusion(self) -> str:
+        """What is to be said when it has answered all, if anything."""
+        return ""
 
     @abstractmethod
     def run(self, pixels: np.ndarray) -> Answers:

@@ -119,5 +119,5 @@ def _judge(thresholds: Thresholds, heard: Heard, card: ModelCard) -> tuple[Inter
 
 def _speed(plain: Engine, parts: Sequence[Engine], thresholds: Thresholds, pixels: np.ndarray, seconds: float) -> Interval:
     """Return how many times as fast as the whole network it is, in turns."""
-    runs = {"early": engine_run(EarlyExit(parts, thresholds)), "whole": engine_run(plain)}
+    runs = {"early": engine_run(EarlyExit(parts, thresholds, [""] * len(thresholds))), "whole": engine_run(plain)}
     return take_turns(runs, pixels, batch_size=len(pixels), rounds=5, seconds=seconds).ratio("early", "whole")

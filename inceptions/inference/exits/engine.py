@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from inceptions.errors import UserError
 from inceptions.inference.engines.base import Answers, Engine, softmax
 from inceptions.inference.engines.choose import Tell, log, open_parts
-from inceptions.inference.exits.table import Exits, Thresholds
+from inceptions.inference.exits.table import Exits, Thresholds, heads_of
 from inceptions.weights.card import ModelCard
 
 _TOGETHER = 8  # batches whose rests are packed
@@ -35,21 +36,21 @@ def open_early_exit(
     Raises UserError: no auxiliary heads, nothing kept of them, no such engine.
     """
     row = Exits.from_card(card).row(most_lost)
-    return EarlyExit(open_parts(folder, card, engine=engine, device=device, tell=tell), row.thresholds)
+    return EarlyExit(open_parts(folder, card, engine=engine, device=device, tell=tell), row.thresholds, heads_of(card.network))
 
 
 class EarlyExit(Engine):
     """The parts of a network, one after the other for images that none of the heads was sure of.
 
-    left: how many images each head has answered so far, and the whole network. There are no vectors in its answers, (N, 0), for images that
-    leave early have none.
+    heads: the stages that they are on. left: how many images each head has answered so far, and the whole network. There are no vectors in
+    its answers, (N, 0), for images that leave early have none.
     """
 
-    def __init__(self, parts: Sequence[Engine], thresholds: Thresholds) -> None:
+    def __init__(self, parts: Sequence[Engine], thresholds: Thresholds, heads: Sequence[str]) -> None:
         if len(parts) != len(thresholds) + 1:
             raise UserError(f"{len(parts)} parts and {len(thresholds)} thresholds; there is one part more than thresholds")
         self.name, self.precision, self.batch_size = parts[0].name, parts[0].precision, parts[0].batch_size
-        self.parts, self.thresholds = parts, thresholds
+        self.parts, self.thresholds, self.heads = parts, thresholds, heads
         self.left = np.zeros(len(parts), np.int64)
 
     def __str__(self) -> str:
@@ -65,10 +66,16 @@ class EarlyExit(Engine):
         while found := self._answer(islice(coming, _TOGETHER)):
             yield from found
 
-    def describe(self, heads: Sequence[str]) -> str:
-        """Return how many of the images each of the heads has answered, in words."""
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides its answers, beside the model, in JSON's types."""
+        return {**super().settings, "exits": list(self.thresholds)}
+
+    @property
+    def conclusion(self) -> str:
+        """How many of the images each of the heads has answered, in words."""
         total = max(1, int(self.left.sum()))
-        return ", ".join(f"{100 * count / total:.0f} % left by {head}" for head, count in zip(heads, self.left, strict=False))
+        return ", ".join(f"{100 * count / total:.0f} % left by {head}" for head, count in zip(self.heads, self.left, strict=False))
 
     def _answer(self, batches: Iterable[np.ndarray]) -> list[Answers]:
         """Return the answers to some batches, empty where there is no batch."""
