@@ -46,12 +46,22 @@ def pictures(tmp_path):
     return folder
 
 
+def _write_plainly(report, folder):
+    (folder / "report.html").write_text(report.title)
+
+
 @pytest.fixture(scope="module")
 def plain_report():
     """Training's page without its plots, which take longer than a small network to train: for tests of everything else."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("inceptions.evaluation.report.write_report", lambda report, folder: (folder / "report.html").write_text(report.title))
+        patch.setattr("inceptions.evaluation.report.write_report", _write_plainly)
         yield
+
+
+@pytest.fixture
+def plain_report_here(monkeypatch):
+    """The same for one test; what the fixtures of its module train has its report."""
+    monkeypatch.setattr("inceptions.evaluation.report.write_report", _write_plainly)
 
 
 @pytest.fixture(scope="session")

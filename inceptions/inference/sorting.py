@@ -37,7 +37,7 @@ class Sorter:
         for source in map(Path, sources):
             if source.is_dir() and here.is_relative_to(source.resolve()):
                 raise UserError(
-                    f"{shown(self.folder)} lies in {shown(source)}, and the next run would predict what is put there too; give another folder"
+                    f"{shown(self.folder)} lies in {shown(source)}: the next run would predict what is put there too; give another folder"
                 )
 
     def place(self, item: Prediction) -> Path:

@@ -5,6 +5,8 @@ import shutil
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.usefixtures("plain_report_here")
+
 QUICK = ("--epochs", "2", "--batch-size", "8", "--image-size", "16", "--precision", "float32", "--workers", "0")
 
 

@@ -25,6 +25,8 @@ from inceptions.weights.card import read_card
 from inceptions.weights.folder import load_model
 from tests.pictures import paint
 
+pytestmark = pytest.mark.usefixtures("plain_report_here")
+
 TINY = reshape.scale_width(get_network("inception_small"), 0.25)
 RECIPE = replace(QUICK, epochs=4, batch_size=8, precision="float32")
 

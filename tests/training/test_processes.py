@@ -72,7 +72,7 @@ def gradients(tmp_path_factory):
     return {mode: [safetensors.torch.load_file(base / name / f"{mode}.safetensors") for name in ("one", "two")] for mode in MODES}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # two processes take twelve seconds to start
 @pytest.mark.parametrize("mode", MODES)
 def test_two_processes_have_the_gradients_of_one_with_the_double_batch(mode, gradients):
     """Within 1e-5 of each tensor's largest: float32 sums of 32 x 16 x 16 terms, in halves."""
