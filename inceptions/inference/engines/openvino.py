@@ -11,7 +11,7 @@ import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ EXTRA = "fast"
 MODULES = ("openvino",)
 GRAPH = "model.xml"
 INT8 = "int8.xml"  # in the folder of a quantised model
+_AT_A_TIME = 4  # images: what the layers of so many leave stays in the caches, and all cores have some of a batch
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}
 
 
@@ -90,7 +91,7 @@ def load(folder: Path, *, precision: Precision, device: str, source: Path, part:
 
 
 class OpenVinoEngine(Engine):
-    """Batches run side by side, as many as OpenVINO finds best for the processor."""
+    """A few images at a time run side by side, on as many requests as OpenVINO finds best for the processor."""
 
     name: EngineName = NAME
 
@@ -105,33 +106,42 @@ class OpenVinoEngine(Engine):
 
     def run(self, pixels: np.ndarray) -> Answers:
         """Return the answers for N images."""
-        self._requests[0].start_async({0: pixels}, share_inputs=True)
-        return _collect(self._requests[0])
+        return next(self.stream([pixels]))
 
     def stream(self, batches: Iterable[np.ndarray]) -> Iterator[Answers]:
         """Yield the answers of each batch, in order."""
-        free, busy = deque(self._requests), deque[tuple[Any, np.ndarray]]()
+        free, busy = deque(self._requests), deque[_Asked]()
         try:
             for pixels in batches:
-                request = free.popleft()
-                request.start_async({0: pixels}, share_inputs=True)
-                busy.append((request, pixels))  # the pixels are read where they lie until the request is done
-                if not free:
-                    done, _ = busy.popleft()
-                    answers = _collect(done)
-                    free.append(done)
-                    yield answers
-            for done, _ in busy:
-                yield _collect(done)
+                answered: list[Answers] = []
+                for start in range(0, len(pixels), _AT_A_TIME):
+                    if not free:
+                        yield from _answer(busy.popleft(), free)
+                    asked = _Asked(free.popleft(), pixels, answered)
+                    asked.request.start_async({0: pixels[start : start + _AT_A_TIME]}, share_inputs=True)
+                    busy.append(asked)
+            while busy:
+                yield from _answer(busy.popleft(), free)
         finally:  # also where no more is read, or a batch could not be: a request that is busy takes no other pixels
             for request in self._requests:
                 request.wait()
 
 
-def _collect(request: Any) -> Answers:
-    request.wait()
-    logits, vectors = (request.get_output_tensor(place).data.copy() for place in (0, 1))
-    return Answers(logits, vectors)
+class _Asked(NamedTuple):
+    """A request that is on the way, the batch that its images are of, which is read where it lies, and what is answered of that."""
+
+    request: Any
+    batch: np.ndarray
+    answered: list[Answers]
+
+
+def _answer(asked: _Asked, free: deque[Any]) -> Iterator[Answers]:
+    """Wait for the request, which then is free, and yield the answers of its batch where they are the last of it."""
+    asked.request.wait()
+    asked.answered.append(Answers(*(asked.request.get_output_tensor(place).data.copy() for place in (0, 1))))
+    free.append(asked.request)
+    if sum(len(answers.logits) for answers in asked.answered) == len(asked.batch):
+        yield Answers(*map(np.concatenate, zip(*asked.answered, strict=True)))
 
 
 def _has_bfloat16() -> bool:
