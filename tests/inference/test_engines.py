@@ -191,7 +191,7 @@ def maker(monkeypatch, tmp_path):
         (folder / "model.txt").write_text(made.added)
 
     made.prepare = prepare
-    made.load = lambda folder, *, precision, device, source: Fake(folder, source)
+    made.load = lambda folder, *, precision, device, source, part: Fake(folder, source)
     monkeypatch.setattr(choose, "maker_of", lambda name: made if name == "openvino" else real(name))
     monkeypatch.setattr(choose, "automatic_engines", lambda device: ["openvino", "torch"])
     return made
