@@ -305,10 +305,13 @@ def protocol_list() -> str:
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Put the pages of the networks and of the measured studies into the navigation."""
+    """Put the pages of the networks, and those of the studies and benchmarks that were measured, into the navigation."""
+    docs = Path(config.docs_dir)
+    benchmarks = sorted(file.parent.name for file in docs.glob("benchmarks/*/benchmark.md"))
     pages = {
         "family/": ["family/index.md", *({name: f"family/{name}.md"} for name in NETWORKS)],
-        "studies/": ["studies/index.md", *({name: f"studies/{name}/study.md"} for name in measured(Path(config.docs_dir)))],
+        "studies/": ["studies/index.md", *({name: f"studies/{name}/study.md"} for name in measured(docs))],
+        "benchmarks/": ["benchmarks/index.md", *({name: f"benchmarks/{name}/benchmark.md"} for name in benchmarks)],
     }
     config.nav = [{title: pages.get(place, place) for title, place in entry.items()} for entry in config.nav or ()]
 

@@ -114,11 +114,12 @@ class OpenVinoEngine(Engine):
         try:
             for pixels in batches:
                 answered: list[Answers] = []
-                for start in range(0, len(pixels), _AT_A_TIME):
+                size = min(_AT_A_TIME, max(2, -(-len(pixels) // len(self._requests))))
+                for start in range(0, len(pixels), size):
                     if not free:
                         yield from _answer(busy.popleft(), free)
                     asked = _Asked(free.popleft(), pixels, answered)
-                    asked.request.start_async({0: pixels[start : start + _AT_A_TIME]}, share_inputs=True)
+                    asked.request.start_async({0: pixels[start : start + size]}, share_inputs=True)
                     busy.append(asked)
             while busy:
                 yield from _answer(busy.popleft(), free)
