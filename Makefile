@@ -28,7 +28,7 @@ format: install ## format the code and mend what ruff can mend
 	@.venv/bin/ruff format
 
 docs: install ## build the documentation into site/, its links checked
-	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 	@echo "The documentation is in site/; 'make serve' shows it."
 
 serve: install ## show the documentation on this machine while it is written

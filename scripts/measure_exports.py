@@ -1,7 +1,7 @@
 """Every network in every exported form, run by its own runtime, against torch: `python scripts/measure_exports.py FILE [NETWORK...]`.
 
 Weights are random, with batch statistics that say something; the images are views of a photograph at the network's own size. Rows go into
-FILE, a CSV, as they come, and what is there already is not made again.
+FILE, a CSV, after each network, and what is there already is not made again.
 """
 
 import csv

@@ -100,12 +100,16 @@ def show_prepared(*, as_json: bool) -> None:
         print_json([{"network": item.network, "source": item.source, "date": item.date, **_row_of(item)} for item in found])
         return
     columns = (Column("network", "name"), Column("engine", "name"), Column("in", "name"), Column("MB"), Column("made of", "text"))
-    print_table(columns, [(item.network, item.made.engine, item.made.precision, f"{item.size / 1e6:.0f}", item.source) for item in found])
+    print_table(columns, [(_name(item), item.made.engine, item.made.precision, f"{item.size / 1e6:.0f}", item.source) for item in found])
     tell(f"{sum(item.size for item in found) / 1e6:.0f} MB in {engines_folder()}; inceptions engines MODEL shows what could run a model")
 
 
 def _row_of(item: Prepared) -> dict[str, Any]:
-    return _row(item.made.engine, item.made.precision, item, str(item.comparison), usable=True)
+    return {**_row(item.made.engine, item.made.precision, item, str(item.comparison), usable=True), "part": item.made.part}
+
+
+def _name(item: Prepared) -> str:
+    return item.network if item.made.part is None else f"{item.network}, part {item.made.part + 1}"
 
 
 def clear_engines() -> None:

@@ -26,6 +26,8 @@ def run_exits(model: str, data: str, *, engine: str | None, device: str | None, 
         return
     leaving = [Column(f"leave by {head}") for head in found.heads]
     print_table([Column("most lost"), Column("lost"), Column("interval"), *leaving, Column("multiply-adds"), Column("speed")], _rows(found))
+    for note in found.notes:
+        tell(f"note: {note}")
     tell(f"chosen on {found.chosen_on} validation images, judged on {found.judged_on} {found.judged_part} images; points of accuracy lost")
     tell(f"speed: times the whole network's, {found.engine} in {found.precision}, {found.processor}")
     tell(f"kept in {folder}; predict and evaluate take --exit-early --most-lost POINTS")

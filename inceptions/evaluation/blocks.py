@@ -38,6 +38,11 @@ class Answering(Protocol):
         """What its folder says of it."""
         ...
 
+    @property
+    def share_of_cost(self) -> float:
+        """What its answers took so far, in parts of the multiply-adds of the whole network."""
+        ...
+
     def answer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the probabilities (N, K) of each batch of pixels, uint8 (N, S, S, C), in order."""
         ...

@@ -22,6 +22,7 @@ from inceptions.evaluation.blocks import Advance, Block, Model, Settings, iterat
 from inceptions.evaluation.labels import common_classes, match_labels
 from inceptions.evaluation.score import AnyScore, Predictions, Score, join, predictions_of, score_of
 from inceptions.networks.trace import trace
+from inceptions.weights.folder import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,12 @@ def merge(shares: Sequence[Evaluation[AnyScore]]) -> Evaluation[AnyScore]:
     return replace(first, rows=tuple(rows), views_per_second=rates)
 
 
+def _multiply_adds(model: Model) -> int:
+    """Return what a view took, on the mean: less than the network has where an engine leaves it early."""
+    whole = trace(replace(model.card.network, aux=())).total.multiply_adds
+    return whole if isinstance(model, LoadedModel) else round(whole * model.share_of_cost)
+
+
 def _make_rows(
     models: Mapping[str, Model],
     blocks: Iterable[Block],
@@ -145,7 +152,6 @@ def _make_rows(
     score: makes that of a block by probabilities (N, K).
     """
     groups = groups or [*((name,) for name in models), *([tuple(models)] if len(models) > 1 else [])]
-    costs = {name: trace(replace(model.card.network, aux=())).total.multiply_adds for name, model in models.items()}
     lines = [(place, number, group) for place, number in enumerate(crops) for group in groups]
     scores: list[list[AnyScore]] = [[] for _ in lines]
     views, seconds = Counter(), Counter()
@@ -156,6 +162,7 @@ def _make_rows(
         seconds.update(block.seconds)
         del block  # before the next one is made
     rates = {name: views[name] / max(seconds[name], 1e-9) for name in models}
+    costs = {name: _multiply_adds(model) for name, model in models.items()}
     rows = [
         Row(group, number, number * sum(costs[name] for name in group), join(found))
         for found, (_, number, group) in zip(scores, lines, strict=True)

@@ -94,7 +94,7 @@ def load_for(
     """
     if most_lost is not None:
         folder = model if isinstance(model, LoadedModel) else find_model(model, progress=progress)
-        return EngineModel(*open_model(folder, engine=engine, device=device, most_lost=most_lost))
+        return EngineModel(*open_model(folder, engine=engine or "torch", device=device, most_lost=most_lost))
     if isinstance(model, LoadedModel):
         return model if engine in (None, "torch") else EngineModel(*open_model(model, engine=engine, device=device))
     folder = find_model(model, progress=progress)

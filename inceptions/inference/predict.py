@@ -62,6 +62,11 @@ class EngineModel:
     engine: Engine
     card: ModelCard
 
+    @property
+    def share_of_cost(self) -> float:
+        """What its answers took so far, in parts of the multiply-adds of the whole network."""
+        return self.engine.share_of_cost
+
     def answer(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the probabilities (N, K) of each batch of pixels, uint8 (N, S, S, C), in order."""
         return (answers.probabilities for answers in self.engine.stream(batches))

@@ -33,9 +33,10 @@ class Sorter:
 
     def check(self, sources: Iterable[str]) -> None:
         """Raise UserError where the folder lies in one of the sources: the next run would find what this one puts there."""
-        here = self.folder.resolve()
-        for source in map(Path, sources):
-            if source.is_dir() and here.is_relative_to(source.resolve()):
+        here = self.folder.expanduser().resolve()
+        for source in sources:
+            start = Path(source.partition("**")[0]).expanduser()  # of a pattern for all below a folder, that folder
+            if start.is_dir() and here.is_relative_to(start.resolve()):
                 raise UserError(
                     f"{shown(self.folder)} lies in {shown(source)}: the next run would predict what is put there too; give another folder"
                 )

@@ -112,6 +112,8 @@ def _read_tensors(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str,
     try:
         with path.open("rb") as opened, safe_open(_utf8_name(path, opened), framework="pt") as file:
             found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+            if any(key.startswith("aux.") for key in expected) and not any(key.startswith("aux.") for key in found):
+                raise ModelFolderError(f"{path} has no weights of auxiliary heads; take a model that was trained with them")
             for key, shape in expected.items():
                 if found.get(key) != shape:
                     has = f"has shape {found[key]}" if key in found else "is missing"

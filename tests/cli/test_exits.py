@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from inceptions.cli.predict import Counted
 from inceptions.data.preprocess import for_training
 from inceptions.inference.exits import choose as room
 from inceptions.networks.modules.models import ClassifierWithAux
@@ -52,8 +53,34 @@ def test_exits_are_found_shown_and_used(inceptions, given, tmp_path):
     assert " % left by 2a, " in early.err
     with (tmp_path / "p.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 210
+    assert not (tmp_path / "p.csv.part").exists()
     measured = inceptions("evaluate", model, "--data", data, "--part", "val", "--exit-early", "--output", tmp_path / "e", "--json")
     assert json.loads(measured.out)["engines"] == {str(model): "torch in float32, left early"}
+
+
+def test_what_was_stopped_goes_on_byte_for_byte_by_the_same_thresholds_alone(inceptions, given, tmp_path, monkeypatch):
+    model, data = given
+    assert inceptions("exits", model, "--data", data).code == 0
+    card = json.loads((model / "model.json").read_text())
+    for row, thresholds in zip(card["provenance"]["exits"]["rows"], ([None, None], [0.9, 0.9], [0.5, 0.6]), strict=False):
+        row["thresholds"] = thresholds
+    (model / "model.json").write_text(json.dumps(card))
+    table = ("predict", data / "val", "--model", model, "--exit-early", "--most-lost", "0.2", "--output")
+    assert inceptions(*table, tmp_path / "whole.jsonl").code == 0
+    count, counted = Counted._count, []
+
+    def stop(self, item):
+        counted.append(count(self, item))
+        if len(counted) == 100:  # in the second batch
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Counted, "_count", stop)
+        assert inceptions(*table, tmp_path / "p.jsonl").code == 130
+    other = inceptions(*table[:-2], "0.1", "--output", tmp_path / "p.jsonl", "--resume")
+    assert (other.code, "exits" in other.err) == (2, True)
+    assert inceptions(*table, tmp_path / "p.jsonl", "--resume").code == 0
+    assert (tmp_path / "p.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
 def test_what_does_not_go_together_is_told_before_anything_is_read(inceptions, given, tmp_path):

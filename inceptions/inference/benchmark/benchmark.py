@@ -121,10 +121,13 @@ def run_benchmark(
     latency = {name: latencies(run, pixels) for name, run in runs.items()}
     with tempfile.TemporaryDirectory(prefix="inceptions-benchmark-") as scratch:
         files = [str(path) for path in found] or _paint(Path(scratch) / "photos", max(1, photos))
-        tell(f"{len(files)} photographs to a file, {len(runs)} ways")
-        whole = _from_folder(folder, files, runs, Path(scratch), engine=engine, device=device) if photos or images else None
+        whole = None
+        if photos or images:
+            tell(f"{len(files)} photographs to a file, {len(runs)} ways")
+            whole = _from_folder(folder, files, runs, Path(scratch), engine=engine, device=device)
         options = [*(["--engine", engine] if engine else []), *(["--device", device] if device else [])]
-        tell(f"{cold} new processes")
+        if cold:
+            tell(f"{cold} new processes")
         started = cold_starts(Path(files[0]), folder, times=cold, options=options) if cold else None
     libraries = {"inceptions", "python", "torch", *against, *({"openvino", "onnxruntime"} & {ours.name})}
     return Benchmark(

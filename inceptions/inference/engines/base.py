@@ -35,6 +35,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 class Engine(ABC):
     """A network ready to run on pixels as `Preprocess.crop` leaves them: uint8 (N, S, S, C), RGB where there are three channels.
 
+    Where it is one of the later parts of a network that is cut, it reads what the part before left, float32 (N, F, h, w).
     name, precision: as it was asked for; the precision is that of the convolutions. batch_size: how many images at a time it runs fastest
     with. What it gives for an image doesn't depend on the images beside it, but for float rounding with some engines.
     """
@@ -50,6 +51,11 @@ class Engine(ABC):
     def settings(self) -> dict[str, Any]:
         """What decides its answers, beside the model, in JSON's types."""
         return {"engine": self.name, "precision": self.precision}
+
+    @property
+    def share_of_cost(self) -> float:
+        """What its answers took so far, in parts of the multiply-adds of the whole network."""
+        return 1.0
 
     @property
     def conclusion(self) -> str:

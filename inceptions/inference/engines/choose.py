@@ -31,6 +31,7 @@ from inceptions.inference.engines.prepared import (
     describe_made,
     engines_folder,
     find_prepared,
+    iterate_prepared,
     read_limit,
 )
 from inceptions.weights.card import ModelCard, read_card
@@ -85,9 +86,14 @@ def open_parts(
 
     Of a quantised network it is the form in floating point.
     """
-    card = replace(card, provenance={name: value for name, value in card.provenance.items() if name != "int8"})
+    card = in_floating_point(card)
     parts = range(len(card.network.aux) + 1)
     return _open_alike(folder, card, choices(folder, card, engine=engine, device=device), parts, tell)
+
+
+def in_floating_point(card: ModelCard) -> ModelCard:
+    """Return the card as if the network were not quantised."""
+    return replace(card, provenance={name: value for name, value in card.provenance.items() if name != "int8"})
 
 
 def _open_alike(folder: Path, card: ModelCard, tried: Iterable[Choice], parts: Iterable[int | None], tell: Tell) -> list[Engine]:
@@ -193,5 +199,6 @@ def prepare(folder: Path, card: ModelCard, made: Made, tell: Tell) -> Prepared:
             found = prepare_engine(folder, card, made, maker_of(made.engine), target)
     except OSError as error:
         raise cannot_write(target, error) from error
-    clear_prepared(max(read_limit(), found.size))
+    together = [item.size for item in iterate_prepared() if replace(item.made, part=None) == replace(made, part=None)]  # parts of a network
+    clear_prepared(max(read_limit(), sum(together)))
     return found

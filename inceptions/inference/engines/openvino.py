@@ -10,6 +10,7 @@ import hashlib
 import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -125,7 +126,8 @@ class OpenVinoEngine(Engine):
                 yield from _answer(busy.popleft(), free)
         finally:  # also where no more is read, or a batch could not be: a request that is busy takes no other pixels
             for request in self._requests:
-                request.wait()
+                with suppress(RuntimeError):  # what failed was told where it was waited for; the others are waited for all the same
+                    request.wait()
 
 
 class _Asked(NamedTuple):

@@ -1,12 +1,11 @@
 """A network that is left early: enters the engines of its parts and thresholds, leaves an engine. Needs no torch.
 
-Images that no head was sure of are packed together for the next part, several batches' at a time.
+Images that no head was sure of are packed together for the next part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ import numpy as np
 from inceptions.errors import UserError
 from inceptions.inference.engines.base import Answers, Engine, softmax
 from inceptions.inference.engines.choose import Tell, log, open_parts
-from inceptions.inference.exits.table import Exits, Thresholds, heads_of
+from inceptions.inference.exits.table import Exits, Thresholds, heads_of, path_costs
+from inceptions.networks.spec import Network
 from inceptions.weights.card import ModelCard
 
-_TOGETHER = 8  # batches whose rests are packed
+_LEAST_TOGETHER = 64  # images in a batch, so that what goes on fills the next part's
 
 
 def open_early_exit(
@@ -36,35 +36,26 @@ def open_early_exit(
     Raises UserError: no auxiliary heads, nothing kept of them, no such engine.
     """
     row = Exits.from_card(card).row(most_lost)
-    return EarlyExit(open_parts(folder, card, engine=engine, device=device, tell=tell), row.thresholds, heads_of(card.network))
+    return EarlyExit(open_parts(folder, card, engine=engine, device=device, tell=tell), row.thresholds, card.network)
 
 
 class EarlyExit(Engine):
     """The parts of a network, one after the other for images that none of the heads was sure of.
 
-    heads: the stages that they are on. left: how many images each head has answered so far, and the whole network. There are no vectors in
-    its answers, (N, 0), for images that leave early have none.
+    left: how many images each head has answered so far, and the whole network. Each batch is answered by itself, whatever comes before and
+    after. There are no vectors in its answers, (N, 0), for images that leave early have none.
     """
 
-    def __init__(self, parts: Sequence[Engine], thresholds: Thresholds, heads: Sequence[str]) -> None:
+    def __init__(self, parts: Sequence[Engine], thresholds: Thresholds, network: Network) -> None:
         if len(parts) != len(thresholds) + 1:
             raise UserError(f"{len(parts)} parts and {len(thresholds)} thresholds; there is one part more than thresholds")
-        self.name, self.precision, self.batch_size = parts[0].name, parts[0].precision, parts[0].batch_size
-        self.parts, self.thresholds, self.heads = parts, thresholds, heads
+        self.name, self.precision = parts[0].name, parts[0].precision
+        self.batch_size = max(_LEAST_TOGETHER, parts[0].batch_size)
+        self.parts, self.thresholds, self.network = parts, thresholds, network
         self.left = np.zeros(len(parts), np.int64)
 
     def __str__(self) -> str:
         return f"{super().__str__()}, left early"
-
-    def run(self, pixels: np.ndarray) -> Answers:
-        """Return the answers for N images."""
-        return next(self.stream([pixels]))
-
-    def stream(self, batches: Iterable[np.ndarray]) -> Iterator[Answers]:
-        """Yield the answers of each batch, in order."""
-        coming = iter(batches)
-        while found := self._answer(islice(coming, _TOGETHER)):
-            yield from found
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -74,36 +65,31 @@ class EarlyExit(Engine):
     @property
     def conclusion(self) -> str:
         """How many of the images each of the heads has answered, in words."""
-        total = max(1, int(self.left.sum()))
-        return ", ".join(f"{100 * count / total:.0f} % left by {head}" for head, count in zip(self.heads, self.left, strict=False))
+        shares = 100 * self.left / max(1, int(self.left.sum()))
+        return ", ".join(f"{share:.0f} % left by {head}" for head, share in zip(heads_of(self.network), shares, strict=False))
 
-    def _answer(self, batches: Iterable[np.ndarray]) -> list[Answers]:
-        """Return the answers to some batches, empty where there is no batch."""
-        sizes: list[int] = []
-        rows, settled = [], []
-        given: Iterable[np.ndarray] = _counted(batches, sizes)
-        waiting: np.ndarray | None = None  # the images that the part reads, by their places; of the first part, all
+    @property
+    def share_of_cost(self) -> float:
+        """What the images took so far, in parts of the multiply-adds of the whole network without its heads."""
+        return float(self.left @ path_costs(self.network) / self.left.sum()) if self.left.any() else 1.0
+
+    def run(self, pixels: np.ndarray) -> Answers:
+        """Return the answers for N images."""
+        logits = np.empty((len(pixels), self.network.classes), np.float32)
+        waiting, given = np.arange(len(pixels)), pixels
         for level, part in enumerate(self.parts):
-            features, on, done = [], [], 0
-            for answers in part.stream(given):
-                here = np.arange(done, done + len(answers.logits))
-                done += len(here)
-                here = here if waiting is None else waiting[here]
+            going, features = [], []
+            for here, answers in zip(_batches(waiting, part.batch_size), part.stream(_batches(given, part.batch_size)), strict=True):
                 sure = self._is_sure(answers.logits, level)
-                rows.append(here[sure])
-                settled.append(answers.logits[sure])
-                on.append(here[~sure])
-                features.append(answers.vectors[~sure] if level + 1 < len(self.parts) else answers.vectors[:0])
+                logits[here[sure]] = answers.logits[sure]
+                going.append(here[~sure])
+                features.append(answers.vectors[~sure])
                 self.left[level] += int(sure.sum())
-            if not any(map(len, on)):
+            waiting = np.concatenate(going)
+            if not len(waiting):
                 break
-            waiting = np.concatenate(on)
-            given = _packed(features, self.batch_size)
-        if not sizes:
-            return []
-        logits = np.empty((sum(sizes), settled[0].shape[1]), np.float32)
-        logits[np.concatenate(rows)] = np.concatenate(settled)
-        return [Answers(part, np.empty((len(part), 0), np.float32)) for part in np.split(logits, np.cumsum(sizes)[:-1])]
+            given = np.concatenate(features)
+        return Answers(logits, np.empty((len(pixels), 0), np.float32))
 
     def _is_sure(self, logits: np.ndarray, level: int) -> np.ndarray:
         if level == len(self.thresholds):
@@ -112,21 +98,5 @@ class EarlyExit(Engine):
         return np.zeros(len(logits), bool) if least is None else softmax(logits).max(1) >= least
 
 
-def _counted(batches: Iterable[np.ndarray], sizes: list[int]) -> Iterator[np.ndarray]:
-    for pixels in batches:
-        sizes.append(len(pixels))
-        yield pixels
-
-
-def _packed(features: list[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Yield the features of images in batches of `size`; what was yielded is let go of."""
-    features.reverse()
-    held: list[np.ndarray] = []
-    while features:
-        held.append(features.pop())
-        while sum(map(len, held)) >= size:
-            together = np.concatenate(held)
-            yield together[:size]
-            held = [together[size:]]
-    if rest := [part for part in held if len(part)]:
-        yield np.concatenate(rest)
+def _batches(values: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (values[start : start + size] for start in range(0, len(values), size))

@@ -17,7 +17,7 @@ from inceptions.weights.card import ModelCard
 
 KEY = "exits"  # in a model's provenance
 BUDGETS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
-_LEVELS = 41  # quantiles of a head's confidence that are tried as its threshold
+_LEVELS, _TRIED = 41, 2_000  # quantiles of a head's confidence that are tried as its threshold; choices of thresholds at most, or so
 
 Thresholds = tuple[float | None, ...]
 """Of each auxiliary head, the probability of its likeliest class from which on it answers; None: it never does."""
@@ -43,6 +43,7 @@ class ExitRow:
 class Exits:
     """All choices for a network, of auxiliary heads on the stages `heads`; how many images they were chosen and judged on, of which part.
 
+    notes: what there is to say of these images.
     engine, precision, processor: what `speed` was measured with.
     """
 
@@ -50,6 +51,7 @@ class Exits:
     chosen_on: int
     judged_on: int
     judged_part: str
+    notes: tuple[str, ...]
     engine: str
     precision: str
     processor: str
@@ -77,7 +79,7 @@ class Exits:
             )
         try:
             rows = tuple(_row(row, len(card.network.aux)) for row in kept["rows"])
-            found = cls(**{**kept, "heads": tuple(kept["heads"]), "rows": rows})
+            found = cls(**{**kept, "heads": tuple(kept["heads"]), "notes": tuple(kept["notes"]), "rows": rows})
             if not rows or rows[0].most_lost != 0 or found.heads != heads_of(card.network):
                 raise ValueError("it is of another network, or lacks its first row")
         except (TypeError, KeyError, ValueError) as error:
@@ -90,7 +92,8 @@ def _row(values: dict[str, Any], heads: int) -> ExitRow:
     if len(thresholds) != heads:
         raise ValueError(f"{len(thresholds)} thresholds for {heads} heads")
     spans = {name: Interval(**values[name]) for name in ("lost", "speed")}
-    return ExitRow(**{**values, **spans, "thresholds": thresholds, "leave": tuple(values["leave"])})
+    numbers = {name: float(values[name]) for name in ("most_lost", "multiply_adds")}
+    return ExitRow(**{**values, **spans, **numbers, "thresholds": thresholds, "leave": tuple(values["leave"])})
 
 
 def require_heads(network: Network) -> None:
@@ -129,12 +132,13 @@ def choose(confidence: np.ndarray, right: np.ndarray, costs: np.ndarray, budgets
 
     confidence: (H, N), of each head on each of N images. right: (H + 1, N), whether the heads, and the network, are right. costs: (H + 1,).
     """
-    tried = [(None, *np.unique(np.quantile(values, np.linspace(0, 1, _LEVELS))).tolist()) for values in confidence]
+    levels = np.linspace(0, 1, max(2, min(_LEVELS, int(_TRIED ** (1 / len(confidence))))))
+    tried = [(None, *np.unique(np.quantile(values, levels)).tolist()) for values in confidence]
     options = list(itertools.product(*tried))
-    places = np.arange(right.shape[1])
+    places, count = np.arange(right.shape[1]), right.shape[1]
     found = []
     for thresholds in options:
         by = leave_by(confidence, thresholds)
-        found.append((100 * (right[-1].mean() - right[by, places].mean()), costs[by].mean()))
-    lost, cost = np.array(found).T
-    return [options[int(np.where(lost <= budget, cost, np.inf).argmin())] for budget in budgets]
+        found.append((100 * (int(right[-1].sum()) - int(right[by, places].sum())), costs[by].mean()))
+    lost, cost = np.array(found).T  # lost: points, times the number of images, which are whole
+    return [options[int(np.where(lost <= budget * count + 1e-6, cost, np.inf).argmin())] for budget in budgets]
