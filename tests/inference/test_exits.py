@@ -24,7 +24,7 @@ from inceptions.inference.predict import open_model, predict
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import ClassifierWithAux, create_model
 from inceptions.networks.registry import get_network
-from inceptions.networks.spec import AdaptiveAvgPool, AuxHead, Conv
+from inceptions.networks.spec import AdaptiveAvgPool, AuxHead, Conv, Linear
 from inceptions.networks.trace import trace
 from inceptions.weights.card import CARD_NAME, read_card
 from inceptions.weights.folder import load_model, save_model
@@ -35,9 +35,9 @@ HEADS = ("2a", "2c")
 
 
 def two_heads():
-    """A network of five stages with auxiliary heads on the second and the fourth, written in the other order."""
+    """A network of five stages with auxiliary heads on the second and the fourth, written in the other order, as GoogLeNet's."""
     small = reshape.with_classes(reshape.scale_width(get_network("inception_small"), 0.25), len(CLASSES))
-    heads = tuple(AuxHead(after, weight=0.3, layers=(Conv(8, 1), AdaptiveAvgPool())) for after in ("2c", "2a"))
+    heads = tuple(AuxHead(after, weight=0.3, layers=(AdaptiveAvgPool(3), Conv(8, 1), Linear(12))) for after in ("2c", "2a"))
     return reshape.with_image_size(replace(small, stages=small.stages[:5], features=(), aux=heads), SIZE_PX)
 
 
