@@ -85,7 +85,7 @@ Reader = PixelClassifier | Part
 
 
 class FixedAvgPool(nn.Module):
-    """`AdaptiveAvgPool2d` on a grid whose size is known, as two products: a tenth of the time that OpenVINO takes for the layer itself."""
+    """`AdaptiveAvgPool2d` on a grid whose size is known, as two products: half of the time that OpenVINO takes for the layer itself."""
 
     def __init__(self, grid: tuple[int, int], cells: tuple[int, int]) -> None:
         super().__init__()
