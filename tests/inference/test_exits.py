@@ -286,6 +286,13 @@ def test_what_cannot_be_is_told(folder, ready, tiny, many):
         open_early_exit(model, read_card(model))
 
 
+def test_of_a_quantised_network_the_form_in_floating_point_is_left_early(folder, engine_cache):
+    card = read_card(folder)
+    quantised = replace(card, provenance={**card.provenance, "int8": {"sha256": "none"}})
+    parts = open_parts(folder, quantised, engine="openvino", device="cpu")
+    assert len(parts) == 3 and {part.precision for part in parts} <= {"float32", "bfloat16"}
+
+
 def test_openvino_runs_the_parts(folder, pixels, said, engine_cache):
     card = read_card(folder)
     engine = EarlyExit(open_parts(folder, card, engine="openvino", device="cpu"), (0.0, None), two_heads())
