@@ -128,9 +128,16 @@ def predict_unlabelled(
 def merge(shares: Sequence[Evaluation[AnyScore]]) -> Evaluation[AnyScore]:
     """Return the evaluation of all images, from those of the shares of all processes in the order of their ranks."""
     first = shares[0]
-    rows = [replace(row, score=join([share.rows[place].score for share in shares])) for place, row in enumerate(first.rows)]
+    rows = [_join_rows([share.rows[place] for share in shares]) for place in range(len(first.rows))]
     rates = {name: sum(share.views_per_second[name] for share in shares) for name in first.views_per_second}
     return replace(first, rows=tuple(rows), views_per_second=rates)
+
+
+def _join_rows(shares: Sequence[Row[AnyScore]]) -> Row[AnyScore]:
+    """Return the row of all images; where networks are left early, shares of them take different multiply-adds."""
+    score = join([share.score for share in shares])
+    spent = sum(share.multiply_adds * share.score.count for share in shares)
+    return replace(shares[0], score=score, multiply_adds=round(spent / score.count) if score.count else shares[0].multiply_adds)
 
 
 def _multiply_adds(model: Model) -> int:

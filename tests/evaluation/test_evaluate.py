@@ -1,5 +1,7 @@
 """One model or several, one crop or many, on small images, against softmaxes averaged by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -205,3 +207,11 @@ def test_full_memory_is_one_line_that_says_what_to_do(samples):
     model.module.forward = lambda images: images.new_empty(2**60)  # more than any machine has
     with pytest.raises(UserError, match="3 images at a time are too many for the memory of cpu; lower the batch size"):
         evaluate({"m": model}, samples, NAMES, batch_size=3, workers=0)
+
+
+def test_multiply_adds_of_shares_are_weighed_by_their_images(samples):
+    first, second = (evaluate({"a": make_model()}, samples[:5], NAMES, part=(rank, 2)) for rank in range(2))
+    counts = [share.rows[0].score.count for share in (first, second)]
+    assert counts[0] != counts[1]
+    left_early = [replace(share, rows=(replace(share.rows[0], multiply_adds=spent),)) for share, spent in ((first, 1000), (second, 4000))]
+    assert merge(left_early).rows[0].multiply_adds == round((1000 * counts[0] + 4000 * counts[1]) / 5)
