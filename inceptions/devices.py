@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import torch
 
 from inceptions.errors import UserError
+
+_ASKED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)  # of torch, on CPUs and on CUDA
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -71,7 +74,10 @@ def memory_for(images: int, device: torch.device) -> Iterator[None]:
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(f"{images} images at a time are too many for the memory of {device}; lower the batch size, or their size") from None
+        what = f"{images} images at a time are too many for the memory of {device}"
+        asked = _ASKED.search(str(error))
+        refused = f" ({asked[1]} more were asked for)" if asked else ""
+        raise UserError(f"{what}{refused}; lower the batch size, or their size") from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -40,13 +40,20 @@ class FullAbove:
         monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
 
 
-@pytest.mark.parametrize(
-    "error", [FULL, RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried …")]
-)
-def test_full_memory_is_said_in_one_line_with_what_to_do(error):
-    with pytest.raises(UserError, match="64 images at a time are too many for the memory of cpu; lower the batch size"):
-        with memory_for(64, torch.device("cpu")):
-            raise error
+def allocate():
+    torch.empty(2**50, dtype=torch.uint8)
+
+
+def run_out():
+    raise FULL
+
+
+@pytest.mark.parametrize(("fill", "asked"), [(run_out, "2.00 GiB"), (allocate, f"{2**50} bytes")])
+def test_full_memory_is_said_in_one_line_with_what_was_asked_for_and_what_to_do(fill, asked):
+    what = rf"64 images at a time are too many for the memory of cpu \({asked} more were asked for\); lower the batch size"
+    with pytest.raises(UserError, match=what) as caught, memory_for(64, torch.device("cpu")):
+        fill()
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 def test_another_error_is_left_as_it_is():
@@ -57,7 +64,7 @@ def test_another_error_is_left_as_it_is():
 def test_a_run_that_fills_the_memory_ends_with_what_to_do_and_leaves_nothing(pictures, tmp_path, monkeypatch):
     setup = setup_of(pictures)
     FullAbove(monkeypatch, 0)
-    with pytest.raises(UserError, match=r"[78] images at a time are too many for the memory of cpu"):
+    with pytest.raises(UserError, match=r"[78] images at a time are too many for the memory of cpu \(2.00 GiB"):
         fit(setup, tmp_path / "run", pace=Pace(workers=0))
     assert not (tmp_path / "run").exists()
 
