@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inceptions.cli.terminal import Column, Download, err, out, print_json, print_table, say, tell, tell_on, track
+from inceptions.cli.terminal import Column, Download, err, out, print_json_list, print_table, say, tell, tell_on, track
 from inceptions.errors import UserError
 from inceptions.inference.prediction import Prediction, column_names, row_of
 from inceptions.inference.rows import FinishedError, RowFile, as_plain, check_output, kind_of, open_rows
@@ -105,6 +105,8 @@ def _check_output(output: Output, *, is_left_early: bool) -> None:
 
 def _check_classes(card: ModelCard, output: Output) -> None:
     if card.classes:
+        if output.sorter is not None:
+            output.sorter.check_classes(card.classes)
         return
     if not output.embeddings:
         raise UserError(f"{card.network.name} ends in features and has no classes; --embeddings --output FILE.parquet writes its vectors")
@@ -158,7 +160,7 @@ def _show(predictions: Iterable[Prediction], *, top_k: int, as_json: bool, are_w
     are_written: they go into a file anyway, and a pipe or a log needn't have them too.
     """
     if as_json:
-        print_json([as_plain(item) for item in predictions])
+        print_json_list(as_plain(item) for item in predictions)
     elif out.is_terminal or are_written:
         first = [item for place, item in enumerate(predictions) if place < SHOWN]
         return first if out.is_terminal else []

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Any, Literal
 
 from rich import box
@@ -77,7 +78,20 @@ def complain(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON; characters without a shape of their own are JSON's own escapes."""
-    _write("".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in to_json(value)))
+    _write(_json_text(value))
+
+
+def print_json_list(values: Iterable[Any]) -> None:
+    """Print a list as `print_json` does, each value when it comes: there may be more than the memory holds."""
+    before = "["
+    for value in values:
+        _write(before + "\n" + indent(_json_text(value), " "), end="")
+        before = ","
+    _write("[]" if before == "[" else "\n]")
+
+
+def _json_text(value: Any) -> str:
+    return "".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in to_json(value))
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, totals: Sequence[Sequence[Cell]] = ()) -> None:
@@ -115,9 +129,9 @@ def _write_row(cells: Sequence[Cell]) -> None:
     _write("\t".join(shown(part) for cell in cells for part in ([cell] if isinstance(cell, str) else cell)))
 
 
-def _write(text: str) -> None:
+def _write(text: str, *, end: str = "\n") -> None:
     if not out.quiet:
-        print(text, file=out.file)
+        print(text, file=out.file, end=end)
 
 
 @contextmanager

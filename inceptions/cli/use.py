@@ -134,7 +134,7 @@ def benchmark(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, or a published tag.", autocompletion=models_like)],
     against: Annotated[str | None, typer.Option(help="What people write by hand: torchvision, timm, openvino, with commas.")] = None,
     images: Annotated[str | None, typer.Option("--data", "-d", help="Pictures to go from files to CSV with. [made, of 500x375]")] = None,
-    photos: Annotated[int, typer.Option(min=0, help="How many pictures are made for that, where none are given.")] = 500,
+    photos: Annotated[int | None, typer.Option(min=0, help="How many pictures are made for that. [500]")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write a page, the numbers and a plot into this folder.")] = None,
     rounds: Annotated[int, typer.Option(min=2, help="Times that all take turns.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.01, help="Of each in a round.")] = 2.0,
@@ -146,7 +146,10 @@ def benchmark(
     """Measure how fast a model runs here: images per second, latency, files to CSV, cold start; against others in turns."""
     from inceptions.cli.benchmark import run_benchmark_command
 
-    settings = {"images": images, "photos": photos, "rounds": rounds, "seconds": seconds, "cold": cold, "engine": engine, "device": device}
+    if images is not None and photos is not None:
+        raise typer.BadParameter("--photos makes pictures, and --data gives them: leave out one of the two")
+    made = {} if photos is None else {"photos": photos}
+    settings = {"images": images, **made, "rounds": rounds, "seconds": seconds, "cold": cold, "engine": engine, "device": device}
     run_benchmark_command(model, against=against, output=output, as_json=json, **settings)
 
 

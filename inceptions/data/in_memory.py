@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -38,10 +38,10 @@ class InMemory(Stored):
         return self.name
 
 
-def find_pictures(images: Given | Iterable[Given]) -> list[Path | Stored]:
+def find_pictures(images: Given | Iterable[Given], *, find: Callable[[str], Iterable[Path | Stored]] = find_images) -> list[Path | Stored]:
     """Return every picture that `images` means, in order: what is given, an array (N, H, W, C) or a sequence of these.
 
-    A folder stands for all pictures below it. What has no name of its own is called "image 0" and so on, by its place.
+    A folder stands for all pictures below it, unless `find` says otherwise of names. What has no name is called "image 0" and so on, by place.
 
     Raises DataError where a name means no picture; ImageError for pixels that can't be used: floats, whose range nobody knows, or tensors.
     """
@@ -51,7 +51,7 @@ def find_pictures(images: Given | Iterable[Given]) -> list[Path | Stored]:
         raise _not_a_picture("images", images)
     found: list[Path | Stored] = []
     for place, image in enumerate(images):
-        found += find_images(str(image)) if isinstance(image, str | Path) else [hold(image, f"image {place}")]
+        found += find(str(image)) if isinstance(image, str | Path) else [hold(image, f"image {place}")]
     return found
 
 

@@ -16,6 +16,7 @@ from inceptions.inference.engines.choose import Tell, log, open_engine
 from inceptions.inference.exits.engine import open_early_exit
 from inceptions.inference.pipeline import OnError, iterate_predictions
 from inceptions.inference.prediction import Prediction
+from inceptions.inference.sources import iterate_pictures
 from inceptions.weights.card import ModelCard, read_card
 from inceptions.weights.locate import find_model
 
@@ -39,7 +40,8 @@ def predict(
     """Return a `Prediction` for each picture, in order.
 
     model: a folder, a tag, or what `load_model` returned, which torch runs.
-    images: one or a sequence of a file, a folder, a picture of Pillow's, or an array of uint8, (H, W, 3); or an array (N, H, W, 3).
+    images: one or a sequence of a name, a picture of Pillow's, or an array of uint8, (H, W, 3); or an array (N, H, W, 3). A name is that of
+        a file, a folder, or what else the command takes: a pattern, a table of paths, shards, hf:NAME.
     on_error: "skip" gives a `Prediction` that says why a picture can't be read.
     workers: threads that read; None lets the machine decide.
     engine: "torch", "compiled", "openvino" or "onnxruntime"; None is the fastest here, prepared once, as `open_engine` says.
@@ -49,7 +51,7 @@ def predict(
 
     Raises ImageError for what is no picture or can't be read; UserError when there is no such model or engine.
     """
-    pictures = find_pictures(images)
+    pictures = find_pictures(images, find=lambda name: iterate_pictures([name]))
     running, card = open_model(model, engine=engine, device=device, most_lost=most_lost if exit_early else None)
     batches = iterate_predictions(running, card, pictures, top_k=top_k, on_error=on_error, batch_size=batch_size, workers=workers)
     return [item for batch in batches for item in batch]

@@ -23,6 +23,7 @@ from inceptions.errors import UserError
 from inceptions.extras import require
 from inceptions.files import cannot_write, write_whole
 from inceptions.inference.prediction import Prediction, column_names, row_of
+from inceptions.json_text import finite
 from inceptions.names import cell, shown
 
 Picture = Path | Stored
@@ -159,7 +160,7 @@ class _JsonLines(_Lines):
     """An object for each picture: file, classes (each with its probability), error; names are what they are, whatever bytes."""
 
     def line(self, item: Prediction) -> str:
-        return json.dumps(as_plain(item), ensure_ascii=False) + "\n"
+        return json.dumps(finite(as_plain(item)), ensure_ascii=False, allow_nan=False) + "\n"
 
     def name_in(self, line: str) -> str:
         return json.loads(line)["file"]

@@ -41,6 +41,17 @@ class Sorter:
                     f"{shown(self.folder)} lies in {shown(source)}: the next run would predict what is put there too; give another folder"
                 )
 
+    def check_classes(self, names: Iterable[str]) -> None:
+        """Raise UserError where two classes would have one folder, on systems that don't tell A from a too."""
+        taken: dict[str, str] = {}
+        for name in names:
+            there = taken.setdefault(folder_name(name).casefold(), name)
+            if there != name:
+                both = f"{shown(there)} and {shown(name)}"
+                raise UserError(f"the classes {both} would have one folder, {folder_name(name)}; --output FILE.csv tells them apart")
+        if UNREADABLE in taken:
+            raise UserError(f"a class is called {taken[UNREADABLE]}, as the folder of what can't be read is; use --output FILE.csv")
+
     def place(self, item: Prediction) -> Path:
         """Put the picture in the folder of its class, or of what can't be read, and return where. Raises UserError where that can't be."""
         target = self.folder / (folder_name(item.classes[0]) if item.classes else UNREADABLE)

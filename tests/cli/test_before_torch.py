@@ -35,6 +35,7 @@ MISTAKES = {
     "evaluate nothing --model nothing --data digits": "MODEL... or --model MODEL, once",
     "predict nothing.png --model nothing": "no such file or folder",
     "predict --model nothing": "IMAGES or --data IMAGES, once",
+    "benchmark nothing --data here --photos 5": "leave out one of the two",
     "predict here --model nothing --on-error ignore": "'ignore' is not one of 'fail', 'skip'",
     "predict here --model nothing --output here": "exists already",
     "predict here --model nothing --output here/image.png/x.csv": "can't write",

@@ -205,7 +205,7 @@ def test_a_model_whose_classes_are_wordnet_ids_is_matched_by_name(samples):
 def test_full_memory_is_one_line_that_says_what_to_do(samples, monkeypatch):
     model = make_model()  # which other tests have too
     monkeypatch.setattr(model.module, "forward", lambda images: images.new_empty(2**60))  # more than any machine has
-    with pytest.raises(UserError, match="3 images at a time are too many for the memory of cpu .*; lower the batch size"):
+    with pytest.raises(UserError, match=r"3 images at a time are too many for the memory of cpu .*; lower the batch size"):
         evaluate({"m": model}, samples, NAMES, batch_size=3, workers=0)
 
 

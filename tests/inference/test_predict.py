@@ -97,6 +97,12 @@ def test_what_is_no_picture_is_told_before_the_model_is_loaded(given, message):
         inceptions.predict("no_such_model", given)
 
 
+def test_a_name_stands_for_what_the_command_takes(folder, files, tmp_path):
+    (tmp_path / "list.csv").write_text("path\nfiles/rgb.png\nfiles/grey.png\n")
+    found = inceptions.predict(folder, [tmp_path / "list.csv", tmp_path / "files" / "rgb.png"])
+    assert [item.path.name for item in found] == ["rgb.png", "grey.png", "rgb.png"]
+
+
 def test_a_name_of_nothing_is_told():
     with pytest.raises(DataError, match="no such file"):
         find_pictures(["nothing.png"])

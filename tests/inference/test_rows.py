@@ -47,6 +47,11 @@ def write(path, items, *, stop_after=None, **options):
             rows.add(left[start : start + BATCH])
 
 
+def test_what_is_no_number_is_null_in_lines_of_json(tmp_path):
+    write(tmp_path / "p.jsonl", [Prediction(Path("a.png"), ("cat", "dog"), (float("nan"), float("nan")))])
+    assert [item["probability"] for item in json.loads((tmp_path / "p.jsonl").read_text())["classes"]] == [None, None]
+
+
 def columns(kind: str, path: Path) -> list[str]:
     """Return the names of the files in it."""
     if kind == "csv":

@@ -62,6 +62,20 @@ def test_what_is_not_there_or_no_file_stops_nothing(tmp_path, photos, how):
     assert tree(tmp_path / "sorted") == {}
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("cat", "a:b", "a/b"), "a:b and a/b would have one folder, a_b"),
+        (("Cat", "cat"), "Cat and cat"),
+        (("unreadable",), "can't be read"),
+    ],
+)
+def test_two_classes_never_share_a_folder(tmp_path, names, said):
+    Sorter(tmp_path, "copy").check_classes(["cat", "dog"])
+    with pytest.raises(UserError, match=said):
+        Sorter(tmp_path, "copy").check_classes(names)
+
+
 def test_a_picture_that_is_no_file_is_written(tmp_path):
     sorter = Sorter(tmp_path / "sorted", "link")
     for _ in range(2):
