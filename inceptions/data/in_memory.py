@@ -41,7 +41,7 @@ class InMemory(Stored):
 def find_pictures(images: Given | Iterable[Given], *, find: Callable[[str], Iterable[Path | Stored]] = find_images) -> list[Path | Stored]:
     """Return every picture that `images` means, in order: what is given, an array (N, H, W, C) or a sequence of these.
 
-    A folder stands for all pictures below it, unless `find` says otherwise of names. What has no name is called "image 0" and so on, by place.
+    A folder stands for all pictures below it, unless `find` says otherwise. What has no name is called "image 0" and so on, by place.
 
     Raises DataError where a name means no picture; ImageError for pixels that can't be used: floats, whose range nobody knows, or tensors.
     """
