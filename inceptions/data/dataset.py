@@ -1,4 +1,4 @@
-"""Feed a network: enter samples and a `Preprocess`, leave batches of tensors, in an order that a seed decides.
+"""Feed a network: enter samples and a `Preprocess`, leave batches of pixels, in an order that a seed decides.
 
 Chance is drawn from (seed, epoch, index of the picture), so that a run doesn't depend on the number of workers and can be resumed within an
 epoch. A picture that can't be read ends the run, or is left out of its batch and named there; none takes its place.
@@ -7,10 +7,9 @@ epoch. A picture that can't be read ends the run, or is left out of its batch an
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from inceptions.cores import count_cores
 from inceptions.data.augment import Augment
-from inceptions.data.bands import Picture
 from inceptions.data.decode import Reduction, read_image
 from inceptions.data.packed import PackedSamples, number_groups
 from inceptions.data.preprocess import Preprocess
@@ -37,9 +36,9 @@ REDUCED_AT_LEAST = 2  # times the size of the crop that is made of it: what a tr
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One picture as a network reads it: float32 (C, S, S); its class; its place in the data set."""
+    """One picture, resized: uint8 (S, S, C); its class; its place in the data set."""
 
-    image: Tensor
+    pixels: np.ndarray
     label: int
     index: int
 
@@ -52,18 +51,38 @@ class Unreadable(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Pictures (N, C, S, S) float32, labels (N,) and places in the data set (N,) int64, and what was left out; N may be 0."""
+    """Pictures (N, C, S, S) uint8, labels (N,) and places in the data set (N,) int64, and what was left out; N may be 0.
 
-    images: Tensor
+    Pixels lie in memory channel by channel of each, as convolutions read them fastest. They take a quarter of what floats would on their
+    way from the processes that read, and to an accelerator.
+    """
+
+    pixels: Tensor
     labels: Tensor
     indices: Tensor
     unreadable: tuple[Unreadable, ...]
+    preprocess: Preprocess
+
+    def images(self, device: torch.device | str = "cpu", *, count: int | None = None) -> Tensor:
+        """Return the pictures, or the first `count`, as the network reads them: normalised, float32 (N, C, S, S), channels last."""
+        return normalize(self.pixels[:count].to(device, non_blocking=True), self.preprocess)
+
+
+class Asked(NamedTuple):
+    """Which pictures a batch is to have, by their places, and in which epoch, prepared how: all that differs from batch to batch.
+
+    Processes that read keep the data set as it was when they began, for as many epochs as there are.
+    """
+
+    epoch: int
+    preprocess: Preprocess
+    indices: list[int]
 
 
 class ImageDataset(Dataset[Example | Unreadable]):
-    """Pictures read, varied (where there is an `augment`) and normalised when they are asked for.
+    """Pictures read, and varied where there is an `augment`, when they are asked for.
 
-    epoch: set by the training loop before each pass; with the seed it decides the order and the variations.
+    epoch, preprocess: set by the training loop before each pass. Epoch and seed decide the order and the variations.
     on_error: "fail" raises ImageError for a picture that can't be read, "skip" gives an `Unreadable` in its place.
     interleaved: how many groups of samples a shuffled pass is in at a time, as `Splits.interleaved` says.
 
@@ -95,31 +114,32 @@ class ImageDataset(Dataset[Example | Unreadable]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Example | Unreadable:
-        return self.__getitems__([index])[0]
+        return next(self._items(Asked(self.epoch, self.preprocess, [index])))
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Example | Unreadable]:
-        """Return one item for each index; torch's loader asks for a batch in one call.
+    def __getitems__(self, asked: Asked) -> Batch:
+        """Return the batch; torch's loader asks for it in one call."""
+        return collate(list(self._items(asked)), preprocess=asked.preprocess)
 
-        All are cropped before any is normalised, which keeps each step's code in the processor's cache: small pictures come faster.
-        """
-        crops = [self._crop(index, rng) for index, rng in zip(indices, self._chance(indices), strict=True)]
-        return [crop if isinstance(crop, Unreadable) else self._example(crop, index) for crop, index in zip(crops, indices, strict=True)]
+    def _items(self, asked: Asked) -> Iterator[Example | Unreadable]:
+        for index, rng in zip(asked.indices, self._chance(asked), strict=True):
+            pixels = self._pixels(index, rng, asked.preprocess)
+            yield pixels if isinstance(pixels, Unreadable) else Example(pixels, self.samples.label(index), index)
 
-    def _crop(self, index: int, rng: np.random.Generator) -> Picture | Unreadable:
+    def _pixels(self, index: int, rng: np.random.Generator, preprocess: Preprocess) -> np.ndarray | Unreadable:
         path = self.samples[index].path
         try:
-            image = read_image(path, channels=self.preprocess.channels, reduction=self._reduction(rng))
+            image = read_image(path, channels=preprocess.channels, reduction=self._reduction(rng, preprocess.image_size))
         except ImageError as error:
             if self.on_error == "fail":
                 raise
             return Unreadable(path, str(error).removeprefix(f"{shown(path)}: "))
         if self.augment is None:
-            return self.preprocess.crop(image)
-        return self.augment(image, self.preprocess.image_size, rng)
+            return preprocess.pixels_of(preprocess.crop(image))
+        return self.augment(image, preprocess.image_size, rng)
 
-    def _reduction(self, rng: np.random.Generator) -> Reduction | None:
+    def _reduction(self, rng: np.random.Generator, image_size: int) -> Reduction | None:
         """Return what decides by how much a JPEG may be reduced: by the crop that `rng` is about to give, and is then set back from."""
-        augment, least = self.augment, REDUCED_AT_LEAST * self.preprocess.image_size
+        augment, least = self.augment, REDUCED_AT_LEAST * image_size
         if augment is None:
             return None
 
@@ -133,24 +153,21 @@ class ImageDataset(Dataset[Example | Unreadable]):
 
         return choose
 
-    def _example(self, crop: Picture, index: int) -> Example:
-        return Example(torch.from_numpy(self.preprocess.normalize(crop)), self.samples.label(index), index)
-
-    def _chance(self, indices: Sequence[int]) -> Iterator[np.random.Generator]:
+    def _chance(self, asked: Asked) -> Iterator[np.random.Generator]:
         """Yield the random numbers of each picture: seed and epoch are the key of a counter-based generator, the index is its counter.
 
         A generator of its own, `default_rng((seed, epoch, index))`, would take as long as the crop itself.
         """
-        bits = np.random.Philox(np.random.SeedSequence((self.seed, self.epoch)))
+        bits = np.random.Philox(np.random.SeedSequence((self.seed, asked.epoch)))
         rng, start = np.random.Generator(bits), bits.state
-        for index in indices:
+        for index in asked.indices:
             bits.state = start
             bits.advance(index << 64)
             yield rng
 
 
-class EpochOrder(Sampler[list[int]]):
-    """The batches of one pass: indices in order, or in a permutation that the data set's seed and epoch decide; begins at batch `start`.
+class EpochOrder(Sampler[Asked]):
+    """The batches of one pass: in order, or in a permutation that the data set's seed and epoch decide; begins at batch `start`.
 
     Where samples have groups, such as shards that are fetched one by one, the groups are in random order, and so many of them are read at a
     time as the data set says; see `interleave`.
@@ -166,11 +183,11 @@ class EpochOrder(Sampler[list[int]]):
         count = len(dataset)
         self.ends = split_evenly(count, batch_size) if even else [*range(batch_size, count, batch_size), count]
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Asked]:
         order = self._permutation() if self.shuffle else list(range(len(self.dataset)))
         rank, world = self.part
         for first, end in list(pairwise([0, *self.ends]))[self.start :]:
-            yield order[first:end][rank::world]
+            yield Asked(self.dataset.epoch, self.dataset.preprocess, order[first:end][rank::world])
 
     def __len__(self) -> int:
         return max(0, len(self.ends) - self.start)
@@ -209,6 +226,12 @@ def interleave(groups: Tensor, together: int, generator: torch.Generator) -> Ten
 class ImageLoader(DataLoader[Any]):
     """torch's loader, but for what can't be read in a worker process, where torch would raise a traceback as the message."""
 
+    @property
+    def order(self) -> EpochOrder:
+        """What the batches of a pass are; its `start` may be set before one."""
+        assert isinstance(self.batch_sampler, EpochOrder)
+        return self.batch_sampler
+
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Yield the batches; raises ImageError and DataError with their own line."""
         try:
@@ -228,9 +251,9 @@ def image_loader(
     even: bool = False,
     part: tuple[int, int] = (0, 1),
 ) -> ImageLoader:
-    """Return the loader of `Batch`es; each pass over it is the epoch that `dataset.epoch` says.
+    """Return the loader of `Batch`es; each pass over it is the epoch that `dataset.epoch` says when it begins.
 
-    workers: processes that read; 0 reads in this one; None means what `choose_workers` says.
+    workers: processes that read, for all passes; 0 reads in this one; None means what `choose_workers` says.
     start: number of batches to leave out at the beginning of each pass: those that a resumed epoch has had already.
     even: batches as `split_evenly` has them, to learn from; else each has `batch_size` pictures, and the last what is left.
     part: (rank, number of processes): this process's share of each batch, where several train together.
@@ -240,28 +263,51 @@ def image_loader(
     for name, number, least in (("batch_size", batch_size, 1), ("workers", workers or 0, 0), ("start", start, 0)):
         if number < least:
             raise UserError(f"{name}={number} can't be used; it must be a whole number of at least {least}")
-    side = dataset.preprocess.image_size
+    readers = choose_workers(len(dataset)) if workers is None else workers
+    order: Any = EpochOrder(dataset, batch_size=batch_size, shuffle=shuffle, start=start, even=even, part=part)  # torch has lists in mind
     return ImageLoader(
         dataset,
-        batch_sampler=EpochOrder(dataset, batch_size=batch_size, shuffle=shuffle, start=start, even=even, part=part),
-        num_workers=choose_workers(len(dataset)) if workers is None else workers,
-        collate_fn=partial(collate, shape=(dataset.preprocess.channels, side, side)),
+        batch_sampler=order,
+        num_workers=readers,
+        persistent_workers=readers > 0,
+        collate_fn=_as_it_is,  # by the data set
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=freeze_garbage,
         generator=torch.Generator(),  # torch draws worker seeds, which nothing here uses, from the global generator otherwise
     )
 
 
-def collate(items: Sequence[Example | Unreadable], *, shape: tuple[int, int, int]) -> Batch:
-    """Return the examples as one batch, and the unreadable ones beside them; `shape` is an image's, for a batch that has none."""
+def _as_it_is(batch: Any) -> Batch:
+    return batch
+
+
+def collate(items: Sequence[Example | Unreadable], *, preprocess: Preprocess) -> Batch:
+    """Return the examples as one batch, and the unreadable ones beside them."""
     examples = [item for item in items if isinstance(item, Example)]
-    images = torch.stack([example.image for example in examples]) if examples else torch.empty(0, *shape)
+    side = preprocess.image_size
+    pixels = np.stack([example.pixels for example in examples]) if examples else np.empty((0, side, side, preprocess.channels), np.uint8)
     return Batch(
-        images=images,
+        pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2),
         labels=torch.tensor([example.label for example in examples], dtype=torch.int64),
         indices=torch.tensor([example.index for example in examples], dtype=torch.int64),
         unreadable=tuple(item for item in items if isinstance(item, Unreadable)),
+        preprocess=preprocess,
     )
+
+
+def normalize(pixels: Tensor, preprocess: Preprocess) -> Tensor:
+    """Return uint8 RGB pixels (N, C, S, S) as `Preprocess.normalize_pixels` does, on their device, float32 and channels last."""
+    if preprocess.channel_order == "bgr":
+        pixels = pixels.flip(1)
+    mean, std = _statistics(preprocess.mean, preprocess.std, pixels.device)
+    return pixels.to(torch.float32, memory_format=torch.channels_last).sub_(mean).div_(std)
+
+
+@cache
+def _statistics(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return both as (1, C, 1, 1), brought to the device once."""
+    first, second = (torch.tensor(values, dtype=torch.float32, device=device).reshape(1, -1, 1, 1) for values in (mean, std))
+    return first, second
 
 
 def freeze_garbage(_worker: int) -> None:
@@ -271,5 +317,4 @@ def freeze_garbage(_worker: int) -> None:
 
 def choose_workers(count: int) -> int:
     """Return how many processes should read `count` pictures here: 0 for few, else the cores less one, 8 at most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 0 if count < FEW_SAMPLES else min(cores - 1, MOST_WORKERS)
+    return 0 if count < FEW_SAMPLES else min(count_cores() - 1, MOST_WORKERS)

@@ -40,10 +40,10 @@ class PackedSamples(Sequence[Sample]):
     @overload
     def __getitem__(self, index: int) -> Sample: ...
     @overload
-    def __getitem__(self, index: slice) -> tuple[Sample, ...]: ...
-    def __getitem__(self, index: int | slice) -> Sample | tuple[Sample, ...]:
+    def __getitem__(self, index: slice) -> PackedSamples: ...
+    def __getitem__(self, index: int | slice) -> Sample | PackedSamples:
         if isinstance(index, slice):
-            return tuple(self[place] for place in range(*index.indices(len(self))))
+            return PackedSamples(self[place] for place in range(*index.indices(len(self))))
         place = range(len(self))[index]
         name = self._names[self._starts[place] : self._starts[place + 1]].tobytes()
         path = pickle.loads(name) if self._pickled[place] else Path(os.fsdecode(name))  # pickled above, in this program

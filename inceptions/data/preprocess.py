@@ -106,13 +106,19 @@ class Preprocess:
 
         Raises UserError for a picture of another size or mode.
         """
+        return self.normalize_pixels(self.pixels_of(image).transpose(2, 0, 1))
+
+    def pixels_of(self, image: Picture) -> np.ndarray:
+        """Return the pixels of a picture that has S x S already: uint8 (S, S, C).
+
+        Raises UserError for a picture of another size or mode.
+        """
         if image.size != (self.image_size, self.image_size):
             raise UserError(f"a picture of {image.size[0]}x{image.size[1]} pixels, where {self.image_size}x{self.image_size} is needed")
         if image.mode not in (MODES.get(self.channels), f"{self.channels} bands"):
             needed = MODES.get(self.channels, f"{self.channels} bands")
             raise UserError(f"a picture of mode {image.mode}, where {needed} is needed; use decode.convert_image first")
-        pixels = np.asarray(image).reshape(self.image_size, self.image_size, self.channels)
-        return self.normalize_pixels(pixels.transpose(2, 0, 1))
+        return np.asarray(image).reshape(self.image_size, self.image_size, self.channels)
 
     def normalize_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """Return 8-bit RGB pixels (..., C, S, S) as (pixel - mean) / std in the network's order of channels: float32, contiguous."""

@@ -83,9 +83,9 @@ class Splits:
     """
 
     classes: tuple[str, ...]
-    train: tuple[Sample, ...]
-    val: tuple[Sample, ...]
-    test: tuple[Sample, ...]
+    train: Sequence[Sample]
+    val: Sequence[Sample]
+    test: Sequence[Sample]
     notes: tuple[str, ...] = ()
     mirror: bool = True
     set_aside: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ class Splits:
     interleaved: int = 1
 
     @property
-    def parts(self) -> dict[str, tuple[Sample, ...]]:
+    def parts(self) -> dict[str, Sequence[Sample]]:
         """The samples of each part by its name: train, val, test."""
         return {"train": self.train, "val": self.val, "test": self.test}
 

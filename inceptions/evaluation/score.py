@@ -125,9 +125,8 @@ def score(module: nn.Module, loader: DataLoader[Batch], *, device: torch.device,
     for batch in loader:
         logits = torch.zeros(0, 1)
         if len(batch.labels):
-            images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
-            with memory_for(len(images), device), torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
-                out = module(images)
+            with memory_for(len(batch.labels), device), torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+                out = module(batch.images(device))
             logits = (out if isinstance(out, Tensor) else out.logits).float().cpu()
         shares.append(score_of(logits.log_softmax(1), batch.labels, batch.indices.numpy(), batch.unreadable))
     module.train(was_training)

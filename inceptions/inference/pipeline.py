@@ -6,7 +6,6 @@ time, so that memory doesn't grow with the number of pictures. The n-th batch ha
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from inceptions.cores import count_cores
 from inceptions.data.decode import read_image
 from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import Sample
@@ -88,8 +88,7 @@ def labelled_batches(samples: Sequence[Sample], preprocess: Preprocess, *, batch
 
 def count_readers() -> int:
     """Return how many threads should read here: as many as there are cores for this process, 32 at most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_READERS)
+    return min(count_cores(), MOST_READERS)
 
 
 def iterate_predictions(

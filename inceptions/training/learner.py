@@ -76,7 +76,7 @@ class Learner:
         """
         device, recipe, processes = self.setup.device, self.setup.recipe, self.processes
         count = len(batch.labels) if len(batch.labels) > 1 else 0
-        images = batch.images[:count].to(device, memory_format=torch.channels_last, non_blocking=True)
+        images = batch.images(device, count=count)
         labels = batch.labels[:count].to(device, non_blocking=True)
         targets = labels
         if self.mixing is not None and count:
@@ -170,7 +170,7 @@ def _some_images(setup: Setup) -> Tensor:
     samples = setup.splits.train
     dataset = ImageDataset(samples[:: -(-len(samples) // IMAGES)], setup.preprocess, on_error="skip")
     batches = image_loader(dataset, batch_size=IMAGES, shuffle=False)
-    return torch.cat([batch.images for batch in batches]).to(setup.device)
+    return torch.cat([batch.images(setup.device) for batch in batches])
 
 
 def _mixing(setup: Setup) -> v2.Transform | None:

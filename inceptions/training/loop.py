@@ -116,25 +116,14 @@ def train_in_step(run: Run) -> None:
         on_error=recipe.on_error,
         interleaved=run.setup.splits.interleaved,
     )
+    how = {"workers": run.pace.workers, "part": run.processes.part}
+    loader = image_loader(dataset, batch_size=recipe.batch_size, shuffle=True, even=True, **how)
     while run.at.epoch <= recipe.epochs and not _is_enough(run):
-        _train_epoch(run, _loader(run, dataset))
+        side = training_side(recipe, epoch=run.at.epoch, image_size=run.setup.network.image_size)
+        dataset.preprocess = replace(run.setup.preprocess, image_size=side, resize_size=None)
+        dataset.epoch, loader.order.start = run.at.epoch, run.at.step
+        _train_epoch(run, loader)
         run.end_epoch(_row(run), run.learner.kept)
-
-
-def _loader(run: Run, dataset: ImageDataset) -> ImageLoader:
-    """Return the batches that are left of the epoch, as large as the recipe has them in it."""
-    side = training_side(run.setup.recipe, epoch=run.at.epoch, image_size=run.setup.network.image_size)
-    dataset.preprocess = replace(run.setup.preprocess, image_size=side, resize_size=None)
-    dataset.epoch = run.at.epoch
-    return image_loader(
-        dataset,
-        batch_size=run.setup.recipe.batch_size,
-        shuffle=True,
-        workers=run.pace.workers,
-        start=run.at.step,
-        even=True,
-        part=run.processes.part,
-    )
 
 
 def _train_epoch(run: Run, loader: ImageLoader) -> None:
@@ -152,7 +141,7 @@ def _step(run: Run, batch: Batch) -> None:
     run.note(batch.unreadable)
     at.step += 1
     if at.epoch == at.step == 1 and run.processes.is_first and len(batch.labels):
-        save_batch_picture(batch, run.setup, run.folder.path / "train_batch.png")
+        save_batch_picture(batch, run.folder.path / "train_batch.png")
     with memory_for(-(-len(batch.labels) // run.setup.recipe.accumulate), run.setup.device):
         done = run.learner.learn(batch)
     if not done.images:

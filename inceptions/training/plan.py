@@ -88,8 +88,8 @@ def _learner(setup: Setup) -> Learner:
 
 def _made_up(setup: Setup, count: int) -> Batch:
     side = setup.network.image_size
-    images = torch.rand(count, setup.network.in_channels, side, side) * 2 - 1
-    return Batch(images, torch.randint(len(setup.splits.classes), (count,)), torch.arange(count), ())
+    pixels = torch.randint(256, (count, setup.network.in_channels, side, side), dtype=torch.uint8)
+    return Batch(pixels, torch.randint(len(setup.splits.classes), (count,)), torch.arange(count), (), setup.preprocess)
 
 
 def _peak_memory(device: torch.device) -> int:

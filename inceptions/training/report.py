@@ -172,15 +172,13 @@ MOST, IN_A_ROW, GAP_PX = 32, 8, 2
 SIDE_PX = 96  # smaller images are shown in larger pixels
 
 
-def save_batch_picture(batch: Batch, setup: Setup, path: Path) -> None:
-    """Write a PNG of the first images of a batch as the network reads them, in rows of eight."""
-    mean, std = (torch.tensor(values).reshape(1, -1, 1, 1) for values in (setup.preprocess.mean, setup.preprocess.std))
-    pixels = (batch.images[:MOST] * std + mean) / 255
-    pixels = pixels.flip(1) if setup.preprocess.channel_order == "bgr" else pixels
+def save_batch_picture(batch: Batch, path: Path) -> None:
+    """Write a PNG of the first images of a batch as they come to the network, in rows of eight."""
+    pixels = batch.pixels[:MOST]
     pixels = pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1]
     enlarge = max(1, SIDE_PX // pixels.shape[-1])
     pixels = pixels.repeat_interleave(enlarge, -1).repeat_interleave(enlarge, -2)
-    pictures = (pixels.clamp(0, 1) * 255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+    pictures = pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
     step, columns = pictures.shape[1] + GAP_PX, min(IN_A_ROW, len(pictures))
     sheet = Image.new("RGB", (GAP_PX + step * columns, GAP_PX + step * math.ceil(len(pictures) / columns)), "white")
     for place, picture in enumerate(pictures):
@@ -189,6 +187,6 @@ def save_batch_picture(batch: Batch, setup: Setup, path: Path) -> None:
 
 
 def save_batch(batch: Batch, path: Path) -> Path:
-    """Write images, labels and their places in the training set."""
-    safetensors.torch.save_file({"images": batch.images, "labels": batch.labels, "indices": batch.indices}, path)
+    """Write images as the network reads them, labels and their places in the training set."""
+    safetensors.torch.save_file({"images": batch.images().contiguous(), "labels": batch.labels, "indices": batch.indices}, path)
     return path

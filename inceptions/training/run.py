@@ -7,16 +7,16 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from types import FrameType, TracebackType
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
-from inceptions.data.dataset import Batch, ImageDataset, Unreadable, image_loader
+from inceptions.data.dataset import ImageDataset, ImageLoader, Unreadable, image_loader
+from inceptions.data.splits import Sample
 from inceptions.errors import StoppedError, UserError
 from inceptions.evaluation.score import Score
 from inceptions.evaluation.score import score as score_module
@@ -89,6 +89,7 @@ class Run:
         self.at = Counters()
         self.unreadable: dict[str, Unreadable | None] = {}  # None: named before the run went on
         self.stop = StopRequest()
+        self.loaders: dict[int, ImageLoader] = {}  # of samples that are scored, whose readers stay for the next epoch
         if state is not None:
             self._go_back(state)
         self.saved_at, self.clock = time.monotonic(), time.perf_counter()
@@ -126,11 +127,14 @@ class Run:
                 writes=self.processes.is_first,
             )
 
-    def score(self, module: torch.nn.Module, samples: tuple, autocast: torch.dtype | None) -> Score:
+    def score(self, module: torch.nn.Module, samples: Sequence[Sample], autocast: torch.dtype | None) -> Score:
         """Return how `module` does on samples, each process on its share of them."""
-        recipe, mine = self.setup.recipe, samples[self.processes.rank :: self.processes.world]
-        dataset = ImageDataset(mine, self.setup.preprocess, on_error=recipe.on_error)
-        loader: DataLoader[Batch] = image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, workers=self.pace.workers)
+        recipe = self.setup.recipe
+        if id(samples) not in self.loaders:
+            dataset = ImageDataset(samples[self.processes.rank :: self.processes.world], self.setup.preprocess, on_error=recipe.on_error)
+            loader = image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, workers=self.pace.workers)
+            self.loaders[id(samples)] = loader
+        loader = self.loaders[id(samples)]
         found = self.processes.together(lambda: score_module(module, loader, device=self.setup.device, autocast=autocast))
         found = self.processes.merge(found)
         self.note(found.unreadable)

@@ -13,6 +13,7 @@ import torch
 
 from inceptions.data.dataset import split_evenly
 from inceptions.data.folders import load_splits, locate_source
+from inceptions.data.packed import PackedSamples
 from inceptions.data.preprocess import Preprocess, for_training
 from inceptions.data.splits import SplitRecord, Splits
 from inceptions.devices import pick_device, pick_precision
@@ -127,7 +128,7 @@ def prepare(
     made = Setup(
         network=network,
         preprocess=for_training(network.image_size, channels=network.in_channels),
-        splits=splits,
+        splits=replace(splits, **{name: PackedSamples(part) for name, part in splits.parts.items()}),
         recipe=recipe,
         device=found,
         autocast=pick_precision(recipe.precision, found),

@@ -3,6 +3,8 @@ import pytest
 from PIL import Image
 
 from inceptions.data import Augment
+from inceptions.data.augment import resize
+from inceptions.data.preprocess import RESAMPLING
 from inceptions.errors import UserError
 
 # Red tells the column and green the row, so that the corners of a crop tell where it comes from.
@@ -77,7 +79,22 @@ def test_all_interpolations_are_drawn():
 def test_every_size_and_shape_gives_a_square(size):
     rng = np.random.default_rng(0)
     for _ in range(20):
-        assert Augment()(Image.new("L", size), 28, rng).size == (28, 28)
+        assert Augment()(Image.new("L", size), 28, rng).shape == (28, 28, 1)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [28, 150, 400])
+def test_large_crops_are_those_of_pillow_but_for_rounding(mode, interpolation, size):
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (300, 400, 3), dtype=np.uint8)).convert(mode)
+    for box in ((10.0, 20.0, 310.0, 290.0), (0.0, 0.0, 400.0, 300.0)):
+        found = resize(image, box, size, interpolation).astype(int)
+        expected = np.asarray(image.resize((size, size), RESAMPLING[interpolation], box)).reshape(size, size, -1)
+        assert found.shape == expected.shape
+        beside = 3 * size // 100 + 2  # where Pillow looks at pixels beyond the edges
+        within = (slice(None),) * 3 if box[0] == 0 else (slice(beside, -beside), slice(beside, -beside))
+        assert np.abs(found - expected)[within].max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import itertools
+import multiprocessing
 import subprocess
 import sys
 
@@ -8,7 +9,8 @@ import torch
 from PIL import Image
 
 from inceptions.data import Augment, Preprocess, Sample, for_training, read_image
-from inceptions.data.dataset import Batch, Example, ImageDataset, Unreadable, collate, image_loader, split_evenly
+from inceptions.data.dataset import Batch, Example, ImageDataset, Unreadable, collate, image_loader, normalize, split_evenly
+from inceptions.data.preprocess import CAFFE, IMAGENET_MEAN, IMAGENET_STD
 from inceptions.errors import ImageError, UserError
 
 COUNT = 11
@@ -44,7 +46,7 @@ def order(batches: list[Batch]) -> list[int]:
 
 def same(first: list[Batch], second: list[Batch]) -> bool:
     pairs = zip(first, second, strict=True)
-    return all(torch.equal(a.images, b.images) and torch.equal(a.indices, b.indices) and torch.equal(a.labels, b.labels) for a, b in pairs)
+    return all(torch.equal(a.pixels, b.pixels) and torch.equal(a.indices, b.indices) and torch.equal(a.labels, b.labels) for a, b in pairs)
 
 
 def test_an_item_is_what_reading_and_preprocessing_give(samples):
@@ -52,32 +54,40 @@ def test_an_item_is_what_reading_and_preprocessing_give(samples):
     preprocess = Preprocess(16)
     item = ImageDataset(samples, preprocess)[5]
     assert isinstance(item, Example)
-    assert (item.label, item.index, item.image.dtype, tuple(item.image.shape)) == (5, 5, torch.float32, (3, 16, 16))
-    assert np.array_equal(item.image.numpy(), preprocess(read_image(samples[5].path)))
-    assert torch.equal(load(ImageDataset(samples, preprocess), shuffle=False)[1].images[1], item.image)
+    assert (item.label, item.index, item.pixels.dtype, item.pixels.shape) == (5, 5, np.uint8, (16, 16, 3))
+    images = load(ImageDataset(samples, preprocess), shuffle=False)[1].images()
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(images[1].numpy(), preprocess(read_image(samples[5].path)))
+
+
+@pytest.mark.parametrize("preprocess", [CAFFE, Preprocess(16, mean=IMAGENET_MEAN, std=IMAGENET_STD), for_training(8, channels=1)])
+def test_pixels_are_normalised_on_the_device_as_numpy_does_bit_for_bit(preprocess):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 9, preprocess.channels), dtype=np.uint8)
+    found = normalize(torch.from_numpy(pixels).permute(0, 3, 1, 2), preprocess)
+    assert np.array_equal(found.numpy(), preprocess.normalize_pixels(pixels.transpose(0, 3, 1, 2)))
 
 
 def test_a_training_picture_is_augmented_and_then_normalised_as_in_prediction(samples):
     preprocess = Preprocess(16)
     whole = Augment(area=(1.0, 1.0), aspect=(0.5, 2.0), flip=False)
     square = Sample(samples[10].path, 10)  # 30 x 30: its whole area is one crop
-    varied = ImageDataset([square], preprocess, augment=whole)[0].image
+    (batch,) = load(ImageDataset([square], preprocess, augment=whole))
     expected = preprocess.normalize(read_image(square.path).resize((16, 16), Image.Resampling.BILINEAR))
-    assert np.array_equal(varied.numpy(), expected)
+    assert np.array_equal(batch.images()[0].numpy(), expected)
 
 
 def test_a_batch_has_the_shapes_and_types_that_it_says(samples):
     batches = load(ImageDataset(samples, for_training(28)), shuffle=False)
     assert [len(batch.labels) for batch in batches] == [4, 4, 3]
-    assert tuple(batches[0].images.shape) == (4, 3, 28, 28)
-    assert batches[0].images.dtype == torch.float32
+    assert tuple(batches[0].images().shape) == tuple(batches[0].pixels.shape) == (4, 3, 28, 28)
+    assert (batches[0].images().dtype, batches[0].pixels.dtype) == (torch.float32, torch.uint8)
     assert batches[0].labels.dtype == batches[0].indices.dtype == torch.int64
     assert batches[1].labels.tolist() == [4, 5, 6, 7]
     assert batches[0].unreadable == ()
 
 
 def test_one_channel_gives_one_plane(samples):
-    assert tuple(load(ImageDataset(samples, for_training(28, channels=1)))[0].images.shape) == (4, 1, 28, 28)
+    assert tuple(load(ImageDataset(samples, for_training(28, channels=1)))[0].images().shape) == (4, 1, 28, 28)
 
 
 def test_the_number_of_workers_changes_nothing(samples):
@@ -90,22 +100,22 @@ def test_the_number_of_workers_changes_nothing(samples):
 
 def test_a_picture_is_varied_in_the_same_way_in_whatever_order_it_comes(samples):
     dataset = ImageDataset(samples, for_training(16), augment=Augment())
-    alone = dataset[7].image
+    alone = dataset[7].pixels
     shuffled = load(dataset)
     place = order(shuffled).index(7)
-    assert torch.equal(shuffled[place // 4].images[place % 4], alone)
+    assert np.array_equal(shuffled[place // 4].pixels[place % 4].permute(1, 2, 0), alone)
 
 
 def test_variations_change_with_epoch_seed_and_picture(samples):
-    def image(index: int = 0, *, seed: int = 0, epoch: int = 0) -> torch.Tensor:
+    def image(index: int = 0, *, seed: int = 0, epoch: int = 0) -> np.ndarray:
         dataset = ImageDataset([samples[0], samples[0]], for_training(16), augment=Augment(), seed=seed)
         dataset.epoch = epoch
-        return dataset[index].image
+        return dataset[index].pixels
 
     first = image()
-    assert torch.equal(first, image())
+    assert np.array_equal(first, image())
     for other in (image(1), image(seed=1), image(epoch=1)):
-        assert not torch.equal(first, other)
+        assert not np.array_equal(first, other)
 
 
 def test_every_epoch_has_its_order_and_every_picture(samples):
@@ -127,6 +137,21 @@ def test_the_epoch_reaches_worker_processes(samples):
     first = list(loader)
     dataset.epoch = 1
     assert not same(first, list(loader))
+
+
+def test_processes_that_read_stay_for_all_epochs_and_know_the_size_of_each(samples):
+    dataset = ImageDataset(samples, for_training(16), augment=Augment())
+    loader, seen = image_loader(dataset, batch_size=4, shuffle=True, workers=1), set()
+    for dataset.epoch, side in ((0, 8), (1, 16)):
+        dataset.preprocess = for_training(side)
+        loader.order.start = dataset.epoch
+        batches = []
+        for batch in loader:
+            batches.append(batch)
+            seen |= {process.pid for process in multiprocessing.active_children()}
+        assert {tuple(batch.pixels.shape[1:]) for batch in batches} == {(3, side, side)}
+        assert same(batches, load(dataset, start=dataset.epoch))
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 3])
@@ -179,7 +204,7 @@ def test_an_unreadable_picture_ends_the_pass_with_its_own_line(damaged, workers)
 def test_unreadable_pictures_are_left_out_and_named_and_none_takes_their_place(damaged, workers):
     batches = load(ImageDataset(damaged, for_training(8), on_error="skip"), shuffle=False, workers=workers)
     assert [batch.labels.tolist() for batch in batches] == [[0, 1, 2], [5, 6, 7], [8, 9, 10]]
-    assert [len(batch.images) for batch in batches] == [3, 3, 3]
+    assert [len(batch.pixels) for batch in batches] == [3, 3, 3]
     assert batches[1].unreadable == (Unreadable(damaged[4].path, "an empty file (0 bytes); replace the file or leave it out"),)
     assert batches[0].unreadable[0].reason.startswith("cut off or damaged")
 
@@ -190,20 +215,20 @@ def test_unreadable_pictures_do_not_change_how_others_are_varied(samples):
     samples[3].path.unlink()
     for before, after in zip(whole, load(dataset), strict=True):
         kept = before.indices != 3
-        assert torch.equal(before.images[kept], after.images)
+        assert torch.equal(before.pixels[kept], after.pixels)
 
 
 def test_a_batch_without_a_readable_picture_is_empty(damaged):
     dataset = ImageDataset(damaged[3:5], for_training(8), on_error="skip")
     (batch,) = load(dataset)
-    assert tuple(batch.images.shape) == (0, 3, 8, 8)
+    assert tuple(batch.images().shape) == (0, 3, 8, 8)
     assert (len(batch.labels), batch.labels.dtype, len(batch.indices), len(batch.unreadable)) == (0, torch.int64, 0, 2)
 
 
 def test_collate_keeps_the_order():
-    items = [Example(torch.full((1, 2, 2), float(index)), index, 10 + index) for index in (2, 0)]
-    batch = collate([items[0], Unreadable(None, "why"), items[1]], shape=(1, 2, 2))
-    assert batch.images[:, 0, 0, 0].tolist() == [2.0, 0.0]
+    items = [Example(np.full((2, 2, 1), index, np.uint8), index, 10 + index) for index in (2, 0)]
+    batch = collate([items[0], Unreadable(None, "why"), items[1]], preprocess=for_training(2, channels=1))
+    assert batch.pixels[:, 0, 0, 0].tolist() == [2, 0]
     assert (batch.labels.tolist(), batch.indices.tolist(), batch.unreadable) == ([2, 0], [12, 10], (Unreadable(None, "why"),))
 
 

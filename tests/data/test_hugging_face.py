@@ -72,7 +72,7 @@ def test_rows_load_in_worker_processes_and_travel_lightly(tmp_path):
     dataset = ImageDataset(splits.train, for_training(8))
     plain, apart = (list(image_loader(dataset, batch_size=8, shuffle=True, workers=workers)) for workers in (0, 1))
     assert [batch.indices.tolist() for batch in plain] == [batch.indices.tolist() for batch in apart]
-    assert all((first.images == second.images).all() for first, second in zip(plain, apart, strict=True))
+    assert all((first.pixels == second.pixels).all() for first, second in zip(plain, apart, strict=True))
 
 
 def test_labels_of_words_make_classes(tmp_path):

@@ -162,7 +162,7 @@ def test_pictures_in_shards_load_as_files_do_in_any_order_and_with_workers(tmp_p
     plain = load(files)
     for other in (load(splits.train), load(splits.train, workers=2)):
         for first, second in zip(plain, other, strict=True):
-            assert np.array_equal(first.images, second.images)
+            assert np.array_equal(first.pixels, second.pixels)
             assert first.indices.tolist() == second.indices.tolist()
     for first, second in zip(plain[3:], load(splits.train, start=3), strict=True):
         assert first.indices.tolist() == second.indices.tolist()
@@ -245,7 +245,7 @@ def test_an_epoch_goes_shard_by_shard_and_fetches_each_once(server, monkeypatch)
         assert orders[-1] != sorted(orders[-1])
     assert orders[0] != orders[1]
     order = EpochOrder(dataset, batch_size=5, shuffle=True, start=3)
-    assert [index for batch in order for index in batch] == orders[1][15:]
+    assert [index for asked in order for index in asked.indices] == orders[1][15:]
 
 
 def fill_sorted_shards(folder: Path, count: int, *, classes: int, each: int = 30) -> None:
@@ -261,7 +261,7 @@ def count_classes(splits, *, batch_size: int) -> list[int]:
     """How many classes there are in each batch of an epoch."""
     dataset = ImageDataset(splits.train, for_training(8), interleaved=splits.interleaved)
     order = EpochOrder(dataset, batch_size=batch_size, shuffle=True, start=0)
-    return [len({splits.train[index].label for index in batch}) for batch in order]
+    return [len({splits.train[index].label for index in asked.indices}) for asked in order]
 
 
 def test_shards_that_are_sorted_by_class_are_mixed_as_far_as_the_cache_holds_them(server, monkeypatch):

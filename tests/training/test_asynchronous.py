@@ -245,7 +245,7 @@ def plain_training(job):
         for batch in image_loader(dataset, batch_size=job.batch_size, shuffle=True, workers=0, even=True):
             optimizer.param_groups[0]["lr"] = job.rule.lr_at(step)
             optimizer.zero_grad()
-            job.gradients.loss(module(batch.images.to(memory_format=torch.channels_last)), batch.labels).backward()
+            job.gradients.loss(module(batch.images()), batch.labels).backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), job.gradients.clip_norm)
             optimizer.step()
             step += 1

@@ -71,7 +71,7 @@ def test_a_run_that_fills_the_memory_ends_with_what_to_do_and_leaves_nothing(pic
 
 def test_largest_batch_that_fits_is_found_by_doubling(pictures, monkeypatch):
     setup = setup_of(pictures)
-    many = replace(setup, splits=replace(setup.splits, train=setup.splits.train * 20))
+    many = replace(setup, splits=replace(setup.splits, train=tuple(setup.splits.train) * 20))
     monkeypatch.setattr("inceptions.training.plan.available_memory", lambda: 2**60)
     full = FullAbove(monkeypatch, 20)
     assert find_batch_size(many) == 16
@@ -89,7 +89,7 @@ def test_an_epoch_keeps_sixteen_steps(pictures, monkeypatch):
 
 def test_on_the_cpu_no_step_is_tried_that_would_take_more_than_is_free(pictures, monkeypatch):
     setup = setup_of(pictures)
-    many = replace(setup, splits=replace(setup.splits, train=setup.splits.train * 20))
+    many = replace(setup, splits=replace(setup.splits, train=tuple(setup.splits.train) * 20))
     peaks = iter([100, 110, 120, 140, 180])
     monkeypatch.setattr("inceptions.training.plan._peak_memory", lambda device: next(peaks))
     assert find_batch_size(many, limit=100) == 16  # which took 80; the next would take 160

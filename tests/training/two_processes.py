@@ -47,7 +47,7 @@ def gradients_of(pictures, mode, processes):
     if mode == "unreadable":  # what the second process has of the batch: the first image or none
         kept = slice(0, 1) if processes.rank else slice(None)
         kept = slice(0, None, 2) if processes.world == 1 else kept
-        batch = batch._replace(images=batch.images[kept], labels=batch.labels[kept], indices=batch.indices[kept])
+        batch = batch._replace(pixels=batch.pixels[kept], labels=batch.labels[kept], indices=batch.indices[kept])
     done = learner.learn(batch)
     gradients = {name: parameter.grad.contiguous() for name, parameter in learner.module.named_parameters()}
     return {**gradients, "loss": torch.tensor([done.loss, done.right, done.images])}

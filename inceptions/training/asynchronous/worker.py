@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from inceptions.data.augment import Augment
-from inceptions.data.dataset import Batch, EpochOrder, ImageDataset, Unreadable, collate, split_evenly
+from inceptions.data.dataset import Asked, Batch, EpochOrder, ImageDataset, Unreadable, split_evenly
 from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import Sample
 from inceptions.devices import memory_for
@@ -131,7 +131,7 @@ class Worker:
     def _compute(self, batch: Batch, ticket: Ticket) -> tuple[float, int]:
         seed = np.random.SeedSequence((self.job.seed, *ticket)).generate_state(1, np.uint64)
         torch.manual_seed(int(seed[0] >> np.uint64(1)))  # dropout, the same whichever worker does the batch
-        images = batch.images.to(self.device, memory_format=torch.channels_last)
+        images = batch.images(self.device)
         labels = batch.labels.to(self.device)
         self.module.zero_grad()
         gradients = self.job.gradients
@@ -160,7 +160,7 @@ class BatchReader:
         )
         self.batch_size = job.batch_size
         self.thread = ThreadPoolExecutor(max_workers=1)
-        self.order: list[list[int]] = []
+        self.order: list[Asked] = []
         self.ahead: dict[Ticket, Future[Batch]] = {}
 
     def read(self, ticket: Ticket, *, following: Ticket | None) -> Batch:
@@ -174,8 +174,7 @@ class BatchReader:
         if self.dataset.epoch != ticket.epoch:
             self.dataset.epoch = ticket.epoch
             self.order = list(EpochOrder(self.dataset, batch_size=self.batch_size, shuffle=True, start=0, even=True))
-        side = self.dataset.preprocess.image_size
-        return collate(self.dataset.__getitems__(self.order[ticket.batch]), shape=(self.dataset.preprocess.channels, side, side))
+        return self.dataset.__getitems__(self.order[ticket.batch])
 
 
 def running_statistics(module: nn.Module) -> dict[str, Tensor]:
