@@ -24,12 +24,17 @@ _TRIES = 10  # then the middle of the picture, as torchvision and TensorFlow do
 
 @dataclass(frozen=True)
 class Augment:
-    """Random resized crop, mirror and colours.
+    """Random resized crop, or move, mirror and colours; and a hole.
 
     area: least and greatest part of the picture's area that the crop covers, drawn evenly. The paper's is (0.08, 1.0); the default is
         milder, for training sets of hundreds of pictures and runs of minutes.
     aspect: least and greatest width / height of the crop, drawn evenly in its logarithm (the paper doesn't say).
+    move: greatest number of pixels that the picture is moved by, up or down and left or right, each in its network's size and drawn evenly;
+        what comes in is the mirror image of what is beside it. The whole picture then is the crop, and `area` and `aspect` must be (1, 1):
+        for pictures of few pixels, of which none are to be lost.
     flip: whether half of the pictures are mirrored; False where a mirror image means something else, as with digits.
+    alternate: mirror each picture in every other epoch, those that are mirrored in the first one at random (2404.00498, section 3.6).
+    cutout: side of a square hole, in pixels of the network's input, about a random one of them, filled with its mean level (1708.04552).
     interpolations: drawn from with equal chances; the paper uses all four.
     colour: how brightness, contrast, saturation and hue vary; `photometric` says what each name stands for.
 
@@ -38,7 +43,10 @@ class Augment:
 
     area: tuple[float, float] = (0.35, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    move: int = 0
     flip: bool = True
+    alternate: bool = False
+    cutout: int = 0
     interpolations: tuple[Interpolation, ...] = ("bilinear",)
     colour: Colour = "none"
 
@@ -47,23 +55,34 @@ class Augment:
             raise UserError(f"augment: area={self.area} can't be used; it must be two rising numbers in (0, 1]")
         if not 0 < self.aspect[0] <= self.aspect[1] < math.inf:
             raise UserError(f"augment: aspect={self.aspect} can't be used; it must be two rising positive numbers")
+        for name in ("move", "cutout"):
+            if getattr(self, name) < 0:
+                raise UserError(f"augment: {name}={getattr(self, name)} can't be used; it must be a whole number of pixels, 0 or more")
+        if self.move and not self.area == self.aspect == (1, 1):
+            raise UserError(f"augment: move={self.move} moves whole pictures; set augment.area=[1, 1] and augment.aspect=[1, 1] with it")
         if not self.interpolations or not set(self.interpolations) <= set(RESAMPLING):
             raise UserError(f"augment: interpolations={self.interpolations} can't be used; it must be some of {', '.join(RESAMPLING)}")
         if self.colour not in get_args(Colour):
             raise UserError(f"augment: colour={self.colour!r} can't be used; it must be one of {', '.join(get_args(Colour))}")
 
-    def __call__(self, image: Picture, image_size: int, rng: np.random.Generator) -> np.ndarray:
-        """Return a random crop of the picture (S, S, C) uint8, S of `image_size`, mirrored or not, its colours varied or not."""
-        box = self.draw_box(image.size, rng)
+    def __call__(self, image: Picture, image_size: int, rng: np.random.Generator, *, is_turn: bool | None = None) -> np.ndarray:
+        """Return the picture varied: (S, S, C) uint8, S of `image_size`.
+
+        is_turn: whether it is this picture's turn to be mirrored, which `alternate` needs to know; None leaves that to chance.
+        """
+        width, height = image.size
+        box = (0.0, 0.0, float(width), float(height)) if self.move else self.draw_box(image.size, rng)
         name = self.interpolations[int(rng.random() * len(self.interpolations))]
         pixels = resize(image, box, image_size, name)
-        if self.flip and rng.random() < 0.5:
+        if self.move:
+            pixels = _move(pixels, self.move, rng)
+        if self.flip and (rng.random() < 0.5 if is_turn is None or not self.alternate else is_turn):
             pixels = pixels[:, ::-1]
-        if self.colour == "none":
-            return pixels
-        plain = np.ascontiguousarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
-        picture = image if isinstance(image, Bands) else Image.fromarray(plain)
-        return np.asarray(distort(picture, self.colour, rng)).reshape(pixels.shape)
+        if self.colour != "none":
+            plain = np.ascontiguousarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+            picture = image if isinstance(image, Bands) else Image.fromarray(plain)
+            pixels = np.asarray(distort(picture, self.colour, rng)).reshape(pixels.shape)
+        return _cut_out(pixels, self.cutout, rng) if self.cutout else pixels
 
     def draw_box(self, size: tuple[int, int], rng: np.random.Generator) -> Box:
         """Return (left, top, right, bottom) of a random crop of a picture of this width and height, in pixels."""
@@ -80,6 +99,23 @@ class Augment:
         box_height = min(height, width / self.aspect[0])
         left, top = (width - box_width) / 2, (height - box_height) / 2
         return left, top, left + box_width, top + box_height
+
+
+def _move(pixels: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the picture (S, S, C) moved by up to `most` pixels either way, what comes in mirrored at the edge."""
+    side = len(pixels)
+    down, right = rng.integers(-most, most + 1, 2)
+    places = np.arange(side)
+    rows, columns = (np.abs(np.where(at >= side, 2 * side - 2 - at, at)).clip(0, side - 1) for at in (places + down, places + right))
+    return pixels[rows][:, columns]
+
+
+def _cut_out(pixels: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the picture (S, S, C) with a square of `side` about a random pixel, as much of it as is inside, at the middle level."""
+    top, left = (int(middle) - side // 2 for middle in rng.integers(0, len(pixels), 2))
+    pixels = pixels.copy()
+    pixels[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)] = 128
+    return pixels
 
 
 def resize(image: Picture, box: Box, size: int, interpolation: Interpolation) -> np.ndarray:

@@ -108,6 +108,9 @@ class ImageDataset(Dataset[Example | Unreadable]):
         self.seed = seed
         self.on_error = on_error
         self.interleaved = interleaved
+        self.mirrored: np.ndarray | None = None  # which pictures are in the first epoch, where they take turns
+        if augment is not None and augment.alternate:
+            self.mirrored = np.random.default_rng(seed).random(len(self.samples)) < 0.5
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -122,11 +125,11 @@ class ImageDataset(Dataset[Example | Unreadable]):
 
     def _items(self, asked: Asked) -> Iterator[Example | Unreadable]:
         for index, rng in zip(asked.indices, self._chance(asked), strict=True):
-            pixels = self._pixels(index, rng, asked.preprocess)
+            pixels = self._pixels(index, rng, asked)
             yield pixels if isinstance(pixels, Unreadable) else Example(pixels, self.samples.label(index), index)
 
-    def _pixels(self, index: int, rng: np.random.Generator, preprocess: Preprocess) -> np.ndarray | Unreadable:
-        path = self.samples[index].path
+    def _pixels(self, index: int, rng: np.random.Generator, asked: Asked) -> np.ndarray | Unreadable:
+        path, preprocess = self.samples[index].path, asked.preprocess
         try:
             image = read_image(path, channels=preprocess.channels, reduction=self._reduction(rng, preprocess.image_size))
         except ImageError as error:
@@ -135,7 +138,8 @@ class ImageDataset(Dataset[Example | Unreadable]):
             return Unreadable(path, str(error).removeprefix(f"{shown(path)}: "))
         if self.augment is None:
             return preprocess.pixels_of(preprocess.crop(image))
-        return self.augment(image, preprocess.image_size, rng)
+        is_turn = None if self.mirrored is None else bool(self.mirrored[index]) ^ bool(asked.epoch % 2)
+        return self.augment(image, preprocess.image_size, rng, is_turn=is_turn)
 
     def _reduction(self, rng: np.random.Generator, image_size: int) -> Reduction | None:
         """Return what decides by how much a JPEG may be reduced: by the crop that `rng` is about to give, and is then set back from."""

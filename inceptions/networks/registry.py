@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from inceptions.networks.spec import Network, NetworkError
 from inceptions.networks.tables.bn_inception import BN_INCEPTION, BN_INCEPTION_CAFFE, INCEPTION_V2_SLIM
 from inceptions.networks.tables.googlenet import GOOGLENET, GOOGLENET_BN, GOOGLENET_NAIVE
+from inceptions.networks.tables.inception_cifar import INCEPTION_CIFAR
 from inceptions.networks.tables.inception_resnet import (
     INCEPTION_RESNET_V1,
     INCEPTION_RESNET_V1_FACENET,
@@ -41,6 +42,7 @@ NETWORKS: dict[str, Network] = {
         XCEPTION41P,
         XCEPTION65P,
         INCEPTION_SMALL,
+        INCEPTION_CIFAR,
     )
 }
 

@@ -75,6 +75,34 @@ def test_all_interpolations_are_drawn():
     assert kinds(Augment(interpolations=names, area=(0.9, 1.0))) == {"sharp", "soft"}
 
 
+WHOLE = {"area": (1.0, 1.0), "aspect": (1.0, 1.0)}
+
+
+def test_a_moved_picture_keeps_its_pixels_and_what_comes_in_is_mirrored():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    found = crops(Augment(**WHOLE, move=3, flip=False), image=Image.fromarray(pixels)).astype(np.uint8)
+    padded = np.pad(pixels, ((3, 3), (3, 3), (0, 0)), mode="reflect")
+    moves = {(down, right): padded[down : down + 40, right : right + 40].tobytes() for down in range(7) for right in range(7)}
+    assert {picture.tobytes() for picture in found} == set(moves.values())
+
+
+def test_a_picture_is_mirrored_when_it_is_its_turn_and_by_chance_where_nobody_says():
+    augment, rng = Augment(**WHOLE, alternate=True), np.random.default_rng(0)
+    straight, mirrored = (augment(MAP, 40, rng, is_turn=is_turn) for is_turn in (False, True))
+    assert np.array_equal(mirrored, straight[:, ::-1]) and straight[20, 0, 0] < straight[20, -1, 0]
+    assert 0.42 < (crops(augment)[:, 20, 0, 0] > 100).mean() < 0.58
+    assert not (crops(Augment(**WHOLE, alternate=True, flip=False))[:, 20, 0, 0] > 100).any()
+
+
+def test_a_square_is_cut_out_about_any_pixel():
+    found = crops(Augment(**WHOLE, cutout=9, flip=False), image=Image.new("RGB", (40, 40), "red"))
+    holes = (found == 128).all(-1)
+    assert holes.sum((1, 2)).max() == 81 and holes.sum((1, 2)).min() < 81
+    assert holes.any(0).all()
+    assert (found[~holes] == (255, 0, 0)).all()
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 500), (3000, 2), (8, 8)], ids=str)
 def test_every_size_and_shape_gives_a_square(size):
     rng = np.random.default_rng(0)
@@ -105,6 +133,9 @@ def test_large_crops_are_those_of_pillow_but_for_rounding(mode, interpolation, s
         ({"area": (0.9, 0.5)}, "two rising numbers"),
         ({"aspect": (2.0, 1.0)}, "aspect"),
         ({"interpolations": ()}, "interpolations"),
+        ({"move": -1}, "move=-1 can't be used; it must be a whole number of pixels"),
+        ({"cutout": -1}, "cutout=-1"),
+        ({"move": 2}, r"set augment.area=\[1, 1\] and augment.aspect=\[1, 1\] with it"),
         ({"interpolations": ("lanczos",)}, "must be some of bilinear, bicubic, nearest, area"),
     ],
 )

@@ -118,6 +118,16 @@ def test_variations_change_with_epoch_seed_and_picture(samples):
         assert not np.array_equal(first, other)
 
 
+def test_pictures_take_turns_to_be_mirrored(samples):
+    dataset = ImageDataset(samples * 20, for_training(16), augment=Augment(area=(1, 1), aspect=(1, 1), alternate=True))
+    epochs = []
+    for dataset.epoch in range(4):
+        epochs.append(np.stack([dataset[index].pixels for index in range(len(dataset))]))
+    assert all(np.array_equal(one, other[:, :, ::-1]) for one, other in itertools.pairwise(epochs))
+    kinds = {place: {picture.tobytes() for picture in epochs[0][place::COUNT]} for place in range(COUNT)}
+    assert all(len(pictures) == 2 for pictures in kinds.values())  # of each picture, some begin mirrored
+
+
 def test_every_epoch_has_its_order_and_every_picture(samples):
     dataset = ImageDataset(samples, for_training(8))
     loader = image_loader(dataset, batch_size=4, shuffle=True)
