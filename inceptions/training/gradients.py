@@ -5,7 +5,6 @@ The loss: enters `Outputs` or logits and labels, leaves one number to minimise.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -78,7 +77,7 @@ class Gradients:
         so that each process computes as many. total: what all images weigh, those of all `world` processes, between which gradients are
         averaged once, at the last part. A loss that is no number leaves the gradients of no use.
         """
-        value, right = 0.0, 0
+        value = torch.zeros(2, device=parts[0][0].device)  # read once, when all is queued: the host waits for a device but once a step
         for number, (images, targets, labels) in enumerate(parts, start=1):
             is_last = number == len(parts)
             with model.no_sync() if isinstance(model, DistributedDataParallel) and not is_last else nullcontext():
@@ -88,11 +87,12 @@ class Gradients:
                 share = self.loss.weight(targets) / total
                 (loss * (share * world)).backward()
             logits = out if isinstance(out, Tensor) else out.logits
-            value += loss.item() * share
-            right += int((logits.argmax(1) == labels).sum()) if len(images) else 0
-        if self.clip_norm is not None and math.isfinite(value):
+            right = (logits.argmax(1) == labels).sum() if len(images) else loss.new_zeros(())
+            value += torch.stack([loss.detach().float() * share, right.float()])
+        if self.clip_norm is not None:  # of a loss that is no number the gradients are of no use anyway
             nn.utils.clip_grad_norm_(model.parameters(), self.clip_norm)
-        return value, right
+        mean, count = value.tolist()
+        return mean, int(count)
 
 
 def split(images: Tensor, targets: Tensor, labels: Tensor, *, count: int, pad: bool = False) -> list[Part]:

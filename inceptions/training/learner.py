@@ -15,7 +15,7 @@ from inceptions.data.dataset import Batch, ImageDataset, image_loader
 from inceptions.training.finetune import parameter_groups, set_trainable
 from inceptions.training.gradients import Gradients, Loss, balanced_weights, split
 from inceptions.training.head_start import IMAGES, start_ahead
-from inceptions.training.optimizers import kernel_groups, make_optimizer
+from inceptions.training.optimizers import each, kernel_groups, make_optimizer
 from inceptions.training.processes import Processes
 from inceptions.training.recipe import Average
 from inceptions.training.schedules import lr_factor, statistics_share
@@ -190,12 +190,14 @@ def _mixing(setup: Setup) -> v2.Transform | None:
 def make_average(module: nn.Module, average: Average) -> AveragedModel:
     """Return torch's AveragedModel of `module`; call `update_parameters(module)` after each step."""
 
-    def mix(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        if not averaged.is_floating_point():  # batch normalisation's count of batches
-            return current
-        return averaged.lerp(current, 1 - average.decay_after(int(count)))
+    def mix(averaged: Any, current: Any, _count: Tensor | int) -> None:
+        if not averaged[0].is_floating_point():  # batch normalisation's count of batches
+            each._foreach_copy_(averaged, current)
+        else:  # the count that is given lies on the device, and asking for it would wait for all that is queued there
+            each._foreach_lerp_(averaged, current, 1 - average.decay_after(int(made.n_averaged)))
 
-    return AveragedModel(module, avg_fn=mix, use_buffers=True)
+    made = AveragedModel(module, multi_avg_fn=mix, use_buffers=True)
+    return made
 
 
 class Lookahead:

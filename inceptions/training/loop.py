@@ -23,6 +23,8 @@ from inceptions.training.setup import Setup, prepare, restore
 
 __all__ = ["Pace", "Setup", "fit", "prepare", "resume"]
 
+STOP_EVERY = 8  # steps, of several processes: so often they ask each other whether to stop, which all of them wait for
+
 log = logging.getLogger("inceptions")
 
 
@@ -193,8 +195,10 @@ def _is_enough(run: Run) -> bool:
 
 
 def _save_in_time(run: Run) -> None:
-    due = 0 < 60 * run.pace.minutes < time.monotonic() - run.saved_at
-    due = due or bool(run.pace.steps and run.at.step % run.pace.steps == 0)
+    by_steps = bool(run.pace.steps and run.at.step % run.pace.steps == 0)  # in all processes at once
+    if run.processes.world > 1 and run.learner.step % STOP_EVERY and not by_steps:
+        return
+    due = by_steps or 0 < 60 * run.pace.minutes < time.monotonic() - run.saved_at
     stopping, due = (bool(value) for value in run.processes.sum([run.stop.is_set, due and run.processes.is_first]))
     if not stopping and not due:
         return

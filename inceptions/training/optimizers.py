@@ -9,12 +9,13 @@ from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from inceptions.training.recipe import Adam, RMSProp, Sgd
+from inceptions.training.recipe import Adam, AdamW, Optimizer, RMSProp, Sgd
+
+each: Any = torch  # whose operations on lists of tensors are private by their names alone
 
 
-def make_optimizer(optimizer: Sgd | RMSProp | Adam, groups: Iterable[dict[str, Any]], *, lr: float) -> Optimizer:
+def make_optimizer(optimizer: Optimizer, groups: Iterable[dict[str, Any]], *, lr: float) -> torch.optim.Optimizer:
     """Return torch's optimiser over `groups` (keys params, weight_decay, and lr where it is not the common one)."""
     groups = list(groups)
     match optimizer:
@@ -24,6 +25,8 @@ def make_optimizer(optimizer: Sgd | RMSProp | Adam, groups: Iterable[dict[str, A
             return TensorFlowRMSProp(groups, lr, decay=optimizer.decay, momentum=optimizer.momentum, epsilon=optimizer.epsilon)
         case Adam():
             return TensorFlowAdam(groups, lr, betas=(optimizer.beta1, optimizer.beta2), epsilon=optimizer.epsilon)
+        case AdamW():
+            return TorchAdamW(groups, lr=lr, betas=(optimizer.beta1, optimizer.beta2), eps=optimizer.epsilon)
         case _:
             assert_never(optimizer)
 
@@ -47,22 +50,28 @@ def decay_groups(parameters: Iterable[nn.Parameter], *, weight_decay: float) -> 
     return [group for group in groups if group["params"]]
 
 
-class Eager(Optimizer):
+class Eager(torch.optim.Optimizer):
     """What torch's optimisers are, but for what they do when they are compiled, which takes an import of more than a second.
 
     torch's compiler stands around these methods, and nothing here compiles an optimiser.
     """
 
-    add_param_group = inspect.unwrap(Optimizer.add_param_group)
-    zero_grad = inspect.unwrap(Optimizer.zero_grad)
-    state_dict = inspect.unwrap(Optimizer.state_dict)
-    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
 
 
 class SGD(Eager, torch.optim.SGD):
     """torch's."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+
+
+class TorchAdamW(Eager, torch.optim.AdamW):
+    """torch's."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
 
 
 class TensorFlowAdam(Eager, torch.optim.Adam):
@@ -107,19 +116,23 @@ class TensorFlowRMSProp(Eager):
         """Move every parameter that has a gradient."""
         loss = None if closure is None else torch.enable_grad()(closure)()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._move(parameter, parameter.grad, group)
+            moving = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if moving:
+                self._move(moving, group)
         return loss
 
-    def _move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["square"] = torch.ones_like(parameter)
-            state["moment"] = torch.zeros_like(parameter)
+    def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """Move all of a group at once: a device is told of six operations, and not of six for each parameter."""
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter].update(square=torch.ones_like(parameter), moment=torch.zeros_like(parameter))
+        gradients: Any = [parameter.grad for parameter in parameters]
+        squares, moments = ([self.state[parameter][name] for parameter in parameters] for name in ("square", "moment"))
         if group["weight_decay"]:
-            gradient = gradient.add(parameter, alpha=group["weight_decay"])
-        square, moment = state["square"], state["moment"]
-        square.lerp_(gradient * gradient, 1 - group["decay"])
-        moment.mul_(group["momentum"]).addcdiv_(gradient, (square + group["epsilon"]).sqrt_(), value=group["lr"])
-        parameter.sub_(moment)
+            gradients = each._foreach_add(gradients, parameters, alpha=group["weight_decay"])
+        each._foreach_lerp_(squares, each._foreach_mul(gradients, gradients), 1 - group["decay"])
+        roots = each._foreach_add(squares, group["epsilon"])
+        each._foreach_sqrt_(roots)
+        each._foreach_mul_(moments, group["momentum"])
+        each._foreach_addcdiv_(moments, gradients, roots, value=group["lr"])
+        each._foreach_sub_(parameters, moments)

@@ -59,7 +59,22 @@ class Adam:
         _check_epsilon(self.epsilon)
 
 
-Optimizer = Sgd | RMSProp | Adam
+@dataclass(frozen=True, slots=True)
+class AdamW:
+    """Adam with weight decay apart from the gradients (1711.05101), as torch has it: what is decayed is `lr * weight_decay` of a kernel."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    kind: Literal["adamw"] = "adamw"
+
+    def __post_init__(self) -> None:
+        _check_decay("optimizer.beta1", self.beta1)
+        _check_decay("optimizer.beta2", self.beta2)
+        _check_epsilon(self.epsilon)
+
+
+Optimizer = Sgd | RMSProp | Adam | AdamW
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,19 @@ class OneCycle:
 
 
 @dataclass(frozen=True, slots=True)
+class Cosine:
+    """Down in a cosine from the peak to `floor` of it (1608.03983), after `warmup_epochs` of an even rise (1706.02677, section 2.2)."""
+
+    warmup_epochs: float = 0.0
+    floor: float = 0.0
+    kind: Literal["cosine"] = "cosine"
+
+    def __post_init__(self) -> None:
+        check("schedule.warmup_epochs", self.warmup_epochs, 0 <= self.warmup_epochs < math.inf, "a number of epochs, 0 or more")
+        check("schedule.floor", self.floor, 0 <= self.floor <= 1, "from 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
 class Exponential:
     """Times `factor` every `every_epochs` epochs, at once (staircase) or spread over the steps; not below `floor` of the peak.
 
@@ -83,7 +96,7 @@ class Constant:
     kind: Literal["constant"] = "constant"
 
 
-Schedule = OneCycle | Exponential | Steps | Constant
+Schedule = OneCycle | Cosine | Exponential | Steps | Constant
 
 
 def lr_factor(schedule: Schedule, step: int, *, steps_per_epoch: int, epochs: int) -> float:
@@ -92,6 +105,8 @@ def lr_factor(schedule: Schedule, step: int, *, steps_per_epoch: int, epochs: in
     match schedule:
         case OneCycle():
             return _one_cycle(schedule.warmup, step, steps_per_epoch * epochs)
+        case Cosine():
+            return _warm_cosine(schedule, step, steps_per_epoch, steps_per_epoch * epochs)
         case Exponential():
             return _exponential(schedule, epoch)
         case Steps():
@@ -112,6 +127,13 @@ def _one_cycle(warmup: float, step: int, total: int) -> float:
     if step <= peak:
         return _cosine(1 / 25, 1.0, step / peak) if peak else 1.0
     return _cosine(1.0, 1 / 25_000, min(1.0, (step - peak) / (last - peak)) if last > peak else 1.0)
+
+
+def _warm_cosine(schedule: Cosine, step: int, steps_per_epoch: int, total: int) -> float:
+    warmup = schedule.warmup_epochs * steps_per_epoch
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return _cosine(1.0, schedule.floor, min(1.0, (step - warmup) / max(1.0, total - warmup)))
 
 
 def _cosine(start: float, end: float, share: float) -> float:

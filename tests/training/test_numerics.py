@@ -15,7 +15,7 @@ from inceptions.networks.modules.models import Outputs
 from inceptions.training.gradients import Gradients, Loss, balanced_weights, split
 from inceptions.training.learner import make_average
 from inceptions.training.optimizers import TensorFlowRMSProp, make_optimizer
-from inceptions.training.recipe import Adam, Average
+from inceptions.training.recipe import Adam, AdamW, Average
 from inceptions.training.schedules import Constant, Exponential, OneCycle, Steps, lr_factor, statistics_share
 
 
@@ -53,6 +53,19 @@ def test_rmsprop_by_hand():
         m = 0.5 * m + lr * gradient / math.sqrt(s + 1.0)
         w -= m
     assert weight.item() == pytest.approx(w, abs=1e-15)
+
+
+def test_adamw_is_that_of_torch():
+    torch.manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.ones(3, 2)) for _ in range(2))
+    mine = make_optimizer(AdamW(beta1=0.8, beta2=0.9, epsilon=1e-3), [{"params": [ours], "weight_decay": 0.1}], lr=0.01)
+    other = torch.optim.AdamW([theirs], lr=0.01, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.1)
+    for _ in range(5):
+        gradient = torch.randn(3, 2)
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        mine.step(), other.step()
+    assert torch.equal(ours, theirs)
+    assert not torch.equal(ours, torch.ones(3, 2))
 
 
 def test_adam_by_hand_with_tensorflows_epsilon():

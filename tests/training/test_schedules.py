@@ -4,10 +4,12 @@ import pytest
 
 from inceptions.errors import UserError
 from inceptions.training.recipes import RECIPES
-from inceptions.training.schedules import Constant, Exponential, OneCycle, Steps, lr_factor
+from inceptions.training.schedules import Constant, Cosine, Exponential, OneCycle, Steps, lr_factor
 
 SCHEDULES = (
     *(OneCycle(warmup=warmup) for warmup in (1e-9, 0.1, 0.2, 0.25, 0.5, 1.0)),
+    Cosine(),
+    Cosine(warmup_epochs=2.5, floor=0.01),
     Exponential(),
     Exponential(staircase=False, floor=0.5),
     Exponential(warmup_epochs=3, cold_epochs=1),
@@ -41,6 +43,15 @@ def test_one_cycle_reaches_its_peak_and_comes_down_again_in_any_number_of_steps(
     assert found[top:] == sorted(found[top:], reverse=True)
     assert found[-1] == (pytest.approx(1 / 25_000) if total > 1 else 1)
     assert found[0] == (pytest.approx(1 / 25) if total > 5 else 1)
+
+
+def test_cosine_rises_evenly_and_falls_to_its_floor():
+    found = rates(Cosine(warmup_epochs=2, floor=0.1), steps_per_epoch=10, epochs=12)
+    assert found[:20] == pytest.approx([(step + 1) / 21 for step in range(20)])
+    assert (found[20], found[70]) == (1.0, pytest.approx(0.55))
+    assert found[20:] == sorted(found[20:], reverse=True)
+    assert found[-1] == pytest.approx(0.1, abs=1e-3)
+    assert rates(Cosine(), steps_per_epoch=4, epochs=1)[0] == 1.0
 
 
 def test_the_default_recipe_trains_five_epochs_of_one_step_each():

@@ -8,7 +8,7 @@ from inceptions.data.augment import Augment
 from inceptions.errors import UserError
 from inceptions.training.recipe import Adam, Average, Finetune, Recipe, RMSProp, Sgd
 from inceptions.training.recipes import FINETUNE, GOOGLENET_2014, QUICK
-from inceptions.training.schedules import Constant, Steps
+from inceptions.training.schedules import Constant, Cosine, Steps
 from inceptions.training.settings import change
 
 
@@ -24,6 +24,7 @@ def test_set_replaces_an_optimizer_and_fills_in_a_part_that_was_none():
     assert recipe.optimizer == RMSProp(epsilon=0.1)
     assert recipe.average == Average(decay=0.99)
     assert change(QUICK, ["optimizer.kind=adam"]).optimizer == Adam()
+    assert change(QUICK, ["optimizer=adamw", "schedule={kind: cosine, warmup_epochs: 2}"]).schedule == Cosine(warmup_epochs=2)
 
 
 @pytest.mark.parametrize(
