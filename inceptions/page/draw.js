@@ -29,7 +29,7 @@ export function drawPicture(file) {
   });
   image.addEventListener("error", () => frame.replaceChildren(make("span", { className: "quiet", textContent: "No preview" })));
   const answer = make("div", { className: "answer" }, make("p", { className: "waiting", textContent: "Looking…" }));
-  const card = make("article", { className: "picture" }, frame, make("p", { className: "name" }, named(file.name)), answer);
+  const card = make("article", { className: "picture", ariaLabel: file.name }, frame, make("p", { className: "name" }, named(file.name)), answer);
   return { file, address, card, frame, answer };
 }
 
@@ -42,13 +42,11 @@ export function drawAnswer({ card, frame, answer }, prediction) {
     return;
   }
   if (prediction.heat_map) frame.append(make("img", { className: "heat", src: prediction.heat_map, alt: "" }));
-  const [first] = prediction.classes;
-  if (!first) {
+  if (!prediction.classes.length) {
     answer.replaceChildren(make("p", { className: "quiet", textContent: "This network names no classes." }));
     return;
   }
-  const head = make("h2", {}, named(first.class));
-  answer.replaceChildren(head, make("ol", { className: "bars" }, ...prediction.classes.map(drawBar)));
+  answer.replaceChildren(make("ol", { className: "bars" }, ...prediction.classes.map(drawBar)));
 }
 
 function drawBar({ class: name, probability }) {

@@ -170,8 +170,8 @@ function sayOne({ last: { picture, prediction }, seconds }) {
 }
 
 function sayMany({ answered, failed, seconds }) {
-  const trouble = failed ? `, ${failed} of them could not be` : "";
-  return `${answered} pictures answered${trouble}, ${inSeconds(seconds / answered)} each`;
+  const right = answered - failed;
+  return `${failed ? `${right} of ` : ""}${answered} pictures answered, ${failed ? `${failed} refused, ` : ""}${inSeconds(seconds / answered)} each`;
 }
 
 const inSeconds = (seconds) => `${seconds < 10 ? seconds.toFixed(2) : Math.round(seconds)}\u202fs`;
