@@ -1,8 +1,8 @@
 """A model's page in Chromium against Python: `python scripts/measure_web.py MODEL PHOTOS`, PHOTOS a folder of JPEGs.
 
 The page is exported, served by a plain file server, and opened by a browser that reaches nothing else. Each photo is answered twice: as it
-is, by the browser's own JPEG decoder, and as a PNG of the pixels that Pillow decodes. Python's answers are torch's, in float32. A top-1 that
-differs counts as a near-tie where Python's first two classes are closer than 0.001.
+is, by the browser's own JPEG decoder, and as a PNG of the pixels that Pillow decodes. Python's answers are torch's, in float32. A top-1
+that differs counts as a near-tie where Python's first two classes are closer than 0.001.
 """
 
 import json

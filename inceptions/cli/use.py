@@ -153,7 +153,9 @@ def benchmark(
 @command("export")
 def export_file(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, or a published tag.", autocompletion=models_like)],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="To write: .onnx, .xml (OpenVINO), .pt2 (torch.export); a folder with --to web.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="To write: .onnx, .xml (OpenVINO), .pt2 (torch.export); --to web: a folder.")
+    ],
     to: Annotated[Literal["onnx", "openvino", "torch", "web"] | None, typer.Option(help="The form. [by the file's ending]")] = None,
     preprocess: Annotated[
         bool, typer.Option("--preprocess", help="Put scaling and softmax into the file: uint8 pixels to probabilities.")

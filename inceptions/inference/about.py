@@ -1,7 +1,7 @@
-"""What people want to know of a model: enters its folder, leaves a record in JSON's types: trained on what, how often right, what for what.
+"""What people want to know of a model: enters its folder, leaves JSON's types: trained on what, how often right, what for what.
 
-The page shows it, of a server and without one. What isn't known is None: an error that was not measured, mistakes of a model whose run folder
-isn't there. Needs no torch.
+The page shows it, of a server and without one. What isn't known is None: an error that was not measured, mistakes of a model whose run
+folder isn't there. Needs no torch.
 """
 
 from __future__ import annotations

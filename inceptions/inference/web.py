@@ -1,4 +1,4 @@
-"""A model as a folder for any web server, which classifies in the visitor's browser: enters a model folder, leaves the page with all it needs.
+"""A model as a folder for any web server, which classifies in the visitor's browser: enters a model folder, leaves a page and all it needs.
 
     index.html, style.css, page.js ...    the page, as `inceptions serve` shows it
     classifier.js                         page/local.js: the answers come from worker.js, in this browser
@@ -56,8 +56,8 @@ def export_web(
 ) -> Exported:
     """Write the model in `folder` as a page in the folder `target`, and compare its network with torch as `export_model` does.
 
-    name: what the page calls the model; None is the folder's, and the run's of its best and last. replace_it: write over a page that is there.
-    progress: called as ONNX Runtime arrives, where it isn't in the cache.
+    name: what the page calls the model; None is the folder's, and the run's of its best and last.
+    replace_it: write over a page that is there. progress: called as ONNX Runtime arrives, where it isn't in the cache.
 
     Raises UserError: something else is there, a model that a browser has no pictures or no names for, what can't be fetched, or a network
     that disagrees with torch; nothing is left.
@@ -91,7 +91,7 @@ def _check_model(folder: Path) -> None:
         raise UserError(f"{shown(folder)}: a network without classes, and a page shows classes; export it as a file")
     if card.preprocess.channels not in CHANNELS:
         channels = card.preprocess.channels
-        raise UserError(f"{shown(folder)}: the network reads {channels} channels, and a browser's pictures have 1 or 3; export it as a file")
+        raise UserError(f"{shown(folder)}: a network of {channels} channels, and a browser's pictures have 1 or 3; export it as a file")
 
 
 def fetch_runtime(*, progress: Progress | None = None) -> tuple[Path, ...]:

@@ -35,8 +35,8 @@ async function start() {
   byId("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
   byId("chooser").hidden = models.length < 2;
   byId("heat").hidden = !classifier.hasHeatMaps;
-  chooseModel();
   say(models.length ? "Ready." : "");
+  chooseModel();
   if (!models.length) complain("No model is served here; start the server with one.");
 }
 
@@ -84,11 +84,12 @@ function askForToken(refused) {
 /** Show files that were given and have them answered; what is no picture gets its answer too. */
 function take(files, trouble = "") {
   complain(trouble);
-  if (!files.length || !chosen()) return;
+  if (!files.length) return;
   const added = [...files].map(drawPicture);
   pictures = [...added, ...pictures];
   byId("results").prepend(...added.map(({ card }) => card));
-  ask(added);
+  if (chosen()) ask(added); // otherwise they are asked with the first model
+  else showState();
 }
 
 function ask(some) {
