@@ -154,7 +154,7 @@ def benchmark(
 def export_file(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, or a published tag.", autocompletion=models_like)],
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="To write: .onnx, .xml (OpenVINO), .pt2 (torch.export); --to web: a folder.")
+        Path, typer.Argument(metavar="FILE", help="What to write: .onnx, .xml (OpenVINO), .pt2 (torch.export), a folder (web).")
     ],
     to: Annotated[Literal["onnx", "openvino", "torch", "web"] | None, typer.Option(help="The form. [by the file's ending]")] = None,
     preprocess: Annotated[

@@ -7,6 +7,7 @@ folder isn't there. Needs no torch.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from inceptions.extras import missing_modules
 from inceptions.names import shown
 from inceptions.weights.card import ModelCard, read_card
 
+CONFUSIONS = "confusions"  # in the provenance of a model whose run folder stayed behind
 MOST_CONFUSIONS = 5
 _PREDICTIONS = "predictions.parquet"  # of a run folder: the test of its best model
 
@@ -37,7 +39,7 @@ def describe_model(folder: Path, name: str) -> dict[str, Any]:
         "trained_on": _trained_on(card),
         "metrics": dict(card.metrics),
         "accuracy": _accuracy(card),
-        "confusions": _confusions(folder),
+        "confusions": card.provenance.get(CONFUSIONS) or _confusions(folder),
         "preprocess": card.preprocess.to_dict(),
         "licence": card.licence,
     }
@@ -77,6 +79,10 @@ def _confusions(folder: Path) -> list[dict[str, Any]] | None:
         table = parquet.read_table(content, columns=["models", "true", "predicted"])
     if len(set(table["models"].to_pylist())) != 1:
         return None
-    pairs = Counter(zip(table["true"].to_pylist(), table["predicted"].to_pylist(), strict=True))
-    wrong = [(pair, count) for pair, count in pairs.most_common() if pair[0] != pair[1] and None not in pair]
-    return [{"truth": truth, "predicted": said, "count": count} for (truth, said), count in wrong[:MOST_CONFUSIONS]]
+    return commonest_mistakes(zip(table["true"].to_pylist(), table["predicted"].to_pylist(), strict=True))
+
+
+def commonest_mistakes(pairs: Iterable[tuple[str | None, str | None]]) -> list[dict[str, Any]]:
+    """Return what was taken for what and how often, the commonest first, of the true and the predicted name of each image."""
+    counts = Counter(pair for pair in pairs if pair[0] != pair[1] and None not in pair)
+    return [{"truth": truth, "predicted": said, "count": count} for (truth, said), count in counts.most_common(MOST_CONFUSIONS)]

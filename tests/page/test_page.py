@@ -98,7 +98,7 @@ def test_names_are_text_whatever_is_in_them(server, visit):
 def test_pictures_are_pasted_chosen_by_keyboard_and_photographed(server, visit, tmp_path):
     page = visit(server.url)
     choosers = []
-    page.on("filechooser", choosers.append)
+    page.on("filechooser", lambda chooser: choosers.append(chooser))
     drop(page, ("pasted.png", picture()), how="paste")
     expect(page.locator(".bars")).to_have_count(1)
     (tmp_path / "chosen.png").write_bytes(picture())
@@ -106,8 +106,9 @@ def test_pictures_are_pasted_chosen_by_keyboard_and_photographed(server, visit, 
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Choose pictures")).to_be_focused()
     page.keyboard.press("Enter")
-    while not choosers:  # a test that waits for ever says where
-        page.wait_for_timeout(20)
+    for _ in range(1000):
+        if not choosers:
+            page.wait_for_timeout(20)
     choosers[0].set_files([tmp_path / "chosen.png"])
     expect(page.locator(".bars")).to_have_count(2)
     page.get_by_role("button", name="Use the camera").click()
