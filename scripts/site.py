@@ -2,20 +2,27 @@
 
 A hook of mkdocs, which calls `on_config`, `on_files` and `on_page_markdown` as it builds the site that `mkdocs.yml` describes. What
 `inceptions study` wrote into docs/studies/NAME is shown with its plot; where a page says `<!-- weights -->`, the list goes there, and the
-same for forms, protocols and studies.
+same for forms, protocols and studies. The shipped network's page for browsers is exported into live/, which needs ONNX Runtime from the npm
+registry, or from the cache: where it can't be had the site is built without, and where it says `<!-- live -->` it is said how to make one.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
+import logging
 import re
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mkdocs.structure.files import File
 
+from inceptions.errors import UserError
 from inceptions.evaluation.protocols import PROTOCOLS
 from inceptions.networks.describe import describe
 from inceptions.networks.drawing.page import draw
@@ -35,6 +42,9 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
 
+log = logging.getLogger("mkdocs.hooks.inceptions")
+
+LIVE = "inception_small.cifar10"
 PAPER = re.compile(r"(?:arXiv:)?\b(\d{4}\.\d{4,5})\b")
 WORDS = ("name", "source", "cost", "expect")  # fields of a recipe that describe it
 MEASURES = {
@@ -304,6 +314,28 @@ def protocol_list() -> str:
     return table((Column("Protocol"), Column("One crop")), ((f"`{name}`", plain(said)) for name, (_, said) in PROTOCOLS.items()))
 
 
+@cache
+def live_page() -> Path | None:
+    """Return a folder with the shipped network's page for browsers, made once; None where it can't be, which is logged."""
+    from inceptions.inference.web import export_web  # imports torch
+
+    folder = Path(tempfile.mkdtemp(prefix="inceptions-live-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        export_web(shipped_models()[LIVE], folder / "live")
+    except UserError as error:
+        log.info("the site has no live network: %s", error)
+        return None
+    return folder / "live"
+
+
+def live_link() -> str:
+    """Return the link to the live page, or that it isn't there and how to have one."""
+    if live_page():
+        return f"**[Try it](live/index.html)**: `{LIVE}`, here in your browser."
+    return "This copy of the documentation was built where ONNX Runtime for browsers couldn't be fetched; the command above makes the page."
+
+
 def on_config(config: MkDocsConfig) -> None:
     """Put the pages of the networks, and those of the studies and benchmarks that were measured, into the navigation."""
     docs = Path(config.docs_dir)
@@ -320,6 +352,9 @@ def on_files(files: Files, *, config: MkDocsConfig) -> None:
     """Add the generated pages to those in docs/."""
     for uri, content in generated_pages().items():
         files.append(File.generated(config, uri, content=content))
+    if live := live_page():
+        for file in sorted(live.iterdir()):
+            files.append(File.generated(config, f"live/{file.name}", abs_src_path=str(file)))
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -328,4 +363,5 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     if re.fullmatch(r"studies/[^/]+/study\.md", page.file.src_uri):
         markdown = with_plot(markdown, has_numbers=(docs / page.file.src_uri).with_suffix(".json").is_file())
     lists = {"weights": weights_list, "forms": form_list, "protocols": protocol_list, "studies": lambda: study_list(docs)}
-    return re.sub(r"<!-- (weights|forms|protocols|studies) -->", lambda found: lists[found[1]](), markdown)
+    lists["live"] = live_link
+    return re.sub(r"<!-- (weights|forms|protocols|studies|live) -->", lambda found: lists[found[1]](), markdown)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 import typer
+from mkdocs.config import load_config
+from mkdocs.structure.files import Files
 
 from inceptions.cli.commands import app
 from inceptions.data.preprocess import for_training
@@ -229,6 +231,23 @@ def test_relative_links_lead_somewhere(page):
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_live_network_is_a_part_of_the_site_where_it_was_made(tmp_path, monkeypatch):
+    """And where it can't be fetched it is said how to make one: the site is built all the same."""
+    (tmp_path / "live").mkdir()
+    (tmp_path / "live" / "index.html").write_text("a page")
+    config, files = load_config(str(ROOT / "mkdocs.yml")), Files([])
+    monkeypatch.setattr(HOOK, "generated_pages", dict)
+    config.plugins._current_plugin = "a hook"  # as it is while the site is built
+    monkeypatch.setattr(HOOK, "live_page", lambda: tmp_path / "live")
+    HOOK.on_files(files, config=config)
+    assert [file.dest_uri for file in files] == ["live/index.html"]
+    assert HOOK.live_link().startswith("**[Try it](live/index.html)**")
+    monkeypatch.setattr(HOOK, "live_page", lambda: None)
+    HOOK.on_files(files, config=config)
+    assert len(files) == 1
+    assert "the command above makes the page" in HOOK.live_link()
+
+
 @pytest.mark.exhaustive
 def test_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
     for name in ("docs", "scripts"):
@@ -240,7 +259,8 @@ def test_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
     (folder / "study.json").write_text("{}", encoding="utf-8")
     shutil.copy(DOCS / "inception_v3_5b.svg", folder / "study.svg")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
-    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False)
+    env = os.environ | {"NO_MKDOCS_2_WARNING": "1", "INCEPTIONS_OFFLINE": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     site = tmp_path / "site"
     for name, network in NETWORKS.items():
@@ -248,6 +268,8 @@ def test_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
         assert f'src="../{name}.svg"' in page
         assert f"{trace(network).total.parameters:,}" in page
         assert (site / "family" / f"{name}.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert "was built where ONNX Runtime for browsers couldn" in (site / "web" / "index.html").read_text(encoding="utf-8")
+    assert not (site / "live").exists()
     study = (site / "studies" / "another" / "study" / "index.html").read_text(encoding="utf-8")
     assert 'src="../study.svg"' in study
     assert "../study.json" in study

@@ -156,15 +156,20 @@ def benchmark(
 @command("export")
 def export_file(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, or a published tag.", autocompletion=models_like)],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write: .onnx, .xml (OpenVINO) or .pt2 (torch.export).")],
-    to: Annotated[Literal["onnx", "openvino", "torch"] | None, typer.Option(help="The form. [by the file's ending]")] = None,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What to write: .onnx, .xml (OpenVINO), .pt2 (torch.export), a folder (web).")
+    ],
+    to: Annotated[Literal["onnx", "openvino", "torch", "web"] | None, typer.Option(help="The form. [by the file's ending]")] = None,
     preprocess: Annotated[
         bool, typer.Option("--preprocess", help="Put scaling and softmax into the file: uint8 pixels to probabilities.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Write over the file where there is one.")] = False,
     json: Json = False,
 ) -> None:
-    """Write a model as one file of another runtime, which then runs it on real pictures: it agrees with torch, or no file is left."""
+    """Write a model as one file of another runtime, which then runs it on real pictures: it agrees with torch, or no file is left.
+
+    With --to web FILE is a folder: a page for any web server, which classifies in the visitor's browser.
+    """
     from inceptions.cli.export import run_export
 
     run_export(model, file, to=to, preprocess=preprocess, force=force, as_json=json)

@@ -16,23 +16,26 @@ from inceptions.errors import WeightsError
 from inceptions.files import whole_folder
 
 
-def unpack(archive: Path, *, member: str) -> tuple[Path, ...]:
+def unpack(archive: Path, *, member: str | tuple[str, ...]) -> tuple[Path, ...]:
     """Return the files of a .tar.gz or .zip archive that are called like `member` (`*.ckpt*`), unpacked into a folder beside it.
 
+    member: a pattern, or several, each of which has to find a file.
     Folders in the archive are left out, so that no name leads anywhere; ours appears whole or not at all.
 
     Raises WeightsError for an archive that is damaged, or without what is wanted; UserError where it can't be written.
     """
     folder = archive.with_name(f"{archive.name}.files")
+    patterns = (member,) if isinstance(member, str) else member
     if not folder.is_dir():
         try:
             with whole_folder(folder, replace=False) as fresh:
                 for name, content in _contents(archive):
-                    if fnmatch(PurePosixPath(name).name, member):
+                    if any(fnmatch(PurePosixPath(name).name, pattern) for pattern in patterns):
                         with content, (fresh / PurePosixPath(name).name).open("wb") as file:
                             shutil.copyfileobj(content, file)
-                if not any(fresh.iterdir()):
-                    raise WeightsError(f"{archive} holds nothing called {member}; it is not the checkpoint that it should be")
+                for pattern in patterns:
+                    if not any(fresh.glob(pattern)):
+                        raise WeightsError(f"{archive} holds nothing called {pattern}; it is not the archive that it should be")
         except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError) as error:
             raise WeightsError(f"{archive} can't be unpacked ({error}); remove it, and it is fetched anew") from None
     return tuple(sorted(folder.iterdir()))

@@ -100,6 +100,26 @@ def test_mistakes_are_told_before_a_model_is_fetched(inceptions, tmp_path, monke
     assert "writing and checking onnx needs onnxscript, not installed here; pip install 'inceptions[export]'" in refused.err
 
 
+def test_a_page_is_written_and_it_is_said_how_to_see_it(inceptions, tiny, tmp_path, monkeypatch):
+    """Without ONNX Runtime for browsers, which tests of the page have; and with a network that is written at once."""
+    from inceptions.inference import web
+
+    def write(folder, file, *, preprocess):
+        file.write_text("network")
+        return export.Exported(file, "onnx", 7, "pixels", "probabilities", 32, 32, 1e-7, ())
+
+    (tmp_path / web.RUNTIME_FILES[1]).write_text("runtime")
+    monkeypatch.setattr(web, "fetch_runtime", lambda *, progress=None: (tmp_path / web.RUNTIME_FILES[1],))
+    monkeypatch.setattr(web, "export_model", write)
+    done = inceptions("export", tiny, tmp_path / "page", "--to", "web")
+    assert (done.code, "a page for any web server, 0.0 MB" in done.out) == (0, True), done
+    assert "run by onnx and compared with torch: 32 of 32 pictures of the same class" in done.out
+    assert "python -m http.server --directory" in done.err
+    again = inceptions("export", "no_such_model", tmp_path / "page", "--to", "web")
+    assert (again.code, "page exists already" in again.err) == (2, True)
+    assert json.loads(inceptions("export", tiny, tmp_path / "page", "--to", "web", "--force", "--json").out)["form"] == "web"
+
+
 @pytest.fixture
 def fake(monkeypatch):
     """A form that is written at once, and answers torch's answers with something added."""

@@ -1,0 +1,220 @@
+// The page: takes pictures that are dropped, pasted, chosen or photographed, has `classifier.js` answer them, and shows what it says.
+// classifier.js is remote.js where a server answers, and local.js where the network runs in the browser.
+
+import * as classifier from "./classifier.js";
+import { setUpCamera } from "./camera.js";
+import { drawAnswer, drawCard, drawPicture, percent, sayProblem } from "./draw.js";
+
+const TOP_K = 5;
+const AT_ONCE = 4; // pictures that are on the way
+const byId = (id) => document.getElementById(id);
+
+let models = [];
+let pictures = []; // as drawPicture gives them, the newest first
+let waiting = []; // those that nobody has begun
+let running = 0;
+let batch = fresh(); // what the status counts
+
+function fresh() {
+  return { asked: 0, answered: 0, failed: 0, seconds: 0, last: null };
+}
+
+// The model
+
+async function start() {
+  byId("stuck").remove();
+  byId("note").textContent = classifier.note;
+  classifier.onLoading?.(showLoading);
+  try {
+    models = await withToken(() => classifier.openModels());
+  } catch (error) {
+    say("");
+    complain(error.message);
+    return;
+  }
+  byId("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
+  byId("chooser").hidden = models.length < 2;
+  byId("heat").hidden = !classifier.hasHeatMaps;
+  say(models.length ? "Ready." : "");
+  chooseModel();
+  if (!models.length) complain("No model is served here; start the server with one.");
+}
+
+const chosen = () => models.find(({ name }) => name === byId("model").value);
+
+function chooseModel() {
+  byId("card").hidden = !chosen();
+  if (chosen()) byId("card").replaceChildren(...drawCard(chosen()));
+  askAgain();
+}
+
+/** What `ask` gives, after the token where one is asked for. */
+async function withToken(ask) {
+  for (let refused = ""; ; ) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!error.needsToken) throw error;
+      classifier.setToken(await askForToken(refused));
+      refused = error.message;
+    }
+  }
+}
+
+let asking; // one window, however many pictures wait for it
+
+function askForToken(refused) {
+  const dialog = byId("ask");
+  asking ??= new Promise((resolve, reject) => {
+    byId("refused").textContent = refused;
+    byId("token").value = dialog.returnValue = "";
+    dialog.showModal();
+    const settle = () => {
+      asking = null;
+      if (dialog.returnValue) resolve(byId("token").value);
+      else reject(new Error("No token was given; load the page again to give one."));
+    };
+    dialog.addEventListener("close", settle, { once: true });
+  });
+  return asking;
+}
+
+// Pictures
+
+/** Show files that were given and have them answered; what is no picture gets its answer too. */
+function take(files, trouble = "") {
+  complain(trouble);
+  if (!files.length) return;
+  const added = [...files].map(drawPicture);
+  pictures = [...added, ...pictures];
+  byId("results").prepend(...added.map(({ card }) => card));
+  if (chosen()) ask(added); // otherwise they are asked with the first model
+  else showState();
+}
+
+function ask(some) {
+  if (!running) batch = fresh();
+  batch.asked += some.length;
+  waiting.push(...some);
+  showState();
+  while (running < AT_ONCE && waiting.length) work();
+}
+
+/** Ask for every picture anew: another model, or heat maps. */
+function askAgain() {
+  waiting = [];
+  batch = fresh();
+  if (pictures.length) ask(pictures);
+}
+
+async function work() {
+  running += 1;
+  try {
+    while (waiting.length) await answer(waiting.shift(), batch);
+  } finally {
+    running -= 1;
+  }
+}
+
+async function answer(picture, mine) {
+  const [model, heatMap, began] = [byId("model").value, byId("heated").checked, performance.now()];
+  picture.card.setAttribute("aria-busy", "true");
+  let prediction;
+  try {
+    [prediction] = await withToken(() => classifier.predict(model, [picture.file], { topK: TOP_K, heatMap }));
+  } catch (error) {
+    prediction = { error: { detail: error.message } };
+  }
+  if (mine !== batch || !pictures.includes(picture)) return; // asked anew by now, or cleared away
+  picture.card.removeAttribute("aria-busy");
+  drawAnswer(picture, prediction);
+  mine.answered += 1;
+  mine.failed += prediction.error ? 1 : 0;
+  mine.seconds += prediction.seconds ?? (performance.now() - began) / 1000;
+  mine.last = { picture, prediction };
+  showState();
+}
+
+function clear() {
+  for (const { address } of pictures) URL.revokeObjectURL(address);
+  [pictures, waiting, batch] = [[], [], fresh()];
+  byId("results").replaceChildren();
+  showState();
+  complain("");
+  say("Ready.");
+  byId("choose").focus();
+}
+
+// What is said
+
+const say = (text) => (byId("status").textContent = text);
+
+function complain(text) {
+  byId("trouble").textContent = text;
+  byId("trouble").hidden = !text;
+}
+
+function showState() {
+  document.body.classList.toggle("filled", pictures.length > 0);
+  document.body.classList.toggle("busy", batch.asked > batch.answered);
+  byId("results").classList.toggle("alone", pictures.length === 1);
+  byId("clear").hidden = !pictures.length;
+  if (!batch.asked) return;
+  if (batch.answered < batch.asked) say(batch.asked === 1 ? "Looking…" : `${batch.answered} of ${batch.asked} answered…`);
+  else say(batch.asked === 1 ? sayOne(batch) : sayMany(batch));
+}
+
+function sayOne({ last: { picture, prediction }, seconds }) {
+  if (prediction.error) return `${picture.file.name}: ${sayProblem(prediction.error)}`;
+  const [first] = prediction.classes;
+  return first ? `${first.class}, ${percent(first.probability)}, in ${inSeconds(seconds)}` : "Done.";
+}
+
+function sayMany({ answered, failed, seconds }) {
+  const right = answered - failed;
+  return `${failed ? `${right} of ` : ""}${answered} pictures answered, ${failed ? `${failed} refused, ` : ""}${inSeconds(seconds / answered)} each`;
+}
+
+const inSeconds = (seconds) => `${seconds < 10 ? seconds.toFixed(2) : Math.round(seconds)}\u202fs`;
+
+function showLoading({ loaded, total }) {
+  byId("loading").value = loaded / total;
+  byId("loading").hidden = loaded >= total;
+  const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+  if (loaded < total) say(`Loading the network: ${megabytes(loaded)} of ${megabytes(total)} MB`);
+  else if (batch.asked) showState();
+  else say("Ready.");
+}
+
+// What people do
+
+byId("choose").addEventListener("click", () => byId("files").click());
+byId("files").addEventListener("change", ({ target }) => {
+  take(target.files);
+  target.value = "";
+});
+byId("clear").addEventListener("click", clear);
+byId("model").addEventListener("change", chooseModel);
+byId("heated").addEventListener("change", ({ target }) => {
+  byId("fader").hidden = !target.checked;
+  askAgain();
+});
+byId("opacity").addEventListener("input", ({ target }) => {
+  byId("results").style.setProperty("--heat", target.value / 100);
+  byId("shown").value = `${target.value} %`;
+});
+addEventListener("paste", ({ clipboardData }) => clipboardData?.files.length && take(clipboardData.files));
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("over");
+});
+addEventListener("dragleave", ({ relatedTarget }) => !relatedTarget && document.body.classList.remove("over"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("over");
+  const isFolder = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()?.isDirectory);
+  const files = [...event.dataTransfer.files].filter((file, place) => !isFolder[place]);
+  take(files, isFolder.includes(true) ? "A folder can't be dropped; give the pictures in it." : "");
+});
+setUpCamera(take);
+start();
