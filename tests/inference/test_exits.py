@@ -286,6 +286,7 @@ def test_what_cannot_be_is_told(folder, ready, tiny, many):
         open_early_exit(model, read_card(model))
 
 
+@pytest.mark.exhaustive
 def test_of_a_quantised_network_the_form_in_floating_point_is_left_early(folder, engine_cache):
     card = read_card(folder)
     quantised = replace(card, provenance={**card.provenance, "int8": {"sha256": "none"}})
