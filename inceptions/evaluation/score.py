@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from inceptions.data.dataset import Batch, Unreadable
 from inceptions.devices import memory_for
-from inceptions.evaluation.interval import Interval
+from inceptions.evaluation.interval import Interval, wilson
 
 NO_CLASS = -1  # what is predicted of an image for which a network gives nan
 
@@ -101,16 +101,6 @@ class Predictions(_Answers):
 
 
 AnyScore = TypeVar("AnyScore", Score, Predictions)
-
-
-def wilson(right: int, count: int, *, z: float = 1.959964) -> Interval:
-    """Return the share right / count with Wilson's interval at z standard deviations; nan, 0 to 1, when nothing was counted."""
-    if not count:
-        return Interval(math.nan, 0.0, 1.0)
-    share, square = right / count, z * z / count
-    middle = (share + square / 2) / (1 + square)
-    half = z * math.sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
-    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
 @torch.inference_mode()
