@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from inceptions.cli.terminal import Download, err, tell
+from inceptions.cli.terminal import Download, tell
 from inceptions.errors import UserError
 from inceptions.extras import require
-from inceptions.inference.engines.choose import find_device, maker_of
 from inceptions.serving.settings import Settings
 from inceptions.weights.card import read_card
 from inceptions.weights.locate import find_model
@@ -40,14 +38,9 @@ def run_server(
 
     token = _read_token(token_file)
     folders = {name: _find(source) for name, source in name_models(models).items()}
-    if engine not in (None, "auto"):
-        maker_of(engine)
-    find_device(device)
     listening = listen(host, port)
     order = Order("answer", "", settings.batch_size, settings.batch_wait_ms, settings.megapixels, engine, device)
     served = Models(folders, order, settings=settings)
-    if not err.quiet:
-        logging.getLogger("inceptions.serving").setLevel(logging.WARNING)
     if not _is_local(host) and token is None:
         tell(f"warning: whoever reaches {host} can ask: set {TOKEN_VARIABLE}, or give --token-file", style="yellow")
     tell(f"starting {', '.join(folders)}…")

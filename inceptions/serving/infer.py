@@ -232,7 +232,7 @@ def _all_answered(pictures: Sequence[Picture], rows: Sequence[Row | Problem]) ->
 
 def _respond(model: Model, version: Version, asked: dict[str, Any], rows: list[Row]) -> Response:
     names = ["probabilities", "classes"] if version.card.classes else ["embeddings"]
-    wanted = asked.get("outputs") or [{"name": name} for name in names]
+    wanted: Any = asked.get("outputs") or [{"name": name} for name in names]
     by_default = (asked.get("parameters") or {}).get("binary_data_output", False)
     outputs, parts = [], []
     try:

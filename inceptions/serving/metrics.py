@@ -16,17 +16,17 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        here = {"registry": self._registry}
-        self.requests = Counter("inceptions_requests", "Requests answered.", ["route", "method", "status"], **here)
-        self.seconds = Histogram("inceptions_request_seconds", "From head to answer.", ["route"], buckets=_SECONDS, **here)
-        self.in_flight = Gauge("inceptions_in_flight_requests", "Requests that are being answered.", **here)
-        self.held = Gauge("inceptions_held_bytes", "Bytes of requests in memory.", **here)
-        self.refused = Counter("inceptions_refused", "Requests, and pictures among others, refused, by reason.", ["reason"], **here)
-        self.images = Counter("inceptions_images", "Pictures answered.", ["model"], **here)
-        self.queue = Gauge("inceptions_queue_images", "Pictures that wait or are in the engine.", ["model"], **here)
-        self.batches = Histogram("inceptions_batch_images", "Pictures in a batch.", ["model"], buckets=_SIZES, **here)
-        self.restarts = Counter("inceptions_worker_restarts", "Processes of models that were started again.", ["model"], **here)
-        self.swaps = Counter("inceptions_new_versions", "New versions of model folders.", ["model", "outcome"], **here)
+        here = self._registry
+        self.requests = Counter("inceptions_requests", "Requests answered.", ["route", "method", "status"], registry=here)
+        self.seconds = Histogram("inceptions_request_seconds", "From head to answer.", ["route"], buckets=_SECONDS, registry=here)
+        self.in_flight = Gauge("inceptions_in_flight_requests", "Requests that are being answered.", registry=here)
+        self.held = Gauge("inceptions_held_bytes", "Bytes of requests in memory.", registry=here)
+        self.refused = Counter("inceptions_refused", "Requests, and pictures among others, refused, by reason.", ["reason"], registry=here)
+        self.images = Counter("inceptions_images", "Pictures answered.", ["model"], registry=here)
+        self.queue = Gauge("inceptions_queue_images", "Pictures that wait or are in the engine.", ["model"], registry=here)
+        self.batches = Histogram("inceptions_batch_images", "Pictures in a batch.", ["model"], buckets=_SIZES, registry=here)
+        self.restarts = Counter("inceptions_worker_restarts", "Processes of models that were started again.", ["model"], registry=here)
+        self.swaps = Counter("inceptions_new_versions", "New versions of model folders.", ["model", "outcome"], registry=here)
         for reason in REASONS:  # so that each is there from the beginning, at 0
             self.refused.labels(reason)
 
