@@ -195,18 +195,23 @@ class Served:
         """The processes of its models."""
         return [int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
 
+    def core_seconds(self) -> float:
+        """Return what it and its processes have had of the cores."""
+        fields = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in (self.process.pid, *self.children))
+        return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
+
     def mebibytes(self) -> float:
         """Return what it and its processes have in memory."""
         pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in (self.process.pid, *self.children))
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def rate_of(step: Callable[[], int], seconds: float) -> float:
-    """Return how many pictures a second a step does, which says how many it did."""
-    began, done = time.perf_counter(), 0
+def rate_of(step: Callable[[], int], seconds: float) -> tuple[float, float]:
+    """Return how many pictures a second a step does, which says how many it did, and the seconds of a core that one takes."""
+    began, busy, done = time.perf_counter(), time.process_time(), 0
     while (spent := time.perf_counter() - began) < seconds:
         done += step()
-    return done / spent
+    return done / spent, (time.process_time() - busy) / done
 
 
 def engine_steps(folder: Path, files: list[bytes]) -> tuple[Callable[[], int], Callable[[], int]]:
@@ -229,21 +234,26 @@ def measure_throughput(folder: Path, files: list[bytes], rounds: int, seconds: f
     """Print what the engine does alone and behind the server, in turns; return what the server bears, one picture a request."""
     ready, decoding = engine_steps(folder, files)
     kinds = {1: [form([data]) for data in files], 16: [form(files[start : start + 16]) for start in range(0, len(files) - 15, 16)]}
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[tuple[float, float]]] = {}
     with Served(folder) as served:
         for _ in range(rounds + 1):  # the first warms up
             found.setdefault("engine on ready pixels", []).append(rate_of(ready, seconds))
             found.setdefault("engine with decoding", []).append(rate_of(decoding, seconds))
             for size, requests in kinds.items():
+                busy = served.core_seconds()
                 statuses = asyncio.run(closed_loop(served.port, requests, seconds, clients=CONNECTIONS if size == 1 else 6))
                 assert set(statuses) == {200}, statuses
-                found.setdefault(f"server, {size} a request", []).append(size * statuses[200] / seconds)
+                images = size * statuses[200]
+                found.setdefault(f"server, {size} a request", []).append((images / seconds, (served.core_seconds() - busy) / images))
+    print(f"| median of {rounds} | images/s | of engine | of engine with decoding | ms of a core an image | engine's share of it |")
+    print("|---|---:|---:|---:|---:|---:|")
     first, second = list(found)[:2]
-    print(f"{'images/s, median of ' + str(rounds):34}{'rate':>8}{'of engine':>12}{'of engine with decoding':>26}")
-    for name, rates in found.items():
-        ratios = [f"{statistics.median(a / b for a, b in zip(rates[1:], found[base][1:], strict=True)):.2f}" for base in (first, second)]
-        print(f"{name:34}{statistics.median(rates[1:]):8.1f}{ratios[0]:>12}{ratios[1]:>26}", flush=True)
-    return statistics.median(found["server, 1 a request"][1:])
+    for name, rows in found.items():
+        rate, cost = (statistics.median(row[place] for row in rows[1:]) for place in (0, 1))
+        ratios = [statistics.median(a[0] / b[0] for a, b in zip(rows[1:], found[base][1:], strict=True)) for base in (first, second)]
+        share = statistics.median(b[1] / a[1] for a, b in zip(rows[1:], found[first][1:], strict=True))
+        print(f"| {name} | {rate:.1f} | {ratios[0]:.2f} | {ratios[1]:.2f} | {1e3 * cost:.1f} | {share:.2f} |", flush=True)
+    return statistics.median(row[0] for row in found["server, 1 a request"][1:])
 
 
 def measure_latency(folder: Path, requests: list[bytes], rate: float, seconds: float) -> None:

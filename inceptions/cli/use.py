@@ -89,7 +89,7 @@ def serve(
     engine: Engine = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images at a time. [the engine's]")] = None,
     batch_wait_ms: Annotated[float, typer.Option(min=0, help="How long a batch waits for more images.")] = 2.0,
-    queue_images: Annotated[int, typer.Option(min=1, help="Images of a model on the way at a time; more get 503.")] = 256,
+    queue_images: Annotated[int, typer.Option(min=1, help="Images of a model on the way at a time; more get 503.")] = 128,
     timeout_s: Annotated[float, typer.Option(min=0.001, help="From a request's last byte to its answer; later is 503.")] = 10.0,
     heat_map_timeout_s: Annotated[float, typer.Option(min=0.001, help="The same where heat maps are asked for.")] = 60.0,
     heat_maps: Annotated[int, typer.Option(min=1, help="Images that wait for heat maps at a time.")] = 8,

@@ -17,7 +17,7 @@ from inceptions.serving import documents, infer, predict
 from inceptions.serving.bodies import Intake
 from inceptions.serving.gate import Drain, Gate, from_starlette
 from inceptions.serving.models import Models
-from inceptions.serving.problems import MEDIA_TYPE, Problem
+from inceptions.serving.problems import MEDIA_TYPE, Problem, mistake
 
 PAGE = Path(inceptions.__file__).parent / "page"
 
@@ -97,6 +97,10 @@ def _add_problems(app: FastAPI, models: Models) -> None:
         said = "; ".join(f"{'.'.join(map(str, item['loc'][1:]))}: {item['msg']}" for item in error.errors())
         return respond(Problem("invalid", f"{said}; see /docs for what is allowed"), request)
 
+    async def failed(request: Request, error: Exception) -> Response:
+        return respond(mistake(), request)  # the gate, where the error goes on to, writes it into the log
+
+    app.add_exception_handler(Exception, failed)
     app.add_exception_handler(Problem, refused)
     app.add_exception_handler(HTTPException, not_here)
     app.add_exception_handler(RequestValidationError, invalid)

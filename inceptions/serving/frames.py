@@ -15,10 +15,10 @@ _LENGTHS = struct.Struct("<IQ")
 Head = dict[str, Any]
 
 
-def pack(head: Head, body: bytes | memoryview = b"") -> tuple[bytes, bytes | memoryview]:
-    """Return what is written for a frame, in order."""
+def pack(head: Head, body: bytes = b"") -> bytes:
+    """Return a frame."""
     text = json.dumps(head).encode()
-    return _LENGTHS.pack(len(text), len(body)) + text, body
+    return b"".join((_LENGTHS.pack(len(text), len(body)), text, body))
 
 
 def read_frame(file: BinaryIO) -> tuple[Head, bytes] | None:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from inceptions.serving.metrics import Metrics
-from inceptions.serving.problems import MEDIA_TYPE, Problem
+from inceptions.serving.problems import MEDIA_TYPE, Problem, mistake, of_status
 from inceptions.serving.settings import MEGA, Settings
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Gate:
                 log.error(
                     "%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, error, exc_info=log.isEnabledFor(logging.DEBUG)
                 )
-                error = Problem("internal", "the server made a mistake, which is in its log; try again, or another picture")
+                error = mistake()
             if nothing_sent():
                 await send_problem(error, scope, send, self.metrics)
 
@@ -123,8 +123,6 @@ async def send_problem(problem: Problem, scope: Scope, send: Send, metrics: Metr
 
 def from_starlette(error: HTTPException, path: str) -> Problem:
     """Return the problem that an error of Starlette's is."""
-    from inceptions.serving.problems import of_status
-
     details = {
         HTTPStatus.NOT_FOUND: f"there is nothing at {path}; see /docs for what there is",
         HTTPStatus.METHOD_NOT_ALLOWED: f"{path} is asked with another method; see /docs",

@@ -38,7 +38,7 @@ class Picture:
     """A picture of a request: what the client calls it, and its bytes; is_pixels: not encoded, but as the engine reads it."""
 
     name: str
-    data: bytes | memoryview
+    data: bytes
     is_pixels: bool = False
 
 

@@ -59,6 +59,11 @@ class Problem(Exception):
         return json.dumps(self.details(path)).encode()
 
 
+def mistake() -> Problem:
+    """Return the problem of a request that the server can't answer by a fault of its own, of which its log has more."""
+    return Problem("internal", "the server made a mistake, which is in its log; try again, or another picture")
+
+
 def of_status(status: int, detail: str, headers: dict[str, str] | None = None) -> Problem:
     """Return the problem that a status of Starlette's means."""
     reasons = {404: "not_found", 405: "method", 413: "too_large", 415: "media_type"}

@@ -55,13 +55,12 @@ class Process:
         """The time, by time.monotonic, at which it was asked for what it owes for longest; now where it owes nothing."""
         return next((asked for _, asked in self._asked.values()), time.monotonic())
 
-    def ask(self, head: Head, body: bytes | memoryview) -> asyncio.Future[Reply]:
+    def ask(self, head: Head, body: bytes) -> asyncio.Future[Reply]:
         """Return what will be its answer; a Problem where it refuses, or ends first."""
         number = next(self._numbers)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._asked[number] = (future, time.monotonic())
-        for part in pack({**head, "number": number}, body):
-            self._input.write(part)
+        self._input.write(pack({**head, "number": number}, body))
         return future
 
     def kill(self) -> None:

@@ -27,7 +27,7 @@ class Settings:
 
     batch_size: int | None = None
     batch_wait_ms: float = 2.0
-    queue_images: int = 256
+    queue_images: int = 128
     timeout_s: float = 10.0
     heat_map_timeout_s: float = 60.0
     images_per_request: int = 64

@@ -57,11 +57,10 @@ class Pipe:
         """Return the file's descriptor."""
         return self._file.fileno()
 
-    def send(self, head: dict[str, Any], body: bytes | memoryview = b"") -> None:
+    def send(self, head: dict[str, Any], body: bytes = b"") -> None:
         """Send a frame."""
         with self._lock:
-            for part in pack(head, body):
-                self._file.write(part)
+            self._file.write(pack(head, body))
             self._file.flush()
 
 
