@@ -17,6 +17,7 @@ from inceptions.serving.settings import MEGA, Settings
 
 log = logging.getLogger(__name__)
 
+HEAD_BYTES = 32_768
 CLOSED = ("/v1", "/v2", "/metrics")  # what a token opens
 ALWAYS = ("/healthz", "/readyz", "/metrics")  # what is answered while the server is stopped
 HEADERS = [
@@ -76,6 +77,7 @@ class Gate:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, nothing_sent) -> None:
         try:
+            _check_head(scope)
             self._check_token(scope)
             if self.drain.is_on and scope["path"] not in ALWAYS:
                 await self._read_to_the_end(receive)
@@ -109,6 +111,13 @@ class Gate:
             left -= len(message.get("body", b""))
             if message["type"] != "http.request" or not message.get("more_body"):
                 return
+
+
+def _check_head(scope: Scope) -> None:
+    """Raise Problem for a head that came all at once, and is larger than one may be that comes bit by bit."""
+    size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    if size > HEAD_BYTES:
+        raise Problem("head_too_large", f"address and headers have {size} bytes; {HEAD_BYTES} are allowed")
 
 
 async def send_problem(problem: Problem, scope: Scope, send: Send, metrics: Metrics) -> None:

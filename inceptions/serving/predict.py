@@ -18,6 +18,7 @@ from inceptions.serving.cards import describe, summarise
 from inceptions.serving.documents import PICTURES, examples
 from inceptions.serving.models import Model, Models, Picture, Row, Version
 from inceptions.serving.problems import Problem
+from inceptions.serving.settings import Settings
 
 Method = Literal["gradcam", "integrated-gradients", "smoothgrad", "occlusion"]
 MAX_SIDE = 512  # pixels of a heat map's longer side
@@ -47,7 +48,10 @@ def make_router(models: Models, intake: Intake) -> APIRouter:
             check_heat_maps()
         _require_classes(model.version())
         async with intake.body(request) as body:
-            version, pictures, rows = await _answer(model, request, body, intake)
+            pictures = await _read(model, request, body, intake)
+            if heat_map is not None:
+                _check_heat_count(len(pictures), intake.settings)
+            version, rows = await _answer(model, pictures)
             found = [_prediction(request, version, picture, row, top_k) for picture, row in zip(pictures, rows, strict=True)]
             if heat_map is not None:
                 await asyncio.gather(*(_add_heat(model, item, picture, heat_map) for item, picture in zip(found, pictures, strict=True)))
@@ -57,7 +61,8 @@ def make_router(models: Models, intake: Intake) -> APIRouter:
     async def embed(request: Request, name: ModelName = None) -> Response:
         model = models.find(name)
         async with intake.body(request) as body:
-            version, pictures, rows = await _answer(model, request, body, intake)
+            pictures = await _read(model, request, body, intake)
+            version, rows = await _answer(model, pictures)
         found = [
             {"name": picture.name, **({"vector": row.vector.tolist()} if isinstance(row, Row) else _error(request, row))}
             for picture, row in zip(pictures, rows, strict=True)
@@ -82,11 +87,15 @@ def check_heat_maps() -> None:
         raise Problem("no_heat_maps", f"heat maps need {' and '.join(missing)}; pip install 'inceptions[explain]' where the server runs")
 
 
-async def _answer(model: Model, request: Request, body: bytearray, intake: Intake) -> tuple[Version, list[Picture], list[Row | Problem]]:
-    """Return the pictures of a request and the answers to them. Raises Problem where there is one picture, and it is refused."""
+async def _read(model: Model, request: Request, body: bytearray, intake: Intake) -> list[Picture]:
+    """Return the pictures of a request."""
     model.check_room()
     given = (request.headers.get("content-type", ""), body, intake.settings)
-    pictures = await asyncio.to_thread(split_pictures, *given) if len(body) > _LARGE else split_pictures(*given)
+    return await asyncio.to_thread(split_pictures, *given) if len(body) > _LARGE else split_pictures(*given)
+
+
+async def _answer(model: Model, pictures: list[Picture]) -> tuple[Version, list[Row | Problem]]:
+    """Return what answered, and the answers. Raises Problem where there is one picture, and it is refused."""
     version = model.version()  # from here to the asking nothing is waited for, so that a version that goes isn't asked
     rows = await model.answer(version, pictures)
     if len(rows) == 1 and isinstance(rows[0], Problem):
@@ -94,12 +103,17 @@ async def _answer(model: Model, request: Request, body: bytearray, intake: Intak
     for row in rows:
         if isinstance(row, Problem):
             model.metrics.refused.labels(row.reason).inc()
-    return version, pictures, rows
+    return version, rows
 
 
 def _require_classes(version: Version) -> None:
     if not version.card.classes:
         raise Problem("invalid", f"{version.card.network.name} ends in features and has no classes; ask /v1/embed for its vectors")
+
+
+def _check_heat_count(images: int, settings: Settings) -> None:
+    if images > settings.heat_maps:
+        raise Problem("too_many_images", f"a request may have {settings.heat_maps} pictures where heat maps are asked for, not {images}")
 
 
 def _prediction(request: Request, version: Version, picture: Picture, row: Row | Problem, top_k: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from inceptions.errors import UserError
 from inceptions.serving.app import create_app
-from inceptions.serving.gate import Drain
+from inceptions.serving.gate import HEAD_BYTES, Drain
 from inceptions.serving.metrics import Metrics
 from inceptions.serving.models import Models
 from inceptions.serving.problems import MEDIA_TYPE, Problem
@@ -28,7 +28,6 @@ from inceptions.serving.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_HEAD_BYTES = 32_768
 _REST_S = 2.0  # how long what a client still sends of a request that is answered already is read
 
 
@@ -80,11 +79,11 @@ def make_protocol(settings: Settings, metrics: Metrics) -> type[H11Protocol]:
                 self.transport.close()
 
         def _refuse(self, problem: Problem) -> None:
-            """Answer what is no request yet, and close the connection."""
+            """Answer what is no request, or not a whole one, and close the connection."""
             if self.transport.is_closing():
                 return
             metrics.refused.labels(problem.reason).inc()
-            if self.cycle is None or self.cycle.response_complete:
+            if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
                 body = problem.to_bytes("")
                 head = f"HTTP/1.1 {problem.status} {problem.title}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
                 self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
@@ -166,7 +165,7 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
+        h11_max_incomplete_event_size=HEAD_BYTES,
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
 

@@ -77,6 +77,8 @@ def main() -> None:
         pipe.send({"error": str(error)})
     except BrokenPipeError:  # the server is gone
         pass
+    except Exception as error:  # an engine that fails, say: this process ends, and the server starts another
+        _give_up(error)
     os._exit(0)  # threads that decode have nobody to answer to
 
 
@@ -128,11 +130,15 @@ def _beside(function: Callable[[], None]) -> None:
     def run() -> None:
         try:
             function()
-        except BaseException as error:
-            print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            os._exit(1)
+        except Exception as error:
+            _give_up(error)
 
     threading.Thread(target=run, name="receiver", daemon=True).start()
+
+
+def _give_up(error: Exception) -> None:
+    print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def _explain(order: Order, source: BinaryIO, pipe: Pipe) -> None:
