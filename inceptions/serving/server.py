@@ -7,10 +7,14 @@ the head of a request too slowly, or are too many, are refused.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import socket
+import struct
+import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -28,6 +32,8 @@ from inceptions.serving.settings import Settings
 
 log = logging.getLogger(__name__)
 
+_ATTACH_FILTER = 26  # SO_ATTACH_FILTER
+_LAST_S = 0.5  # how long a connection on which nothing is asked stays open when the server ends
 _REST_S = 2.0  # how long what a client still sends of a request that is answered already is read
 
 
@@ -78,6 +84,13 @@ def make_protocol(settings: Settings, metrics: Metrics) -> type[H11Protocol]:
             if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:
                 self.transport.close()
 
+        def shutdown(self) -> None:
+            """Close when what is asked is answered; where nothing is yet, a request that is under way is waited for, and refused."""
+            if self.cycle is None or self.cycle.response_complete:
+                self.loop.call_later(_LAST_S, self.transport.close)
+            else:
+                super().shutdown()
+
         def _refuse(self, problem: Problem) -> None:
             """Answer what is no request, or not a whole one, and close the connection."""
             if self.transport.is_closing():
@@ -106,6 +119,13 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.tell_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take the connections that are there already, then no others, and end when all are answered."""
+        for listening in sockets or ():
+            _refuse_connections(listening)
+        await asyncio.sleep(_LAST_S / 5)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; a second signal stops at once."""
@@ -142,6 +162,14 @@ def listen(host: str, port: int) -> socket.socket:
             f"can't listen at {host}, port {port} ({getattr(error, 'strerror', None) or error}); give another --port or --host"
         ) from None
     return found
+
+
+def _refuse_connections(listening: socket.socket) -> None:
+    """Have Linux drop what would be new connections: those that wait to be taken when a socket is closed would be lost."""
+    if sys.platform == "linux":
+        drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # BPF: return 0, which keeps nothing of a packet
+        with suppress(OSError):
+            listening.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(drop_all)))
 
 
 def serve(

@@ -33,7 +33,7 @@ def explaining(fake, monkeypatch):
     orders = []
 
     def make(**options):
-        client, processes = fake(**options)
+        client, _ = fake(**options)
         import inceptions.serving.models as models
 
         start = models.start_process

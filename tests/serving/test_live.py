@@ -129,6 +129,12 @@ def test_the_models_card_says_how_good_it_is_and_no_path(live):
     assert "/" not in json.dumps(answer["trained_on"])
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what a process has loaded is asked of Linux")
+def test_neither_the_server_nor_what_runs_the_model_has_torch(live):
+    for pid in (live.process.pid, *live.children()):
+        assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text()
+
+
 def test_metrics_count_what_went_by(live):
     live.raw(post(PHOTO.read_bytes()))
     live.raw(post(b"no picture"))
