@@ -3,6 +3,7 @@ from . import errors as errors
 from . import evaluation as evaluation
 from . import inference as inference
 from . import networks as networks
+from . import serving as serving
 from . import studies as studies
 from . import training as training
 from . import weights as weights

@@ -29,6 +29,10 @@ class ImageError(UserError):
     """An image file that can't be read."""
 
 
+class TooManyPixelsError(ImageError):
+    """A picture that is larger than is allowed."""
+
+
 class DataError(UserError):
     """A data set that can't be trained on or tested with."""
 

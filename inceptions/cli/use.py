@@ -1,4 +1,4 @@
-"""predict, engines, quantize, exits, benchmark, export, convert: what is done with a model; the options of these verbs."""
+"""predict, serve, engines, quantize, exits, benchmark, export, convert: what is done with a model; the options of these verbs."""
 
 from __future__ import annotations
 
@@ -72,6 +72,64 @@ def predict(
         workers=workers,
         device=device,
     )
+
+
+@command()
+def serve(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...", help="Model folders or tags, or NAME=FOLDER for a name of one's own.", autocompletion=models_like
+        ),
+    ],
+    host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 is all of this machine.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 is any that is free.")] = 8000,
+    token_file: Annotated[Path | None, typer.Option(help="A file with the token that clients must give. [INCEPTIONS_TOKEN]")] = None,
+    cors: Annotated[list[str] | None, typer.Option(metavar="ORIGIN", help="Let pages of this origin ask; may be repeated.")] = None,
+    engine: Engine = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images at a time. [the engine's]")] = None,
+    batch_wait_ms: Annotated[float, typer.Option(min=0, help="How long a batch waits for more images.")] = 2.0,
+    queue_images: Annotated[int, typer.Option(min=1, help="Images of a model on the way at a time; more get 503.")] = 128,
+    timeout_s: Annotated[float, typer.Option(min=0.001, help="From a request's last byte to its answer; later is 503.")] = 10.0,
+    heat_map_timeout_s: Annotated[float, typer.Option(min=0.001, help="The same where heat maps are asked for.")] = 60.0,
+    heat_maps: Annotated[int, typer.Option(min=1, help="Images that wait for heat maps at a time.")] = 8,
+    images_per_request: Annotated[int, typer.Option(min=1, help="Images in one request.")] = 64,
+    picture_mb: Annotated[float, typer.Option(min=0.001, help="Megabytes of one image.")] = 20.0,
+    request_mb: Annotated[float, typer.Option(min=0.001, help="Megabytes of one request.")] = 64.0,
+    held_mb: Annotated[float, typer.Option(min=0.001, help="Megabytes of all requests at a time.")] = 512.0,
+    megapixels: Annotated[float, typer.Option(min=0.001, help="Millions of pixels of one image.")] = 50.0,
+    connections: Annotated[int, typer.Option(min=1, help="Connections at a time.")] = 500,
+    head_timeout_s: Annotated[float, typer.Option(min=0.001, help="How long a client may take to send a request's head.")] = 10.0,
+    body_timeout_s: Annotated[float, typer.Option(min=0.001, help="And its body.")] = 30.0,
+    watch_s: Annotated[float, typer.Option(min=0.001, help="How often model folders are looked at for a new version.")] = 2.0,
+    drain_s: Annotated[float, typer.Option(min=0.001, help="How long requests on the way have when the server is stopped.")] = 30.0,
+    linger_s: Annotated[float, typer.Option(min=0, help="How long it at least answers 503 before it stops.")] = 1.0,
+    device: Device = None,
+) -> None:
+    """Answer pictures over HTTP: a web page, an API, the Open Inference Protocol, metrics."""
+    from inceptions.cli.serve import run_server
+    from inceptions.serving.settings import Settings
+
+    settings = Settings(
+        batch_size=batch_size,
+        batch_wait_ms=batch_wait_ms,
+        queue_images=queue_images,
+        timeout_s=timeout_s,
+        heat_map_timeout_s=heat_map_timeout_s,
+        heat_maps=heat_maps,
+        images_per_request=images_per_request,
+        picture_mb=picture_mb,
+        request_mb=request_mb,
+        held_mb=held_mb,
+        megapixels=megapixels,
+        connections=connections,
+        head_timeout_s=head_timeout_s,
+        body_timeout_s=body_timeout_s,
+        watch_s=watch_s,
+        drain_s=drain_s,
+        linger_s=linger_s,
+    )
+    run_server(models, host=host, port=port, settings=settings, engine=engine, device=device, token_file=token_file, cors=cors or ())
 
 
 @command()

@@ -29,7 +29,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from inceptions.data.bands import SUFFIX, Bands, Picture, read_array
 from inceptions.data.stored import Stored
-from inceptions.errors import DataError, ImageError, UserError
+from inceptions.errors import DataError, ImageError, TooManyPixelsError, UserError
 
 MAX_PIXELS = 178_956_970  # where Pillow itself gives up: twice a quarter of a gibibyte of RGB
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by number of channels; pictures with others are `Bands`
@@ -49,13 +49,16 @@ _REMEDY = "replace the file or leave it out"
 
 
 @overload
-def read_image(path: Path | Stored, *, channels: Literal[1, 3] = 3, reduction: Reduction | None = None) -> Image.Image: ...
+def read_image(
+    path: Path | Stored, *, channels: Literal[1, 3] = 3, reduction: Reduction | None = None, max_pixels: int = MAX_PIXELS
+) -> Image.Image: ...
 @overload
-def read_image(path: Path | Stored, *, channels: int, reduction: Reduction | None = None) -> Picture: ...
-def read_image(path: Path | Stored, *, channels: int = 3, reduction: Reduction | None = None) -> Picture:
+def read_image(path: Path | Stored, *, channels: int, reduction: Reduction | None = None, max_pixels: int = MAX_PIXELS) -> Picture: ...
+def read_image(path: Path | Stored, *, channels: int = 3, reduction: Reduction | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
     """Return the picture in `path`: mode "L" for 1 channel, "RGB" for 3, "RGBA" or `Bands` for 4, `Bands` for others.
 
     reduction: asked, for a JPEG, by how much the picture may be smaller than it is; its answer divides width and height, rounded up.
+    max_pixels: of a picture that has more nothing is decoded; it can't be raised above MAX_PIXELS.
 
     Raises ImageError, one line that begins with the path, for a file that is missing, empty, no image, too large, cut off or damaged;
     DataError where what a `Stored` lies in can't be reached, which is no fault of the picture.
@@ -64,7 +67,7 @@ def read_image(path: Path | Stored, *, channels: int = 3, reduction: Reduction |
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         try:
-            picture = _load_array(path) if str(path).endswith(SUFFIX) else _load(path, reduction)
+            picture = _load_array(path, max_pixels) if str(path).endswith(SUFFIX) else _load(path, reduction, max_pixels)
             return _fit_bands(picture, channels) if isinstance(picture, Bands) else convert_image(picture, channels=channels)
         except (ImageError, DataError):
             raise
@@ -72,12 +75,12 @@ def read_image(path: Path | Stored, *, channels: int = 3, reduction: Reduction |
             raise _error(path, str(error)) from None
 
 
-def _load(path: Path | Stored, reduction: Reduction | None) -> Image.Image:
+def _load(path: Path | Stored, reduction: Reduction | None, max_pixels: int) -> Image.Image:
     """Return the first frame of the file, whole, as Pillow decodes it."""
     file = _open(path)
     try:
         with Image.open(file, formats=_FORMATS) as image:
-            _check_size(path, image.size)
+            _check_size(path, image.size, max_pixels)
             if reduction and image.format in ("JPEG", "MPO"):  # MPO is what telephones write: JPEGs in a row
                 _reduce(image, reduction)
             image.load()
@@ -87,7 +90,7 @@ def _load(path: Path | Stored, reduction: Reduction | None) -> Image.Image:
     except UnidentifiedImageError as error:
         raise _error(path, f"no image, or one without a whole header; {_REMEDY} (read are {', '.join(_FORMATS)})") from error
     except Image.DecompressionBombError as error:
-        raise _error(path, _too_large("the picture has")) from error
+        raise _too_large(path, "the picture has", min(max_pixels, MAX_PIXELS)) from error
     except _DAMAGE as error:
         raise _error(path, _damaged(error)) from error
 
@@ -104,12 +107,12 @@ def _reduce(image: Image.Image, reduction: Reduction) -> None:
         image.draft(None, (max(1, width // divisor), max(1, height // divisor)))
 
 
-def _load_array(path: Path | Stored) -> Picture:
+def _load_array(path: Path | Stored, max_pixels: int) -> Picture:
     file = _open(path)
     try:
         if isinstance(file, Path) and file.stat().st_size > 4 * MAX_PIXELS:
-            raise _error(path, _too_large("a file of more bytes, and so of values,"))
-        return read_array(file.read_bytes() if isinstance(file, Path) else file.getvalue(), most=3 * MAX_PIXELS)
+            raise _too_large(path, "a file of more bytes, and so of values,", MAX_PIXELS)
+        return read_array(file.read_bytes() if isinstance(file, Path) else file.getvalue(), most=3 * max_pixels)
     except UserError:
         raise
     except _DAMAGE as error:
@@ -177,14 +180,14 @@ def _check_file(path: Path) -> None:
         raise _error(path, f"an empty file (0 bytes); {_REMEDY}")
 
 
-def _check_size(path: Path | Stored, size: tuple[int, int]) -> None:
+def _check_size(path: Path | Stored, size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
-    if width * height > MAX_PIXELS:
-        raise _error(path, _too_large(f"{width}x{height} pixels,"))
+    if width * height > max_pixels:
+        raise _too_large(path, f"{width}x{height} pixels,", max_pixels)
 
 
-def _too_large(what: str) -> str:
-    return f"{what} more than the {MAX_PIXELS:,} that are allowed; make the picture smaller or leave it out"
+def _too_large(path: Path | Stored, what: str, most: int) -> TooManyPixelsError:
+    return TooManyPixelsError(f"{path}: {what} more than the {most:,} that are allowed; make the picture smaller or leave it out")
 
 
 def _damaged(error: BaseException) -> str:

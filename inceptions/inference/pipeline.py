@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from inceptions.cores import count_cores
-from inceptions.data.decode import read_image
+from inceptions.data.decode import MAX_PIXELS, read_image
 from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import Sample
 from inceptions.data.stored import Stored
@@ -39,10 +39,10 @@ class Read(NamedTuple):
     error: str | None
 
 
-def read_pixels(picture: Path | Stored, preprocess: Preprocess, *, on_error: OnError = "fail") -> Read:
+def read_pixels(picture: Path | Stored, preprocess: Preprocess, *, on_error: OnError = "fail", max_pixels: int = MAX_PIXELS) -> Read:
     """Return the pixels of a picture. Raises ImageError where it can't be read and `on_error` is "fail"."""
     try:
-        crop = preprocess.crop(read_image(picture, channels=preprocess.channels))
+        crop = preprocess.crop(read_image(picture, channels=preprocess.channels, max_pixels=max_pixels))
     except ImageError as error:
         if on_error == "fail":
             raise
@@ -138,11 +138,17 @@ def _predictions(batch: Sequence[Read], answers: Answers | None, names: tuple[st
     if answers is None:
         answers = Answers(np.empty((0, len(names)), np.float32), np.empty((0, 0), np.float32))
     probabilities = answers.probabilities if names else np.empty((len(answers.vectors), 0), np.float32)
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-    rows = iter(zip(best.tolist(), np.take_along_axis(probabilities, best, 1).tolist(), answers.vectors, strict=True))
+    rows = iter(zip(*top_classes(probabilities, names, top_k), answers.vectors, strict=True))
     for item in batch:
         if item.pixels is None:
             yield Prediction(item.picture, (), (), item.error)
         else:
-            places, values, vector = next(rows)
-            yield Prediction(item.picture, tuple(names[place] for place in places), tuple(values), None, vector)
+            best, values, vector = next(rows)
+            yield Prediction(item.picture, best, values, None, vector)
+
+
+def top_classes(probabilities: np.ndarray, names: tuple[str, ...], top_k: int) -> tuple[list[tuple[str, ...]], list[tuple[float, ...]]]:
+    """Return the likeliest classes of each image by probabilities (N, K), the likeliest first, and how likely they are."""
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+    values = np.take_along_axis(probabilities, best, 1)
+    return [tuple(names[place] for place in row) for row in best.tolist()], [tuple(row) for row in values.tolist()]

@@ -20,6 +20,7 @@ ANSWERED = (
     "study list --json",
     "train --help",
     "predict -h",
+    "serve -h",
 )
 MISTAKES = {
     "describe inception_v33": "did you mean inception_v3",
@@ -43,6 +44,10 @@ MISTAKES = {
     "convert here/image.png --model xceptoin --output m": "did you mean xception",
     "convert here/image.png --to caffe --output m": "'caffe' is not one of 'torchvision', 'timm', 'keras'",
     "compare one": "two run folders",
+    "serve": "Missing argument 'MODEL...'",
+    "serve nothing": "nothing is not a model folder",
+    "serve inception_small.cifar10 inception_small.cifar10": "two models are called 'inception_small.cifar10'",
+    "serve inception_small.cifar10 --queue-images 3": "more than queue_images, 3",
 }
 PROGRAM = """
 import contextlib, io, json, shlex, sys, traceback

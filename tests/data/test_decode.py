@@ -10,7 +10,7 @@ from PIL import Image
 
 from inceptions.data import decode
 from inceptions.data.decode import MAX_PIXELS, convert_image, read_image
-from inceptions.errors import ImageError, UserError
+from inceptions.errors import ImageError, TooManyPixelsError, UserError
 
 ORIENTATION = 0x0112  # the EXIF tag
 
@@ -248,6 +248,13 @@ def test_a_header_that_promises_too_much_is_refused_before_any_memory_is_taken(t
     monkeypatch.setattr(decode.Image.core, "new", lambda *_: pytest.fail("memory was taken"))
     with pytest.raises(ImageError, match=r"bomb\.png: .*more than the 178,956,970 that are allowed; make the picture smaller"):
         read_image(tmp_path / "bomb.png")
+
+
+def test_a_smaller_limit_can_be_asked_for(tmp_path):
+    gradient(24, 16).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png", max_pixels=384).size == (24, 16)
+    with pytest.raises(TooManyPixelsError, match=r"a\.png: 24x16 pixels, more than the 383 that are allowed"):
+        read_image(tmp_path / "a.png", max_pixels=383)
 
 
 def test_a_large_picture_below_the_limit_warns_of_nothing(tmp_path):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from inceptions.evaluation.score import Score, join, predictions_of, score_of, wilson
+from inceptions.evaluation.interval import wilson
+from inceptions.evaluation.score import Score, join, predictions_of, score_of
 
 
 def make(labels, predicted):

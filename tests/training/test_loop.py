@@ -94,6 +94,9 @@ def test_best_and_last_are_model_folders_with_what_they_scored(whole):
     assert best.classes == ("amber", "blue", "green")
     assert best.metrics["test_accuracy"] == result.score.accuracy
     assert best.metrics["epoch"] == result.best_epoch
+    assert best.confusions is not None
+    assert sum(count for _, _, count in best.confusions) == round((1 - result.score.accuracy) * result.score.count)
+    assert last.confusions is None
     assert last.metrics["epoch"] == 4
     assert best.preprocess.image_size == best.network.image_size == 16
     assert load_model(folder / "last").module.num_classes == 3

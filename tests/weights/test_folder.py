@@ -108,6 +108,17 @@ def test_metrics_can_be_added(folder):
     load_model(folder)
 
 
+def test_confusions_stay_with_the_metrics_and_may_be_missing(folder):
+    assert read_card(folder).confusions is None
+    update_metrics(folder, {"test_accuracy": 0.75}, confusions=[("ant", "bee", 3)])
+    update_metrics(folder, {"epoch": 2})
+    assert read_card(folder).confusions == (("ant", "bee", 3),)
+    values = json.loads((folder / CARD_NAME).read_text()) | {"confusions": [["ant", 3]]}
+    (folder / CARD_NAME).write_text(json.dumps(values))
+    with pytest.raises(ModelFolderError, match="confusions must be a list of"):
+        read_card(folder)
+
+
 def test_missing_folder_and_run_folder_are_told_apart(tmp_path, module):
     with pytest.raises(ModelFolderError, match="there is no such folder"):
         load_model(tmp_path / "nothing")

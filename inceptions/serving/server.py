@@ -1,0 +1,204 @@
+"""The server itself: enters an address and an application, leaves when it is told to, with every request answered that it took.
+
+uvicorn speaks HTTP, with h11, whose limits are strict. What it would answer as plain text is problem details here, and clients that send
+the head of a request too slowly, or are too many, are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from inceptions.errors import UserError
+from inceptions.serving.app import create_app
+from inceptions.serving.gate import HEAD_BYTES, Drain
+from inceptions.serving.metrics import Metrics
+from inceptions.serving.models import Models
+from inceptions.serving.problems import MEDIA_TYPE, Problem
+from inceptions.serving.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_ATTACH_FILTER = 26  # SO_ATTACH_FILTER
+_LAST_S = 0.5  # how long a connection on which nothing is asked stays open when the server ends
+_REST_S = 2.0  # how long what a client still sends of a request that is answered already is read
+
+
+def make_protocol(settings: Settings, metrics: Metrics) -> type[H11Protocol]:
+    """Return uvicorn's protocol with these limits; one is made of it for each connection."""
+
+    class Protocol(H11Protocol):
+        _head_timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            if len(self.connections) > settings.connections:
+                self._refuse(Problem("busy", f"there are {settings.connections} connections already; try again in a second"))
+                return
+            self._start_timer()
+
+        def data_received(self, data: bytes) -> None:
+            if self.transport.is_closing():
+                return
+            super().data_received(data)
+            if self.conn.their_state is not h11.IDLE:
+                self._stop_timer()
+            elif self._head_timer is None:  # a part of the next request's head
+                self._start_timer()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_timer()
+            super().connection_lost(exc)
+
+        def _start_timer(self) -> None:
+            late = Problem("slow", f"the head of the request took longer than {settings.head_timeout_s:g} s; send it faster")
+            self._head_timer = self.loop.call_later(settings.head_timeout_s, self._refuse, late)
+
+        def _stop_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+        def send_400_response(self, msg: str) -> None:
+            self._refuse(Problem("bad_request", "this is no HTTP/1.1 request, or its head is damaged or too large; use an HTTP library"))
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.conn.their_state is h11.SEND_BODY:  # refused before it was sent whole: the client may be reading only afterwards
+                self.loop.call_later(_REST_S, self._close_if_sending, self.cycle)
+
+        def _close_if_sending(self, cycle: object) -> None:
+            if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:
+                self.transport.close()
+
+        def shutdown(self) -> None:
+            """Close when what is asked is answered; where nothing is yet, a request that is under way is waited for, and refused."""
+            if self.cycle is None or self.cycle.response_complete:
+                self.loop.call_later(_LAST_S, self.transport.close)
+            else:
+                super().shutdown()
+
+        def _refuse(self, problem: Problem) -> None:
+            """Answer what is no request, or not a whole one, and close the connection."""
+            if self.transport.is_closing():
+                return
+            metrics.refused.labels(problem.reason).inc()
+            if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+                body = problem.to_bytes("")
+                head = f"HTTP/1.1 {problem.status} {problem.title}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+                self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
+            self.transport.close()
+
+    return Protocol
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which when it is told to stop first says so: it answers what it has, refuses what is new, and then closes."""
+
+    def __init__(self, config: uvicorn.Config, *, drain: Drain, settings: Settings, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.drain, self.settings, self.tell_started = drain, settings, started
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._draining: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell it."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        self.tell_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take the connections that are there already, then no others, and end when all are answered."""
+        for listening in sockets or ():
+            _refuse_connections(listening)
+        await asyncio.sleep(_LAST_S / 5)
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; a second signal stops at once."""
+        if self.drain.is_on or self._loop is None:
+            self.should_exit = self.force_exit = True
+            return
+        self.drain.is_on = True
+        self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def _begin_drain(self) -> None:
+        log.warning("told to stop: %d requests are on the way and are answered; again stops at once", self.drain.in_flight)
+        self._draining = asyncio.ensure_future(self._drain())
+
+    async def _drain(self) -> None:
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < self.settings.drain_s and (waited < self.settings.linger_s or self.drain.in_flight):
+            await asyncio.sleep(0.02)
+        self.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to the address. Raises UserError where it can't be."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        found = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind((host, port))
+        except BaseException:
+            found.close()
+            raise
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"can't listen at {host}, port {port} ({getattr(error, 'strerror', None) or error}); give another --port or --host"
+        ) from None
+    return found
+
+
+def _refuse_connections(listening: socket.socket) -> None:
+    """Have Linux drop what would be new connections: those that wait to be taken when a socket is closed would be lost."""
+    if sys.platform == "linux":
+        drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # BPF: return 0, which keeps nothing of a packet
+        with suppress(OSError):
+            listening.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(drop_all)))
+
+
+def serve(
+    models: Models,
+    listening: socket.socket,
+    *,
+    token: str | None = None,
+    cors: Sequence[str] = (),
+    started: Callable[[], None] = lambda: None,
+) -> None:
+    """Answer requests until SIGTERM or Ctrl-C, and then until those on the way are. Raises UserError where a model can't be started."""
+    for name in ("uvicorn", "python_multipart"):  # what they tell of requests that are refused is counted, and isn't the log's
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    drain, settings = Drain(), models.settings
+    config = uvicorn.Config(
+        create_app(models, token=token, cors=cors, drain=drain),
+        http=make_protocol(settings, models.metrics),
+        ws="none",
+        lifespan="off",  # the models run outside of it, so that what they can't do is told by the command line
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+    )
+
+    async def run() -> None:
+        async with models.running():
+            await Server(config, drain=drain, settings=settings, started=started).serve([listening])
+
+    asyncio.run(run())
