@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, assert_never, get_args
+from typing import Literal, assert_never, cast, get_args
 
 import numpy as np
 import torch
@@ -24,12 +24,12 @@ from torch import Tensor
 
 from inceptions.data.decode import read_image
 from inceptions.data.in_memory import hold
+from inceptions.data.splits import list_names
 from inceptions.data.stored import Stored
 from inceptions.errors import UserError
 from inceptions.explain.explanation import Explanation
 from inceptions.explain.layers import find_stage, last_grid
 from inceptions.extras import require
-from inceptions.names import shown
 from inceptions.networks.modules.models import Classifier
 from inceptions.weights.card import ModelCard
 from inceptions.weights.folder import LoadedModel
@@ -99,11 +99,9 @@ def check_explainable(card: ModelCard, *, method: str = "gradcam", target: str |
     if method not in METHODS:
         raise UserError(f"method {method!r} is not known; there are {', '.join(METHODS)}")
     if target is not None and target not in card.classes:
-        near = get_close_matches(target, card.classes, n=3) or card.classes[:10]
-        more = "" if len(card.classes) <= len(near) or near != card.classes[:10] else ", …"
-        listed = ", ".join(map(shown, near)) + more
-        question = "they are" if near == card.classes[:10] else "did you mean"
-        raise UserError(f"{target!r} is not one of the {len(card.classes)} classes; {question} {listed}{'?' if question[0] == 'd' else ''}")
+        near = get_close_matches(target, card.classes, n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else f"they are {list_names(card.classes)}"
+        raise UserError(f"{target!r} is not one of the {len(card.classes)} classes of the model; {hint}")
     if stage is not None:
         if method != "gradcam":
             raise UserError(f"the stage is Grad-CAM's, and {method} has none; leave out one of them")
@@ -128,18 +126,19 @@ def attribute(module: Classifier, pixels: Tensor, number: int, *, method: Method
             case "gradcam":
                 layer = find_stage(module, stage or last_grid(module.network, side))
                 cells = LayerGradCam(forward, layer).attribute(pixels, target=number, relu_attributions=True)
-                heat = LayerAttribution.interpolate(cells, (side, side), "bilinear")
+                heat = LayerAttribution.interpolate(cast("Tensor", cells), (side, side), "bilinear")
             case "integrated-gradients":
                 gradients = IntegratedGradients(forward).attribute(pixels, target=number, n_steps=STEPS, internal_batch_size=batch)
                 heat = gradients.sum(1, keepdim=True).relu()
             case "smoothgrad":
                 noise = NOISE * float(pixels.detach().amax() - pixels.detach().amin())
                 settings = {"nt_samples": SAMPLES, "nt_samples_batch_size": batch, "stdevs": noise, "abs": False}
-                heat = NoiseTunnel(Saliency(forward)).attribute(pixels, target=number, **settings).abs().sum(1, keepdim=True)
+                gradients = cast("Tensor", NoiseTunnel(Saliency(forward)).attribute(pixels, target=number, **settings))
+                heat = gradients.abs().sum(1, keepdim=True)
             case "occlusion":
-                window = max(1, side // WINDOWS)
-                shapes = {"sliding_window_shapes": (pixels.shape[1], window, window), "strides": (pixels.shape[1], *2 * (max(1, window // 2),))}
-                heat = Occlusion(forward).attribute(pixels, target=number, **shapes, perturbations_per_eval=batch)[:, :1].relu()
+                window, channels = max(1, side // WINDOWS), pixels.shape[1]
+                slide = {"sliding_window_shapes": (channels, window, window), "strides": (channels, *2 * (max(1, window // 2),))}
+                heat = Occlusion(forward).attribute(pixels, target=number, **slide, perturbations_per_eval=batch)[:, :1].relu()
             case _:
                 assert_never(method)
     return heat.detach()[0, 0].float().cpu().numpy()

@@ -1,5 +1,6 @@
-"""Whether maps mean something: enters a network and maps, leaves how fast its answer goes or comes with what they point at, and what is left of
-a map in a network that was made random.
+"""Whether maps mean something: enters a network and a map, leaves how fast the answer goes, or comes, with what the map points at.
+
+And networks that are made random from the top, in which a map that means something is another one.
 
 Deletion and insertion are those of Petsiuk et al., arXiv:1806.07421; differs from there: whole cells of a grid go, the same for every map,
 since single pixels that are scattered, as those of a random map, disturb a network more than as many that lie together. The cascade is
@@ -68,7 +69,7 @@ def interval(values: np.ndarray, *, seed: int = 0, draws: int = 10_000) -> tuple
 
 
 def made_random(module: Classifier, *, seed: int = 0) -> Iterator[tuple[str, Classifier]]:
-    """Yield copies of a network with the weights of its top part shuffled: of the classifier, of this and the last stage, and so on down."""
+    """Yield copies of a network with the weights of its top part shuffled: of the classifier, then of the last stage too, and so on."""
     random, generator = copy.deepcopy(module), torch.Generator().manual_seed(seed)
     parts = [("classifier", random.classifier), *reversed(list(random.stages.named_children()))]
     for name, part in parts:
@@ -86,10 +87,8 @@ def _shuffle(part: nn.Module, generator: torch.Generator) -> None:
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Return Spearman's rank correlation of two maps, -1 to 1; 0 where one of them is the same everywhere and so says nothing."""
-    ranks = [_ranks(values.ravel()) for values in (first, second)]
-    if min(float(np.ptp(each)) for each in ranks) == 0:
-        return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
+    ranks = np.stack([_ranks(values.ravel()) for values in (first, second)])
+    return float(np.corrcoef(ranks)[0, 1]) if np.ptp(ranks, axis=1).min() > 0 else 0.0
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -124,6 +124,7 @@ class Run:
                 best=self.at.best,
                 unreadable=len(self.unreadable),
                 writes=self.processes.is_first,
+                explain=self.pace.explain,
             )
 
     def score(self, module: torch.nn.Module, samples: tuple, autocast: torch.dtype | None) -> Score:
