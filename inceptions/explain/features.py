@@ -1,27 +1,32 @@
 """What channels answer to: enters a model and channels of its stages, leaves pictures that make them answer as strongly as may be.
 
-After Olah, Mordvintsev and Schubert, "Feature Visualization", Distill 2017: gradient ascent on the mean of a channel, from noise.
+After Olah, Mordvintsev and Schubert, "Feature Visualization", Distill 2017: gradient ascent on the mean of a channel, from noise. Where a
+ReLU leaves nothing there is no gradient either: a tenth of what it reads counts there. Their code lets gradients through it at first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from inceptions.errors import UserError
 from inceptions.explain.layers import find_branch
 from inceptions.explain.paint import Painting, normalize, vary
+from inceptions.networks.modules.layers import Sum
 from inceptions.networks.modules.models import Body
 from inceptions.networks.trace import smallest_image
 from inceptions.weights.card import ModelCard
 from inceptions.weights.folder import LoadedModel
 
 LR = 0.05  # of Adam: lucid, optvis/render.py
+LEAK = 0.1
 SIDE_PX = 128
 
 
@@ -100,14 +105,28 @@ def check_channels(card: ModelCard) -> None:
 
 @contextmanager
 def watched(parts: dict[str | None, nn.Module]) -> Iterator[dict[str | None, Tensor]]:
-    """Give a place where, by name, what each part left the last time that it ran is to be found."""
+    """Give a place where, by name, what each part answered the last time that it ran is to be found."""
     seen: dict[str | None, Tensor] = {}
-    handles = [part.register_forward_hook(lambda _, __, out, name=name: seen.update({name: out})) for name, part in parts.items()]
+    handles = [_watch(part, partial(seen.__setitem__, name)) for name, part in parts.items()]
     try:
         yield seen
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _watch(part: nn.Module, tell: Callable[[Tensor], None]) -> RemovableHandle:
+    """Have `tell` called with what the part leaves; with what its last ReLU reads, less of what this cuts off, where it ends in one."""
+    last = part
+    while isinstance(last, nn.Sequential | Sum):
+        last = list(last.children())[-1]
+    if isinstance(last, nn.ReLU):  # which works in place, after this
+
+        def hook(_: nn.Module, read: tuple[Tensor, ...]) -> None:
+            tell(nn.functional.leaky_relu(read[0].clone(), LEAK))
+
+        return last.register_forward_pre_hook(hook)
+    return part.register_forward_hook(lambda _, __, left: tell(left))
 
 
 def run_to(module: Body, stage: str, images: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from inceptions.data.preprocess import Preprocess
 
-# What makes uncorrelated numbers correlated as the colours of ImageNet's pixels are: lucid, optvis/param/color.py; its columns scaled there.
+# What makes uncorrelated numbers correlated as the colours of ImageNet's pixels are: lucid, optvis/param/color.py, where it is scaled too.
 COLOURS = torch.tensor(((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03)))
 START = 0.01  # standard deviation of the first coefficients: lucid, optvis/param/spatial.py
 PAD, JITTER, RESCALE, TURN = 12 / 128, 8 / 128, 0.1, 10.0  # sides for 128 pixels there; scale by up to a tenth; degrees
@@ -21,6 +21,9 @@ PAD, JITTER, RESCALE, TURN = 12 / 128, 8 / 128, 0.1, 10.0  # sides for 128 pixel
 
 class Painting(nn.Module):
     """`count` pictures of `side` pixels, learnt as spectra; called, they are float (count, channels, side, side), 0 to 1."""
+
+    energy: Tensor
+    colours: Tensor
 
     def __init__(self, count: int, side: int, *, channels: int, generator: torch.Generator) -> None:
         super().__init__()
