@@ -7,6 +7,7 @@
     training/    from a folder of pictures to a model folder
     studies/     the papers' comparisons
     inference/   a model folder and pictures in, classes out
+    explain/     what a network looks at, and what its parts answer to
     cli/         the command line
 
 The public names of each stand in the `__init__.pyi` beside its `__init__.py`. None is imported before it is used; the tables need no torch.

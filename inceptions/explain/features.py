@@ -122,11 +122,15 @@ def _watch(part: nn.Module, tell: Callable[[Tensor], None]) -> RemovableHandle:
         last = list(last.children())[-1]
     if isinstance(last, nn.ReLU):  # which works in place, after this
 
-        def hook(_: nn.Module, read: tuple[Tensor, ...]) -> None:
+        def before(_: nn.Module, read: tuple[Tensor, ...]) -> None:
             tell(nn.functional.leaky_relu(read[0].clone(), LEAK))
 
-        return last.register_forward_pre_hook(hook)
-    return part.register_forward_hook(lambda _, __, left: tell(left))
+        return last.register_forward_pre_hook(before)
+
+    def after(_: nn.Module, __: object, left: Tensor) -> None:
+        tell(left)
+
+    return part.register_forward_hook(after)
 
 
 def run_to(module: Body, stage: str, images: Tensor) -> Tensor:
