@@ -42,6 +42,14 @@ MISTAKES = {
     "convert here/image.png --model xceptoin --output m": "did you mean xception",
     "convert here/image.png --to caffe --output m": "'caffe' is not one of 'torchvision', 'timm', 'keras'",
     "compare one": "two run folders",
+    "explain nothing.png --model nothing": "no such file",
+    "explain --model nothing": "IMAGES or --data IMAGES, once",
+    "explain here --model nothing --method magic": "'magic' is not one of 'gradcam', 'integrated-gradients', 'smoothgrad', 'occlusion'",
+    "visualize inception_v3 --stage 5b": "inception_v3 is a network and has no weights, so that it answers to nothing; give a tag such as",
+    "visualize inception_v1 --stage 5b": "or the model folder of a run",
+    "visualize --stage 5b": "MODEL or --model MODEL, once",
+    "dream nothing.png --model nothing --stage 5b": "no such file; give a photo",
+    "dream here/image.png --model xception --stage 5b --output here/image.png": "exists already",
 }
 PROGRAM = """
 import contextlib, io, json, shlex, sys, traceback
