@@ -58,7 +58,7 @@ def run_explanation(sources: Sequence[str], options: Options, *, as_json: bool) 
     folder = options.output or new_path(Path("runs"), f"explain-{model.card.network.name}")
     places = place_overlays(folder, pictures)
     check_free([folder / PAGE_NAME, *places], force=options.force)
-    rows: list[tuple[str, Explanation, Path]] = []
+    rows: list[dict[str, Any]] = []
     with track("explaining", len(pictures)) as advance:
         explained = _explain(model, pictures, places, options, advance, rows)
         write_page(explained, folder / PAGE_NAME, title=f"What {model.card.network.name} looks at", facts=_facts(options, model))
@@ -120,24 +120,22 @@ def _explain(
     places: Sequence[Path],
     options: Options,
     advance: Any,
-    rows: list[tuple[str, Explanation, Path]],
+    rows: list[dict[str, Any]],
 ) -> Iterator[tuple[str, list[Explanation]]]:
     """Yield the explanations of each picture, with its overlay written and its row added; what can't be read is told and left out."""
-    from inceptions.explain.attribution import explain_image
+    from inceptions.explain.attribution import explain_classes
 
-    settings = {"method": options.method, "stage": options.stage, "top_k": options.top_k, "seed": options.seed}
+    settings = {"method": options.method, "target": options.target, "stage": options.stage, "seed": options.seed}
     for picture, place in zip(pictures, places, strict=True):
         try:
-            first = explain_image(model, picture, target=options.target, **settings)
+            explained = explain_classes(model, picture, count=options.top_k, **settings)
         except ImageError as error:
             tell(f"warning: left out: {error}", style="yellow")
             advance(1)
             continue
-        others = [name for name in first.classes if name != first.target][: options.top_k - 1]
-        explained = [first, *(explain_image(model, picture, target=name, **settings) for name in others)]
         with whole_file(place) as file:
-            first.overlay(max_side=LONGEST_PX).save(file, "PNG")
-        rows.append((str(picture), first, place))
+            explained[0].overlay(max_side=LONGEST_PX).save(file, "PNG")
+        rows.append(_row(picture, explained[0], place))
         advance(1)
         yield str(picture), explained
     if not rows:
@@ -156,21 +154,16 @@ def _facts(options: Options, model: LoadedModel) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _show(rows: Sequence[tuple[str, Explanation, Path]], folder: Path, *, as_json: bool) -> None:
+def _row(picture: Path | Stored, item: Explanation, place: Path) -> dict[str, Any]:
+    """Return what is printed of a picture; not the picture, of which there may be many."""
+    named = {"file": str(picture), "class": item.target, "probability": item.probability, "method": item.method}
+    return {**named, "box": item.box, "overlay": str(place)}
+
+
+def _show(rows: Sequence[dict[str, Any]], folder: Path, *, as_json: bool) -> None:
     if as_json:
-        plain = [
-            {
-                "file": name,
-                "class": item.target,
-                "probability": item.probability,
-                "method": item.method,
-                "box": item.box,
-                "overlay": str(place),
-            }
-            for name, item, place in rows
-        ]
-        print_json({"page": str(folder / PAGE_NAME), "images": plain})
+        print_json({"page": str(folder / PAGE_NAME), "images": list(rows)})
         return
     columns = (Column("file", "text"), Column("class", "text"), Column(""), Column("overlay", "text"))
-    print_table(columns, ((name, item.target, f"{100 * item.probability:.1f} %", str(place)) for name, item, place in rows))
+    print_table(columns, ((row["file"], row["class"], f"{100 * row['probability']:.1f} %", row["overlay"]) for row in rows))
     tell(f"side by side in {folder / PAGE_NAME}")

@@ -63,29 +63,49 @@ def explain_image(
     Raises ImageError for a picture that can't be read; UserError for a class or a method that there isn't, a model without classes, or of
     other than 1 or 3 channels, and where Captum is missing; NetworkError for a stage that there isn't.
     """
+    settings = {"method": method, "target": target, "stage": stage, "top_k": top_k, "seed": seed}
+    return explain_classes(model, image, count=1, **settings)[0]
+
+
+def explain_classes(
+    model: LoadedModel,
+    image: Path | Stored | Image.Image,
+    *,
+    count: int,
+    method: Method = "gradcam",
+    target: str | None = None,
+    stage: str | None = None,
+    top_k: int = 5,
+    seed: int = 0,
+) -> list[Explanation]:
+    """Return the same for several classes, `count` at most: the one asked for, and then the likeliest of the others; one reading of it."""
     card = model.card
     check_explainable(card, method=method, target=target, stage=stage)
     picture, given = read_both(image, channels=card.preprocess.channels)
-    device = next(model.module.parameters()).device
-    pixels = torch.from_numpy(card.preprocess(given))[None].to(device)
+    pixels = torch.from_numpy(card.preprocess(given))[None].to(next(model.module.parameters()).device)
     with _ALONE, _evaluating(model.module), torch.inference_mode(False):
         with torch.no_grad():
             probabilities = _logits(model.module)(pixels).softmax(1)[0].cpu()
         if probabilities.isnan().any():
             raise UserError(f"{card.network.name} gives nan for this picture, so that there is nothing to explain; look at its weights")
-        number = int(probabilities.argmax()) if target is None else card.classes.index(target)
-        heat = attribute(model.module, pixels, number, method=method, stage=stage, seed=seed)
-    best = probabilities.topk(min(top_k, len(card.classes))).indices.tolist()
-    return Explanation(
-        image=picture,
-        seen=scaled(heat, method),
-        box=card.preprocess.box(picture.size),
-        target=card.classes[number],
-        probability=float(probabilities[number]),
-        method=method,
-        classes=tuple(card.classes[place] for place in best),
-        probabilities=tuple(float(probabilities[place]) for place in best),
-    )
+        ranked = probabilities.argsort(descending=True, stable=True).tolist()
+        first = ranked[0] if target is None else card.classes.index(target)
+        numbers = [first, *(number for number in ranked if number != first)][:count]
+        maps = [attribute(model.module, pixels, number, method=method, stage=stage, seed=seed) for number in numbers]
+    best = ranked[:top_k]
+    return [
+        Explanation(
+            image=picture,
+            seen=scaled(heat, method),
+            box=card.preprocess.box(picture.size),
+            target=card.classes[number],
+            probability=float(probabilities[number]),
+            method=method,
+            classes=tuple(card.classes[place] for place in best),
+            probabilities=tuple(float(probabilities[place]) for place in best),
+        )
+        for number, heat in zip(numbers, maps, strict=True)
+    ]
 
 
 def check_explainable(card: ModelCard, *, method: str = "gradcam", target: str | None = None, stage: str | None = None) -> None:

@@ -13,8 +13,9 @@ from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import NETWORKS, get_network
 from inceptions.networks.spec import NetworkError
 from inceptions.networks.trace import smallest_image
-from tests.evaluation.models import make_model
+from inceptions.weights.folder import load_model
 from tests.explain.models import SIDE, make_light_meter
+from tests.tiny import save_tiny
 
 
 def lamp(quadrant: tuple[int, int], size=(64, 64)) -> Image.Image:
@@ -88,8 +89,8 @@ def test_grey_networks_explain_colour_pictures():
     assert found.target == "dark"
 
 
-def test_seed_decides_and_torch_draws_on_as_if_nothing_had_been():
-    model = make_model()
+def test_seed_decides_and_torch_draws_on_as_if_nothing_had_been(tiny):
+    model = load_model(tiny)
     image = Image.effect_noise((40, 40), 60)
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -100,8 +101,8 @@ def test_seed_decides_and_torch_draws_on_as_if_nothing_had_been():
     assert not np.array_equal(first, other)
 
 
-def test_module_is_left_as_it_was():
-    model = make_model(seed=7)
+def test_module_is_left_as_it_was(tiny):
+    model = load_model(tiny)
     model.module.train()
     before = {key: value.clone() for key, value in model.module.state_dict().items()}
     with torch.inference_mode():  # as who serves may be in
@@ -132,12 +133,9 @@ def test_stage_that_is_not_there_is_told_with_those_that_are():
         explain_image(make_light_meter(), lamp((0, 0)), stage="9z")
 
 
-def test_models_that_cannot_be_explained_say_why(tiny, tmp_path):
+def test_models_that_cannot_be_explained_say_why(tmp_path):
     with pytest.raises(UserError, match="reads 4 channels"):
         explain_image(make_light_meter(channels=4), lamp((0, 0)))
-    from inceptions.weights.folder import load_model
-    from tests.tiny import save_tiny
-
     with pytest.raises(UserError, match="has no classes to explain"):
         explain_image(load_model(save_tiny(tmp_path / "m", classes=())), lamp((0, 0)))
     broken = make_light_meter()
