@@ -7,6 +7,7 @@
     training/    from a folder of pictures to a model folder
     studies/     the papers' comparisons
     inference/   a model folder and pictures in, classes out
+    explain/     what a network looks at, and what its parts answer to
     serving/     models behind HTTP
     cli/         the command line
 

@@ -1,12 +1,14 @@
 from . import data as data
 from . import errors as errors
 from . import evaluation as evaluation
+from . import explain as explain
 from . import inference as inference
 from . import networks as networks
 from . import serving as serving
 from . import studies as studies
 from . import training as training
 from . import weights as weights
+from .explain.attribution import explain_image as explain_image
 from .inference.evaluate import evaluate as evaluate
 from .inference.predict import predict as predict
 from .inference.prediction import Prediction as Prediction

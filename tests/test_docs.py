@@ -144,6 +144,18 @@ def test_python_example_of_predictions_runs(tmp_path, monkeypatch, capsys):
     assert (names["answers"].probabilities.shape, names["answers"].vectors.shape) == ((4, 10), (4, 336))
 
 
+def test_python_example_of_explanations_runs(tmp_path, monkeypatch):
+    pytest.importorskip("captum")
+    monkeypatch.chdir(tmp_path)
+    Path("docs").symlink_to(DOCS)
+    (code,) = blocks("explain.md", "python")
+    names: dict = {}
+    exec(code, names)
+    found = names["found"]
+    assert (found.target, round(found.probability, 2), found.heat.shape) == ("cat", 0.99, (300, 451))
+    assert Path("cat.png").exists()
+
+
 @pytest.mark.exhaustive
 def test_exported_files_run_as_the_documentation_says(tmp_path, monkeypatch, capsys):
     for module in ("onnxscript", "onnxruntime", "openvino"):

@@ -74,6 +74,7 @@ Engine = Annotated[
 ]
 ExitEarly = Annotated[bool, typer.Option("--exit-early", help="Auxiliary heads answer what they are sure of, as `inceptions exits` found.")]
 MostLost = Annotated[float | None, typer.Option(min=0, max=100, help="With --exit-early: points of accuracy it may lose. [0.3]")]
+Explain = Annotated[bool, typer.Option("--explain", help="Show in the report what spoke for the class of each mistake (Grad-CAM).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and no table.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell every event, and where an error came from.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors, nothing else.")]

@@ -45,6 +45,7 @@ class Options:
     most_lost: float | None
     device: str | None
     output: Path | None
+    explain: bool = False
 
 
 def read_crops(text: str) -> tuple[int, ...]:
@@ -103,6 +104,8 @@ def _check_machine(options: Options) -> None:
         from inceptions.devices import pick_device
 
     require("report", *REPORT_MODULES, needed_for="evaluate")
+    if options.explain:
+        require("explain", "captum", needed_for="evaluate --explain")
     pick_device(options.device)
 
 
@@ -115,6 +118,11 @@ def _load_models(options: Options) -> dict[str, Any]:
         with Download(name) as download:
             how = {"engine": options.engine, "device": options.device, "most_lost": options.most_lost}
             models[name] = load_for(name, **how, progress=download.step)
+    if options.explain:
+        from inceptions.explain.attribution import check_explainable
+
+        for model in models.values():
+            check_explainable(model.card)
     return models
 
 
@@ -247,8 +255,19 @@ def _write_report(found: Evaluation[Score], options: Options, measured: Measured
         facts=facts,
         lines=found.rows,
         notes=(*measured.notes, *found.notes),
+        heat_map=_heat_map(last.models[0], options) if options.explain else None,
     )
     write_report(report, folder)
+
+
+def _heat_map(name: str, options: Options) -> Any:
+    """Return what shows why the first of the averaged models took an image for a class: of its weights in torch, whatever engine ran."""
+    from inceptions.devices import pick_device
+    from inceptions.explain.mistakes import heat_map_of
+    from inceptions.weights.folder import load_model
+    from inceptions.weights.locate import find_model
+
+    return heat_map_of(load_model(find_model(name)), pick_device(options.device))
 
 
 def as_plain(found: Evaluation[Score]) -> dict[str, Any]:

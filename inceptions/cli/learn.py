@@ -12,6 +12,7 @@ from inceptions.cli.app import (
     Data,
     Device,
     ExitEarly,
+    Explain,
     Json,
     MostLost,
     Network,
@@ -51,13 +52,14 @@ def train(
     log_with: Annotated[list[str] | None, typer.Option(help="Tell a tracker too: tensorboard, wandb, mlflow…; may be repeated.")] = None,
     checkpoint_minutes: Annotated[float, typer.Option(min=0, help="Between checkpoints within an epoch; 0: none there.")] = 5.0,
     address: Annotated[str | None, typer.Option(help="A Ray cluster for asynchronous recipes. [this machine]")] = None,
+    explain: Explain = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the recipe, cost, memory and time, and train nothing.")] = False,
     batch_size: Annotated[str | None, typer.Option(help="Images per step; auto: as many as memory holds. [the recipe's]")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images, or of asynchronous SGD. [by the machine]")] = None,
     device: Device = None,
 ) -> None:
     """Train a classifier on your images; test it; write a run folder with the model, its curves and a report."""
-    from inceptions.cli.train import resume_training, run_training
+    from inceptions.cli.train import heat_maps, resume_training, run_training
     from inceptions.training.progress import Pace
 
     if data is not None or named_data is not None:  # "" is what a shell makes of a variable that isn't set
@@ -66,7 +68,7 @@ def train(
     said = {"epochs": epochs, "batch_size": None if fitting else batch_size, "lr": lr, "seed": seed, "split_seed": split_seed}
     said |= {"on_error": on_error, "precision": precision}
     lines = [f"{name}={value}" for name, value in said.items() if value is not None] + list(changes or ())
-    pace = Pace(minutes=checkpoint_minutes, workers=workers, address=address)
+    pace = Pace(minutes=checkpoint_minutes, workers=workers, address=address, explain=heat_maps() if explain else None)
     if resume is not None:
         named = (model, recipe, weights, image_size, channels, output, device)
         given = [*lines, *(log_with or ()), *(value for value in named if value is not None)]
@@ -164,6 +166,7 @@ def evaluate(
     ] = None,
     exit_early: ExitEarly = False,
     most_lost: MostLost = None,
+    explain: Explain = False,
     batch_size: BatchSize = 64,
     workers: Workers = None,
     device: Device = None,
@@ -189,5 +192,6 @@ def evaluate(
         most_lost=points_to_lose(exit_early, most_lost),
         device=device,
         output=output,
+        explain=explain,
     )
     run_evaluation(options, as_json=json)

@@ -7,7 +7,7 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +22,10 @@ from inceptions.networks.registry import get_network
 from inceptions.training.progress import EpochRow, Pace, Reporter, Result, Start
 
 if TYPE_CHECKING:
+    from inceptions.evaluation.report import HeatMap
     from inceptions.training.recipe import Recipe
     from inceptions.training.setup import Setup  # which imports torch
+    from inceptions.weights.folder import LoadedModel
 
 SECONDS_BETWEEN_LINES = 60  # in a log
 FEW_IMAGES = 5000  # to train on; with fewer, weights that were trained on other images mostly make the better model
@@ -74,6 +76,21 @@ def run_training(
     with Terminal() as terminal:
         result = fit(setup, folder, reporter=terminal, pace=replace(pace, workers=None) if chosen.asynchronous else pace)
     _conclude(result)
+
+
+def heat_maps() -> Callable[[LoadedModel], HeatMap]:
+    """Return what explains the mistakes of a trained model, for the report; UserError where a library for it is missing."""
+    from inceptions.extras import REPORT_MODULES, require
+
+    require("report", *REPORT_MODULES, needed_for="train --explain")
+    require("explain", "captum", needed_for="train --explain")
+
+    def heat_map_of(model: LoadedModel) -> HeatMap:
+        from inceptions.explain import mistakes
+
+        return mistakes.heat_map_of(model)
+
+    return heat_map_of
 
 
 def _change_recipe(name: str, changes: Sequence[str], *, finds_batch: bool, workers: int | None) -> Recipe:

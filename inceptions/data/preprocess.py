@@ -96,7 +96,7 @@ class Preprocess:
     def crop(self, image: Picture) -> Picture:
         """Return the picture resized and cropped to S x S pixels, still 8-bit."""
         size = (self.image_size, self.image_size)
-        box = self._box(image.size)
+        box = self.box(image.size)
         if image.size == size and box == (0, 0, *size):
             return image
         return image.resize(size, RESAMPLING[self.interpolation], box)
@@ -130,6 +130,18 @@ class Preprocess:
         values /= std
         return values
 
+    def box(self, size: tuple[int, int]) -> Box:
+        """Return (left, top, right, bottom) in pixels of the picture: the part that becomes the S x S input."""
+        width, height = size
+        if self.resize == "central":  # rounded as tf.image.central_crop does
+            left, top = (int((side - side * self.crop_fraction) / 2) for side in size)
+            return left, top, width - left, height - top
+        target = self.resize_size or round(self.image_size / self.crop_fraction)
+        resized = (target, target) if self.resize == "squash" else _shorter_side_to(target, size)
+        left, right = _centre(self.image_size, resized[0], width)
+        top, bottom = _centre(self.image_size, resized[1], height)
+        return left, top, right, bottom
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as values that JSON keeps."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
@@ -155,18 +167,6 @@ class Preprocess:
     def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
         mean, std = (np.array(values, dtype=np.float32).reshape(-1, 1, 1) for values in (self.mean, self.std))
         return mean, std
-
-    def _box(self, size: tuple[int, int]) -> Box:
-        """Return (left, top, right, bottom) in pixels of the picture: the part that becomes the S x S input."""
-        width, height = size
-        if self.resize == "central":  # rounded as tf.image.central_crop does
-            left, top = (int((side - side * self.crop_fraction) / 2) for side in size)
-            return left, top, width - left, height - top
-        target = self.resize_size or round(self.image_size / self.crop_fraction)
-        resized = (target, target) if self.resize == "squash" else _shorter_side_to(target, size)
-        left, right = _centre(self.image_size, resized[0], width)
-        top, bottom = _centre(self.image_size, resized[1], height)
-        return left, top, right, bottom
 
 
 def _shorter_side_to(target: int, size: tuple[int, int]) -> tuple[int, int]:

@@ -5,13 +5,9 @@ Needs jinja2, matplotlib and pyarrow (`inceptions[report]`).
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +17,27 @@ from PIL import Image
 
 from inceptions.data.decode import read_image
 from inceptions.data.stored import Stored
-from inceptions.errors import ImageError
+from inceptions.errors import ImageError, UserError
 from inceptions.evaluation import plots
 from inceptions.evaluation.evaluate import Row
 from inceptions.evaluation.metrics import calibration_error, class_rows, commonest_confusions, error, error_difference, top5_error
 from inceptions.evaluation.score import NO_CLASS, Score
+from inceptions.evaluation.standalone import environment, picture_address, template_text
 from inceptions.files import write_whole
-from inceptions.names import shown
 
 THUMBNAIL_PX = 96
 MISTAKES = 12  # of each kind
 
+HeatMap = Callable[[Path | Stored, str], Image.Image]
+"""A picture and a class, to the picture with what spoke for that class on it; raises UserError where there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A wrong prediction: the file, the true and the predicted class, the softmax of the latter, the loss, a thumbnail (a data address)."""
+    """A wrong prediction: the file, the true and the predicted class, the softmax of the latter, the loss, a thumbnail (a data address).
+
+    heat: another one, with what spoke for the predicted class; "" where nobody asked or there is none.
+    """
 
     path: str
     true: str
@@ -43,6 +45,7 @@ class Mistake:
     confidence: float
     loss: float
     thumbnail: str
+    heat: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Report:
 
     on: which images were scored, such as "test". paths: of all images of that set. rows: of metrics.csv, where there was training.
     facts: name and value of what else is to be known: command, versions, hashes. lines: what was compared; the score shown is the last's.
+    heat_map: what shows why, for the mistakes.
     """
 
     title: str
@@ -65,6 +69,7 @@ class Report:
     best_epoch: int = 0
     lines: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
+    heat_map: HeatMap | None = None
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -85,12 +90,11 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def _page(report: Report, counts: np.ndarray, drawn: dict[str, str]) -> str:
-    from jinja2 import Environment
     from markupsafe import Markup
 
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
-    environment.filters.update(percent=_percent, points=_points)
-    template = environment.from_string(files("inceptions.evaluation").joinpath("report.html.jinja").read_text(encoding="utf-8"))
+    pages = environment()
+    pages.filters.update(percent=_percent, points=_points)
+    template = pages.from_string(template_text("inceptions.evaluation", "report.html.jinja"))
     return template.render(
         report=report,
         accuracy=report.score.interval,
@@ -104,13 +108,6 @@ def _page(report: Report, counts: np.ndarray, drawn: dict[str, str]) -> str:
         compared=_compared(report.lines),
         settings=yaml.safe_dump(report.settings, sort_keys=False, allow_unicode=True).strip().split("\n") if report.settings else (),
     )
-
-
-def _shown(value: Any) -> Any:
-    """Return what an expression of the page gives so that it can be shown: names may be any bytes. Jinja escapes what HTML means by it."""
-    from markupsafe import Markup
-
-    return value if isinstance(value, Markup) or not isinstance(value, str | Path | Stored) else shown(value)
 
 
 def _percent(share: float, digits: int = 1) -> str:
@@ -147,11 +144,11 @@ def _mistakes(report: Report) -> list[tuple[str, list[Mistake]]]:
     wrong = np.flatnonzero(score.predicted != score.labels)
     kinds = {"Most confident": score.confidence, "Worst, by loss": np.nan_to_num(score.losses, nan=np.inf)}
     shown = {name: wrong[np.argsort(-values[wrong], kind="stable")][:MISTAKES] for name, values in kinds.items()}
-    thumbnails = {i: _thumbnail(report.paths[score.indices[i]]) for i in {int(i) for places in shown.values() for i in places}}
-    return [(name, [_mistake(report, int(i), thumbnails[int(i)]) for i in places]) for name, places in shown.items() if len(places)]
+    pictures = {i: _pictures(report, i) for i in {int(i) for places in shown.values() for i in places}}
+    return [(name, [_mistake(report, int(i), pictures[int(i)]) for i in places]) for name, places in shown.items() if len(places)]
 
 
-def _mistake(report: Report, i: int, thumbnail: str) -> Mistake:
+def _mistake(report: Report, i: int, pictures: tuple[str, str]) -> Mistake:
     score = report.score
     return Mistake(
         path=str(report.paths[score.indices[i]]),
@@ -159,19 +156,21 @@ def _mistake(report: Report, i: int, thumbnail: str) -> Mistake:
         predicted="nothing (nan)" if score.predicted[i] == NO_CLASS else report.classes[score.predicted[i]],
         confidence=float(score.confidence[i]),
         loss=float(score.losses[i]),
-        thumbnail=thumbnail,
+        thumbnail=pictures[0],
+        heat=pictures[1],
     )
 
 
-def _thumbnail(path: Path | Stored) -> str:
+def _pictures(report: Report, i: int) -> tuple[str, str]:
+    """Return the thumbnail of an image, and the one with what spoke for its predicted class; "" for what there isn't."""
+    path, predicted = report.paths[report.score.indices[i]], report.score.predicted[i]
     try:
-        image = read_image(path)
+        thumbnail = picture_address(read_image(path), side_px=THUMBNAIL_PX)
     except ImageError:  # bands that are no colours
-        return ""
-    if max(image.size) < THUMBNAIL_PX:  # a tiny picture is shown in whole pixels, not blurred
-        factor = THUMBNAIL_PX // max(image.size)
-        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    image.thumbnail((2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX))
-    out = io.BytesIO()
-    image.save(out, format="WEBP", quality=80)
-    return f"data:image/webp;base64,{html.escape(base64.b64encode(out.getvalue()).decode())}"
+        return "", ""
+    if report.heat_map is None or predicted == NO_CLASS:
+        return thumbnail, ""
+    try:
+        return thumbnail, picture_address(report.heat_map(path, report.classes[predicted]), side_px=THUMBNAIL_PX)
+    except UserError:
+        return thumbnail, ""

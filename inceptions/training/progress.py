@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inceptions.evaluation.score import Score  # which imports torch
+    from inceptions.evaluation.report import HeatMap  # which import torch
+    from inceptions.evaluation.score import Score
+    from inceptions.weights.folder import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +19,14 @@ class Pace:
     """How often a run writes checkpoints within an epoch, in minutes and in steps (0: never, only at its end).
 
     workers: processes that read images; None lets the machine decide. address: of a Ray cluster, for asynchronous recipes.
+    explain: makes of the best model what the report shows heat maps of its mistakes with; None shows none.
     """
 
     minutes: float = 5.0
     steps: int = 0
     workers: int | None = None
     address: str | None = None
+    explain: Callable[[LoadedModel], HeatMap] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import safetensors.torch
 import torch
@@ -27,7 +27,10 @@ from inceptions.training.run_folder import RESUME_NAME, RunFolder
 from inceptions.training.setup import Setup
 from inceptions.versions import now, versions
 from inceptions.weights.card import read_card
-from inceptions.weights.folder import copy_model, load_model, save_model, update_metrics
+from inceptions.weights.folder import LoadedModel, copy_model, load_model, save_model, update_metrics
+
+if TYPE_CHECKING:
+    from inceptions.evaluation.report import HeatMap
 
 NAMES = {"test": "test", "val": "validation", "train": "training"}
 CARD_CONFUSIONS = 10  # that the card keeps
@@ -53,21 +56,31 @@ def save_model_folder(setup: Setup, folder: RunFolder, module: nn.Module, row: E
 
 
 def finish(
-    setup: Setup, folder: RunFolder, scorer: Scorer, rows: Sequence[EpochRow], *, best: int, unreadable: int, writes: bool
+    setup: Setup,
+    folder: RunFolder,
+    scorer: Scorer,
+    rows: Sequence[EpochRow],
+    *,
+    best: int,
+    unreadable: int,
+    writes: bool,
+    explain: Callable[[LoadedModel], HeatMap] | None = None,
 ) -> Result:
     """Score the best model as it is used, in float32, on the test images or for want of them on validation; report.
 
     best: the epoch that it is of. unreadable: how many files were left out in training. writes: whether this process does.
+    explain: as `Pace` has it.
     """
     on = next((name for name in ("test", "val") if getattr(setup.splits, name)), "train")
     samples = getattr(setup.splits, on)
-    module = load_model(folder.best).module.to(setup.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    model = load_model(folder.best)
+    module = model.module.to(setup.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     tested = scorer(module, samples, None)
     if writes:
         measured = {f"{on}_accuracy": tested.accuracy, f"{on}_loss": tested.loss, f"{on}_images": tested.count, "epoch": best}
         confusions = commonest_confusions(tested, setup.splits.classes, most=CARD_CONFUSIONS)
         update_metrics(folder.best, {name: value for name, value in measured.items() if not math.isnan(value)}, confusions=confusions)
-        _report(setup, folder, NAMES[on], tested, samples, rows, best)
+        _report(setup, folder, NAMES[on], tested, samples, rows, best, explain(model) if explain else None)
         (folder.path / RESUME_NAME).unlink(missing_ok=True)
         folder.checkpoints.remove()
     return Result(folder.path, tuple(rows), best, NAMES[on], tested, unreadable)
@@ -78,7 +91,16 @@ def _provenance(setup: Setup) -> dict[str, Any]:
     return {**made, "weights": setup.weights} if setup.weights else made
 
 
-def _report(setup: Setup, folder: RunFolder, on: str, tested: Score, samples: tuple, rows: Sequence[EpochRow], best_epoch: int) -> None:
+def _report(
+    setup: Setup,
+    folder: RunFolder,
+    on: str,
+    tested: Score,
+    samples: tuple,
+    rows: Sequence[EpochRow],
+    best_epoch: int,
+    heat_map: HeatMap | None,
+) -> None:
     from inceptions.evaluation.report import Report, write_report
     from inceptions.evaluation.saved import write_predictions
 
@@ -97,6 +119,7 @@ def _report(setup: Setup, folder: RunFolder, on: str, tested: Score, samples: tu
         facts=_facts(setup, folder),
         rows=rows,
         best_epoch=best_epoch,
+        heat_map=heat_map,
     )
     write_report(report, folder.path)
 

@@ -125,6 +125,7 @@ class Run:
                 best=self.at.best,
                 unreadable=len(self.unreadable),
                 writes=self.processes.is_first,
+                explain=self.pace.explain,
             )
 
     def score(self, module: torch.nn.Module, samples: Sequence[Sample], autocast: torch.dtype | None) -> Score:

@@ -48,6 +48,14 @@ MISTAKES = {
     "serve nothing": "nothing is not a model folder",
     "serve inception_small.cifar10 inception_small.cifar10": "two models are called 'inception_small.cifar10'",
     "serve inception_small.cifar10 --queue-images 3": "more than queue_images, 3",
+    "explain nothing.png --model nothing": "no such file",
+    "explain --model nothing": "IMAGES or --data IMAGES, once",
+    "explain here --model nothing --method magic": "'magic' is not one of 'gradcam', 'integrated-gradients', 'smoothgrad', 'occlusion'",
+    "visualize inception_v3 --stage 5b": "inception_v3 is a network and has no weights, so that it answers to nothing; give a tag such as",
+    "visualize inception_v1 --stage 5b": "or the model folder of a run",
+    "visualize --stage 5b": "MODEL or --model MODEL, once",
+    "dream nothing.png --model nothing --stage 5b": "no such file; give a photo",
+    "dream here/image.png --model xception --stage 5b --output here/image.png": "exists already",
 }
 PROGRAM = """
 import contextlib, io, json, shlex, sys, traceback

@@ -6,18 +6,20 @@ the left of what it passes, and a block that a chain repeats is drawn once, besi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from inceptions.networks.drawing.labels import ACTIVATION, Habit, flat, kind_of, layer_details, layer_name, layers_of, repeats, shape_text
-from inceptions.networks.drawing.svg import Box, Item, Kind, Label, Point, Wire, box_height, box_width, text_width, wrap
+from inceptions.networks.drawing.svg import GREY, Box, Item, Kind, Label, Photo, Point, Wire, box_height, box_width, text_width, wrap
 from inceptions.networks.spec import Activation, BatchNorm, Dropout, L2Normalize, Layer, Node, Numerics, Parallel, Residual
 from inceptions.networks.trace import Shape, trace_node
 
 STEP, FORK, GAP, LANE = 16.0, 26.0, 14.0, 22.0
 """Pixels: length of an arrow, length of one that forks, space between columns, width kept for a bare shortcut."""
 DETAIL_WIDTH = 125.0
+PHOTO, SPACING, CAPTION = 96.0, 6.0, 16.0
+"""Pixels: side of a picture, between two, height of the line below."""
 
 
 class Port(NamedTuple):
@@ -65,11 +67,15 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Pen:
-    """What a module shares: the rules of shape, what goes unmarked, and for how many lines of text its boxes have room."""
+    """What a module shares: the rules of shape, what goes unmarked, and for how many lines of text its boxes have room.
+
+    gallery: pictures of what branches do, by name, each an address and a caption; those of "" are of the whole module.
+    """
 
     numerics: Numerics
     habit: Habit
     lines: int = 1
+    gallery: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
 
 
 def draw_module(node: Node, shape: Shape, *, reads: Sequence[str], leaves: Sequence[str], pen: Pen) -> Block:
@@ -77,12 +83,29 @@ def draw_module(node: Node, shape: Shape, *, reads: Sequence[str], leaves: Seque
     block = _draw_node(node, shape, pen)
     left, right = block.foot
     bar = _bar(reads, "end", right - left)
-    module = _put_on(bar, block, shift=bar.axis - (left + right) / 2)
+    module = _hung(_put_on(bar, block, shift=bar.axis - (left + right) / 2), pen.gallery.get("", ()))
     match repeats(node)[-1:]:
         case [((Parallel(),), 1)]:
             return module
         case _:
             return _put_on(module, draw_box(leaves, "end"))
+
+
+def _hung(block: Block, pictures: Sequence[tuple[str, str]]) -> Block:
+    """Return a block with pictures of what it leaves over it, two in a row."""
+    if not pictures:
+        return block
+    columns = min(2, len(pictures))
+    width, rows = columns * (PHOTO + SPACING) - SPACING, -(-len(pictures) // columns)
+    height, items = rows * (PHOTO + CAPTION), []
+    for place, (address, caption) in enumerate(pictures):
+        x, y = place % columns * (PHOTO + SPACING), place // columns * (PHOTO + CAPTION)
+        items += [
+            Photo(x, y, PHOTO, address, caption),
+            Label(x + PHOTO / 2, y + PHOTO + 11, caption, size=10, anchor="middle", colour=GREY),
+        ]
+    middle, side = width / 2, (0.0, width)
+    return _put_on(block, Block(width, height, middle, side, side, (Port(middle, True),), (middle,), tuple(items)))
 
 
 def draw_box(lines: Sequence[str], kind: Kind, *, width: float = 0, height: float = 0) -> Block:
@@ -163,8 +186,10 @@ def _bracketed(block: Block, times: int) -> Block:
 
 def _draw_parallel(node: Parallel, shape: Shape, pen: Pen, *, open_end: bool) -> Block:
     # Boxes side by side are equally high, so that they lie in rows.
-    level = replace(pen, lines=max((len(_layer_lines(layer, pen)) for layer in layers_of(node) if not _is_small(layer)), default=1))
-    branches = [_draw_node(branch, shape, level, open_end=True) for _, branch in node.branches]
+    level = replace(
+        pen, gallery={}, lines=max((len(_layer_lines(layer, pen)) for layer in layers_of(node) if not _is_small(layer)), default=1)
+    )
+    branches = [_hung(_draw_node(branch, shape, level, open_end=True), pen.gallery.get(name, ())) for name, branch in node.branches]
     side_by_side = _beside(branches)
     if open_end:
         return side_by_side

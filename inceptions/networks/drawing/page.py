@@ -5,7 +5,8 @@ Colours are those of the legend, text is text, and sizes are in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from inceptions.networks.drawing.figure import Pen, draw_module
 from inceptions.networks.drawing.labels import amount, cost_text, habit_of, node_title, shape_text
@@ -28,6 +29,10 @@ LEGEND: dict[Kind, str] = {
 }
 
 
+Gallery = Mapping[str, Sequence[tuple[str, str]]]
+"""Pictures by branch, or by "" of the whole stage: an address that holds a picture, and a caption."""
+
+
 def draw(network: Network, *, stage: str | None = None) -> str:
     """Return `network`, or its stage of that name, as an SVG document.
 
@@ -36,16 +41,21 @@ def draw(network: Network, *, stage: str | None = None) -> str:
     return _whole(network) if stage is None else _one_stage(network, network.stage(stage).name)
 
 
+def draw_answers(network: Network, stage: str, gallery: Gallery, *, note: str) -> str:
+    """Return a stage as `draw` does, with pictures of what its branches do where these end; note: what the pictures are, a sentence."""
+    return _one_stage(network, network.stage(stage).name, gallery, note)
+
+
 def _pen(network: Network) -> Pen:
     return Pen(network.numerics, habit_of(network))
 
 
-def _one_stage(network: Network, name: str) -> str:
+def _one_stage(network: Network, name: str, gallery: Gallery | None = None, note: str = "") -> str:
     uses = trace(network).stages
     index = next(index for index, use in enumerate(uses) if use.name == name)
     use, source = uses[index], f"output of {uses[index - 1].name}" if index else "image"
     reads, leaves = shape_text(use.reads), shape_text(use.cost.output)
-    pen = _pen(network)
+    pen = replace(_pen(network), gallery=gallery or {})
     block = draw_module(use.node, use.reads, reads=(source, reads), leaves=("output", leaves), pen=pen)
     what = node_title(use.node, pen.habit)
     return _page(
@@ -53,7 +63,7 @@ def _one_stage(network: Network, name: str) -> str:
         title=f"Stage {name}",
         size=18,
         meta=(network.title, what, f"{reads} to {leaves}", cost_text([use.cost])),
-        notes=(pen.habit.sentence,),
+        notes=(pen.habit.sentence, *([note] if note else [])),
         description=f"Stage {name} of {network.name}, {network.title}: {what}, from {reads} to {leaves}. Data flows from bottom to top.",
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Self, TypeAlias, assert_never
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 Kind = Literal["conv", "separable", "linear", "pool", "norm", "concat", "sum", "end"]
 """What a box stands for; "end" is where values come in or go out."""
@@ -104,7 +104,16 @@ class Frame(_Placed):
     height: float
 
 
-Item: TypeAlias = Box | Wire | Label | Frame
+@dataclass(frozen=True, slots=True)
+class Photo(_Placed):
+    """A picture of pixels, at an address that holds all of it; hint: what it shows."""
+
+    side: float
+    address: str
+    hint: str = ""
+
+
+Item: TypeAlias = Box | Wire | Label | Frame | Photo
 
 
 def box_width(lines: Sequence[str], *, heading: bool = False) -> float:
@@ -169,6 +178,10 @@ def _render_item(item: Item) -> str:
             return _text(item)
         case Frame():
             return f'<rect class="panel" {_place(item)} rx="5" fill="#ffffff" stroke="{RULE}"/>'
+        case Photo():
+            size = f'x="{_number(item.x)}" y="{_number(item.y)}" width="{_number(item.side)}" height="{_number(item.side)}"'
+            hint = f"<title>{_escaped(item.hint)}</title>"
+            return f"<image {size} href={quoteattr(item.address)}>{hint}</image>"
         case _:
             assert_never(item)
 
