@@ -1,6 +1,6 @@
 """Put a trained model into the package: python scripts/ship.py RUN/best NAME DATA "WHAT DATA IS" LICENCE "COMMAND".
 
-Kernels are stored in bfloat16; accuracy and commonest mistakes in the card are of the stored file, measured on the test images of DATA.
+Kernels are stored in bfloat16; accuracy and confusions in the card are those of the stored file, measured on the test images of DATA.
 """
 
 import sys
@@ -11,10 +11,10 @@ import torch
 
 from inceptions.data.dataset import ImageDataset, image_loader
 from inceptions.data.folders import load_splits
+from inceptions.evaluation.metrics import commonest_confusions
 from inceptions.evaluation.score import score
 from inceptions.files import write_whole
-from inceptions.inference.about import CONFUSIONS, commonest_mistakes
-from inceptions.names import shown
+from inceptions.training.report import CARD_CONFUSIONS
 from inceptions.weights.card import CARD_NAME, read_card
 from inceptions.weights.folder import load_model, save_model, update_metrics
 
@@ -37,12 +37,10 @@ def ship(source: Path, name: str, data: str, said: str, licence: str, command: s
     shipped = load_model(folder)
     loader = image_loader(ImageDataset(load_splits(data).test, shipped.card.preprocess), batch_size=256, shuffle=False)
     tested = score(shipped.module.to(memory_format=torch.channels_last), loader, device=torch.device("cpu"))
-    update_metrics(folder, {"test_accuracy": tested.accuracy, "test_loss": tested.loss, "test_images": tested.count})
-    card, name_of = read_card(folder), [shown(one) for one in model.card.classes]
-    pairs = zip(tested.labels.tolist(), tested.predicted.tolist(), strict=True)
-    mistakes = commonest_mistakes((name_of[truth], name_of[said]) for truth, said in pairs)
-    kept = replace(card, metrics={**model.card.metrics, **card.metrics}, provenance={**card.provenance, CONFUSIONS: mistakes})
-    write_whole(folder / CARD_NAME, kept.to_json())
+    measured = {"test_accuracy": tested.accuracy, "test_loss": tested.loss, "test_images": tested.count}
+    update_metrics(folder, measured, confusions=commonest_confusions(tested, shipped.card.classes, most=CARD_CONFUSIONS))
+    card = read_card(folder)
+    write_whole(folder / CARD_NAME, replace(card, metrics={**model.card.metrics, **card.metrics}).to_json())
     whole = model.card.metrics["test_accuracy"]
     print(f"{name}: {100 * tested.accuracy:.2f} % of {tested.count} test images, and {100 * whole:.2f} % before it was rounded")
 

@@ -14,9 +14,9 @@ import yaml
 
 from inceptions.errors import UserError
 from inceptions.evaluation import metrics
-from inceptions.evaluation.interval import Interval
+from inceptions.evaluation.interval import Interval, tested
 from inceptions.evaluation.saved import read_predictions
-from inceptions.evaluation.score import Score, wilson
+from inceptions.evaluation.score import Score
 from inceptions.extras import require
 from inceptions.names import shown
 from inceptions.weights.card import CARD_NAME, read_card
@@ -72,12 +72,11 @@ def read_run(folder: Path) -> RunRecord:
 
 def _tested(best: Path) -> tuple[Interval, int]:
     """Return the accuracy with Wilson's interval, and of how many images, that the card keeps of the test in the end."""
-    measured = read_card(best).metrics
-    part = next((name for name in ("test", "val", "train") if f"{name}_images" in measured), None)
-    if part is None:
+    found = tested(read_card(best).metrics)
+    if found is None:
         raise UserError(f"{best.parent} is not a finished run: its best model is not tested yet; go on with it, or leave it out")
-    count = int(measured[f"{part}_images"])
-    return wilson(round(measured.get(f"{part}_accuracy", 0.0) * count), count), count
+    _, count, accuracy = found
+    return accuracy, count
 
 
 def differing(runs: Sequence[RunRecord]) -> dict[str, list[str]]:

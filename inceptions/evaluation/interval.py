@@ -1,6 +1,7 @@
 """A number and how well it is known. Needs no torch."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -21,3 +22,12 @@ def wilson(right: int, count: int, *, z: float = 1.959964) -> Interval:
     middle = (share + square / 2) / (1 + square)
     half = z * math.sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
     return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def tested(metrics: Mapping[str, float]) -> tuple[str, int, Interval] | None:
+    """Return what a card's metrics keep of the test in the end: on which part, of how many images, the accuracy; or None."""
+    part = next((name for name in ("test", "val", "train") if f"{name}_images" in metrics), None)
+    if part is None:
+        return None
+    count = int(metrics[f"{part}_images"])
+    return part, count, wilson(round(metrics.get(f"{part}_accuracy", 0.0) * count), count)

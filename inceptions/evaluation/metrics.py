@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inceptions.evaluation.interval import Interval
-from inceptions.evaluation.score import NO_CLASS, Score, wilson
+from inceptions.evaluation.interval import Interval, wilson
+from inceptions.evaluation.score import NO_CLASS, Score
 
+CONFUSIONS = 15
 BINS = 15  # of confidence: Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599, section 4
 _RESAMPLES = 10_000
 
@@ -89,3 +90,11 @@ def class_rows(score: Score, classes: tuple[str, ...]) -> list[ClassRow]:
         )
         for k, name in enumerate(classes)
     ]
+
+
+def commonest_confusions(score: Score, classes: tuple[str, ...], *, most: int = CONFUSIONS) -> list[tuple[str, str, int]]:
+    """Return the commonest confusions: true class, predicted class, and how often."""
+    counts = score.confusion(len(classes))
+    wrong = counts - np.diag(counts.diagonal())
+    pairs = [divmod(int(place), len(classes)) for place in np.argsort(-wrong, axis=None, kind="stable")[:most]]
+    return [(classes[true], classes[predicted], int(wrong[true, predicted])) for true, predicted in pairs if wrong[true, predicted]]

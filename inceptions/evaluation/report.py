@@ -24,14 +24,13 @@ from inceptions.data.stored import Stored
 from inceptions.errors import ImageError
 from inceptions.evaluation import plots
 from inceptions.evaluation.evaluate import Row
-from inceptions.evaluation.metrics import calibration_error, class_rows, error, error_difference, top5_error
+from inceptions.evaluation.metrics import calibration_error, class_rows, commonest_confusions, error, error_difference, top5_error
 from inceptions.evaluation.score import NO_CLASS, Score
 from inceptions.files import write_whole
 from inceptions.names import shown
 
 THUMBNAIL_PX = 96
 MISTAKES = 12  # of each kind
-CONFUSIONS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def _page(report: Report, counts: np.ndarray, drawn: dict[str, str]) -> str:
         figures={name: Markup(svg) for name, svg in drawn.items()},
         drawing=Markup(report.drawing),
         table=class_rows(report.score, report.classes),
-        confusions=_confusions(report.score, counts, report.classes),
+        confusions=_confusions(report),
         mistakes=_mistakes(report),
         compared=_compared(report.lines),
         settings=yaml.safe_dump(report.settings, sort_keys=False, allow_unicode=True).strip().split("\n") if report.settings else (),
@@ -135,13 +134,11 @@ def _compared(lines: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _confusions(score: Score, counts: np.ndarray, classes: Sequence[str]) -> list[tuple[str, str, int, float]]:
-    """Return the commonest confusions: true class, predicted class, how often, and which share of the true class that is."""
-    wrong = counts - np.diag(counts.diagonal())
-    places = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
-    pairs = [divmod(int(place), len(classes)) for place in places]
-    images = np.bincount(score.labels, minlength=len(classes))
-    return [(classes[t], classes[p], int(wrong[t, p]), wrong[t, p] / images[t]) for t, p in pairs if wrong[t, p]]
+def _confusions(report: Report) -> list[tuple[str, str, int, float]]:
+    """Return the commonest confusions, each with which share of the true class that is."""
+    images = np.bincount(report.score.labels, minlength=len(report.classes))
+    found = commonest_confusions(report.score, report.classes)
+    return [(true, taken_for, count, count / images[report.classes.index(true)]) for true, taken_for, count in found]
 
 
 def _mistakes(report: Report) -> list[tuple[str, list[Mistake]]]:

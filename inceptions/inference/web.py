@@ -74,7 +74,7 @@ def export_web(
         for file in runtime:
             shutil.copyfile(file, fresh / file.name)
         sizes = {file.name: file.stat().st_size for file in (fresh / MODEL, fresh / RUNTIME_FILES[1])}
-        card = describe_model(folder, name or _name(folder)) | {"engine": "ONNX Runtime in the browser", "precision": "float32"}
+        card = describe_model(read_card(folder), name or _name(folder)) | {"engine": "ONNX Runtime in the browser", "precision": "float32"}
         write_whole(fresh / CARD, to_json({**card, "files": sizes}) + "\n")
         size = sum(file.stat().st_size for file in fresh.iterdir())
     return replace(found, file=target, form="web", size=size)

@@ -16,6 +16,7 @@ from torch import nn
 
 from inceptions.data.dataset import Batch
 from inceptions.data.folders import name_source
+from inceptions.evaluation.metrics import commonest_confusions
 from inceptions.evaluation.score import Score
 from inceptions.extras import REPORT_MODULES, missing_modules
 from inceptions.networks.drawing.page import draw
@@ -29,6 +30,7 @@ from inceptions.weights.card import read_card
 from inceptions.weights.folder import copy_model, load_model, save_model, update_metrics
 
 NAMES = {"test": "test", "val": "validation", "train": "training"}
+CARD_CONFUSIONS = 10  # that the card keeps
 MEASURED = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 Scorer = Callable[[nn.Module, tuple, torch.dtype | None], Score]
 
@@ -63,7 +65,8 @@ def finish(
     tested = scorer(module, samples, None)
     if writes:
         measured = {f"{on}_accuracy": tested.accuracy, f"{on}_loss": tested.loss, f"{on}_images": tested.count, "epoch": best}
-        update_metrics(folder.best, {name: value for name, value in measured.items() if not math.isnan(value)})
+        confusions = commonest_confusions(tested, setup.splits.classes, most=CARD_CONFUSIONS)
+        update_metrics(folder.best, {name: value for name, value in measured.items() if not math.isnan(value)}, confusions=confusions)
         _report(setup, folder, NAMES[on], tested, samples, rows, best)
         (folder.path / RESUME_NAME).unlink(missing_ok=True)
         folder.checkpoints.remove()

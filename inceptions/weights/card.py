@@ -28,6 +28,7 @@ class ModelCard:
 
     classes: names, all different, in the order of the outputs; empty for an embedding. sha256: of the weights file.
     provenance: where the weights come from; metrics: what was measured on them, by name.
+    confusions: the commonest ones of the test, as true class, predicted class and how often; None where they aren't known.
     split: which images they were trained on, and how these were divided; None where it isn't known.
     """
 
@@ -38,6 +39,7 @@ class ModelCard:
     licence: str | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    confusions: tuple[tuple[str, str, int], ...] | None = None
     sha256: str = ""
     split: SplitRecord | None = None
 
@@ -61,6 +63,7 @@ class ModelCard:
             "preprocess": self.preprocess.to_dict(),
             "numerics": numerics,
             "metrics": self.metrics,
+            **({"confusions": [list(row) for row in self.confusions]} if self.confusions is not None else {}),
             "provenance": self.provenance,
             **({"split": self.split.to_dict()} if self.split else {}),
             "sha256": self.sha256,
@@ -107,9 +110,17 @@ def _card(data: Any) -> ModelCard:
         licence=data.get("licence"),
         provenance=_get(data, "provenance", dict),
         metrics=_get(data, "metrics", dict),
+        confusions=_confusions(data["confusions"]) if data.get("confusions") is not None else None,
         sha256=_get(data, "sha256", str),
         split=SplitRecord.from_dict(data["split"]) if data.get("split") is not None else None,
     )
+
+
+def _confusions(rows: Any) -> tuple[tuple[str, str, int], ...]:
+    kinds = [[type(value) for value in row] if isinstance(row, list) else [] for row in rows] if isinstance(rows, list) else [[]]
+    if any(kind != [str, str, int] for kind in kinds):
+        raise ModelFolderError("confusions must be a list of [true class, predicted class, how often]")
+    return tuple((true, predicted, count) for true, predicted, count in rows)
 
 
 def _get(data: dict[str, Any], key: str, kind: type) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -73,10 +74,11 @@ def copy_model(source: Path, target: Path) -> None:
         shutil.copytree(source, fresh, dirs_exist_ok=True)
 
 
-def update_metrics(folder: Path, metrics: dict[str, float]) -> None:
-    """Add `metrics`, by name, to the card of a model folder."""
+def update_metrics(folder: Path, metrics: dict[str, float], *, confusions: Sequence[tuple[str, str, int]] | None = None) -> None:
+    """Add `metrics`, by name, to the card of a model folder, and the commonest confusions where there are any."""
     card = read_card(folder)
-    write_whole(folder / CARD_NAME, replace(card, metrics={**card.metrics, **metrics}).to_json())
+    found = card.confusions if confusions is None else tuple(confusions)
+    write_whole(folder / CARD_NAME, replace(card, metrics={**card.metrics, **metrics}, confusions=found).to_json())
 
 
 def load_model(folder: str | Path, *, aux: bool = False) -> LoadedModel:
