@@ -1,6 +1,7 @@
 // What the page shows of answers and of the model, as elements of HTML. Names are anybody's: they are text, never markup.
 
 const LIKELY = 0.001;
+const MOST_CONFUSIONS = 5;
 const count = (number) => number.toLocaleString("en");
 
 /** An element with its properties and what is in it. */
@@ -73,7 +74,7 @@ export function drawCard(model) {
 
 function drawFacts(model) {
   const trained = model.trained_on ?? {};
-  const images = typeof trained.images === "number" ? `, ${count(trained.images)} images` : "";
+  const images = trained.images?.train ? `, ${count(trained.images.train)} images` : "";
   const facts = {
     Network: model.network,
     "Trained on": trained.data && `${trained.data}${images}`,
@@ -102,7 +103,7 @@ function drawAccuracy({ value, low, high, images, part }) {
 }
 
 function drawConfusions(confusions) {
-  const rows = confusions.map(({ truth, predicted, count: times }) =>
+  const rows = confusions.slice(0, MOST_CONFUSIONS).map(({ truth, predicted, count: times }) =>
     make("tr", {}, make("td", {}, named(truth)), make("td", {}, named(predicted)), make("td", { textContent: count(times) })),
   );
   const head = make("tr", {}, ...["it was", "it said", "times"].map((text) => make("th", { scope: "col", textContent: text })));

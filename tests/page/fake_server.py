@@ -33,7 +33,12 @@ def card(name: str, **changes) -> dict:
         "classes": len(CLASSES),
         "image_size": 299,
         "class_names": CLASSES,
-        "trained_on": {"data": "flowers", "images": 2341, "recipe": "finetune", "date": "2026-11-24T15:26:42+00:00"},
+        "trained_on": {
+            "data": "flowers",
+            "images": {"train": 2341, "val": 412, "test": 0},
+            "recipe": "finetune",
+            "date": "2026-11-24T15:26:42+00:00",
+        },
         "metrics": {"val_accuracy": 0.93},
         "accuracy": {"value": 0.93, "low": 0.9, "high": 0.951, "images": 412, "part": "val"},
         "confusions": [
