@@ -45,14 +45,14 @@ def read(model: LoadedModel, sample: Sample) -> torch.Tensor:
 
 
 def measure_curves(model: LoadedModel, sample: Sample, seed: int) -> dict[str, Any]:
-    """Return the areas of deletion and insertion by map, and the seconds that each method takes."""
+    """Return the areas of deletion and insertion by map, and the seconds of a processor that each method takes."""
     pixels, seconds = read(model, sample), {}
     number = predicted(model, pixels)
     maps = {"random": np.random.default_rng(seed).random((CELLS, CELLS)), "centre": centre_map()}
     for method in METHODS:
-        began = time.perf_counter()
+        began = time.process_time()
         maps[method] = to_cells(attribute(model.module, pixels, number, method=method, seed=seed))
-        seconds[method] = time.perf_counter() - began
+        seconds[method] = time.process_time() - began
     areas = {name: [area(curve) for curve in curves(model.module, pixels, heat, number)] for name, heat in maps.items()}
     return {"areas": areas, "seconds": seconds}
 
@@ -97,7 +97,7 @@ def print_curves(found: list[dict[str, Any]]) -> None:
     areas = {name: np.array([line["areas"][name] for line in found]) for name in found[0]["areas"]}
     seconds = {method: float(np.mean([line["seconds"][method] for line in found])) for method in METHODS}
     print(f"{len(found)} images\n")
-    print("| map | deletion | against random | against centre | insertion | against random | against centre | s an image |")
+    print("| map | deletion | against random | against centre | insertion | against random | against centre | CPU s an image |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for name, values in areas.items():
         cells = [name]

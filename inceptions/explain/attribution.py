@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from inceptions.data.decode import read_image
-from inceptions.data.in_memory import hold
+from inceptions.data.in_memory import Given, hold
 from inceptions.data.splits import list_names
 from inceptions.data.stored import Stored
 from inceptions.errors import UserError
@@ -47,7 +47,7 @@ _ALONE = threading.Lock()  # Captum hangs hooks on the module's layers, and draw
 
 def explain_image(
     model: LoadedModel,
-    image: Path | Stored | Image.Image,
+    image: Given | Stored,
     *,
     method: Method = "gradcam",
     target: str | None = None,
@@ -57,8 +57,9 @@ def explain_image(
 ) -> Explanation:
     """Return what in a picture spoke for a class, where the model's module is.
 
-    target: a class by name; None is the likeliest. stage: whose channels Grad-CAM weights; None is the last that has a grid.
-    top_k: how many of the likeliest classes go along. seed: of smoothgrad's noise; the same seed gives the same map.
+    image: a file, a picture of Pillow's, or an array of uint8, (H, W, 3). target: a class by name; None is the likeliest.
+    stage: whose channels Grad-CAM weights; None is the last that has a grid. top_k: how many of the likeliest classes go along.
+    seed: of smoothgrad's noise; the same seed gives the same map.
 
     Raises ImageError for a picture that can't be read; UserError for a class or a method that there isn't, a model without classes, or of
     other than 1 or 3 channels, and where Captum is missing; NetworkError for a stage that there isn't.
@@ -69,7 +70,7 @@ def explain_image(
 
 def explain_classes(
     model: LoadedModel,
-    image: Path | Stored | Image.Image,
+    image: Given | Stored,
     *,
     count: int,
     method: Method = "gradcam",
@@ -128,9 +129,15 @@ def check_explainable(card: ModelCard, *, method: str = "gradcam", target: str |
         card.network.stage(stage)
 
 
-def read_both(image: Path | Stored | Image.Image, *, channels: int) -> tuple[Image.Image, Image.Image]:
+def read_both(image: Given | Stored, *, channels: int) -> tuple[Image.Image, Image.Image]:
     """Return a picture upright and in colour, and as a network of so many channels, 1 or 3, reads it."""
-    source = hold(image, "image") if isinstance(image, Image.Image | np.ndarray) else image if isinstance(image, Stored) else Path(image)
+    match image:
+        case Stored():
+            source = image
+        case Image.Image() | np.ndarray():
+            source = hold(image, "image")
+        case _:
+            source = Path(image)
     picture = read_image(source)
     return picture, picture if channels == 3 else read_image(source, channels=1)
 

@@ -7,12 +7,12 @@ on the squares of what a stage leaves, first small and then ever larger, each ti
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from inceptions.data.in_memory import Given
 from inceptions.data.stored import Stored
 from inceptions.errors import UserError
 from inceptions.explain.attribution import read_both
@@ -28,7 +28,7 @@ OCTAVE, STRIDE, JITTER = 1.4, 1.5 / 255, 32  # the notebook's: from size to size
 
 def deep_dream(
     model: LoadedModel,
-    image: Path | Stored | Image.Image,
+    image: Given | Stored,
     stage: str,
     *,
     octaves: int = 4,

@@ -87,6 +87,7 @@ def test_grey_networks_explain_colour_pictures():
     found = explain_image(make_light_meter(channels=1), image)
     assert found.image.getpixel((0, 0)) == (255, 0, 0)
     assert found.target == "dark"
+    assert np.array_equal(explain_image(make_light_meter(channels=1), np.asarray(image)).heat, found.heat)
 
 
 def test_seed_decides_and_torch_draws_on_as_if_nothing_had_been(tiny):
