@@ -235,7 +235,7 @@ def measure_throughput(folder: Path, files: list[bytes], rounds: int, seconds: f
     ready, decoding = engine_steps(folder, files)
     kinds = {1: [form([data]) for data in files], 16: [form(files[start : start + 16]) for start in range(0, len(files) - 15, 16)]}
     found: dict[str, list[tuple[float, float]]] = {}
-    with Served(folder) as served:
+    with Served(folder, "--timeout-s", "60") as served:
         for _ in range(rounds + 1):  # the first warms up
             found.setdefault("engine on ready pixels", []).append(rate_of(ready, seconds))
             found.setdefault("engine with decoding", []).append(rate_of(decoding, seconds))

@@ -78,8 +78,8 @@ def make_router(models: Models, intake: Intake) -> APIRouter:
     @router.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
     async def infer(request: Request, name: str, version: str | None = None) -> Response:
         model = models.find(name)
+        model.check_room()
         async with intake.body(request) as body:
-            model.check_room()
             header_length = request.headers.get(JSON_LENGTH)
             large = len(body) > _LARGE
             asked, tensor = await asyncio.to_thread(_parse, body, header_length) if large else _parse(body, header_length)

@@ -6,7 +6,6 @@ One that ends is started again, and another takes its place when the folder hold
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import re
 import time
@@ -24,7 +23,7 @@ from inceptions.serving.metrics import Metrics
 from inceptions.serving.problems import Problem
 from inceptions.serving.process import Process, Reply, start_process
 from inceptions.serving.settings import Settings
-from inceptions.serving.worker import Order
+from inceptions.serving.worker import Order, version_name
 from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, ModelCard, read_card
 
 log = logging.getLogger(__name__)
@@ -64,7 +63,6 @@ class Model:
     def __init__(self, name: str, folder: Path, order: Order, *, settings: Settings, metrics: Metrics) -> None:
         self.name, self.folder, self.order, self.settings, self.metrics = name, folder, order, settings, metrics
         self.current: Version | None = None
-        self._card: ModelCard | None = None
         self._explainer: Process | None = None
         self._explainer_lock = asyncio.Lock()
         self._seen: tuple[object, ...] = ()
@@ -157,9 +155,12 @@ class Model:
         self._keeping = asyncio.create_task(self._keep())
 
     async def _start_version(self, card: ModelCard) -> Version:
-        name = hashlib.sha256((self.folder / CARD_NAME).read_bytes()).hexdigest()[:12]
         process = await start_process(self.order)
-        self._card = card
+        name, wanted = process.about["version"], version_name(self.folder)
+        if name != wanted:  # what answers, and what is said of it, must be of one version
+            await process.close()
+            self._seen = ()
+            raise ModelFolderError(f"{self.folder} changed while it was read; it is looked at again")
         return Version(name, card, process)
 
     async def _keep(self) -> None:

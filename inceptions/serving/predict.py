@@ -47,6 +47,7 @@ def make_router(models: Models, intake: Intake) -> APIRouter:
         if heat_map is not None:
             check_heat_maps()
         _require_classes(model.version())
+        model.check_room()
         async with intake.body(request) as body:
             pictures = await _read(model, request, body, intake)
             if heat_map is not None:
@@ -60,6 +61,7 @@ def make_router(models: Models, intake: Intake) -> APIRouter:
     @router.post("/embed", summary="The vector that the classifier reads", openapi_extra=PICTURES, responses=examples("embed"))
     async def embed(request: Request, name: ModelName = None) -> Response:
         model = models.find(name)
+        model.check_room()
         async with intake.body(request) as body:
             pictures = await _read(model, request, body, intake)
             version, rows = await _answer(model, pictures)
@@ -89,7 +91,6 @@ def check_heat_maps() -> None:
 
 async def _read(model: Model, request: Request, body: bytearray, intake: Intake) -> list[Picture]:
     """Return the pictures of a request."""
-    model.check_room()
     given = (request.headers.get("content-type", ""), body, intake.settings)
     return await asyncio.to_thread(split_pictures, *given) if len(body) > _LARGE else split_pictures(*given)
 

@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 _ATTACH_FILTER = 26  # SO_ATTACH_FILTER
 _LAST_S = 0.5  # how long a connection on which nothing is asked stays open when the server ends
-_REST_S = 2.0  # how long what a client still sends of a request that is answered already is read
 
 
 def make_protocol(settings: Settings, metrics: Metrics) -> type[H11Protocol]:
@@ -78,7 +77,7 @@ def make_protocol(settings: Settings, metrics: Metrics) -> type[H11Protocol]:
         def on_response_complete(self) -> None:
             super().on_response_complete()
             if self.conn.their_state is h11.SEND_BODY:  # refused before it was sent whole: the client may be reading only afterwards
-                self.loop.call_later(_REST_S, self._close_if_sending, self.cycle)
+                self.loop.call_later(settings.body_timeout_s, self._close_if_sending, self.cycle)
 
         def _close_if_sending(self, cycle: object) -> None:
             if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:

@@ -8,6 +8,7 @@ crash, or the engine fails, this process ends alone: the server answers for it, 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -45,6 +46,11 @@ class Order:
     def from_json(cls, text: str) -> Order:
         """Return what `to_json` wrote."""
         return cls(**json.loads(text))
+
+
+def version_name(folder: Path) -> str:
+    """Return what changes with all that the card of a model folder says, the SHA-256 of its weights included. Raises OSError."""
+    return hashlib.sha256((folder / "model.json").read_bytes()).hexdigest()[:12]
 
 
 class Pipe:
@@ -88,7 +94,7 @@ def _answer(order: Order, source: BinaryIO, pipe: Pipe) -> None:
     from inceptions.weights.card import read_card
 
     folder = Path(order.folder)
-    card = read_card(folder)
+    card, version = read_card(folder), version_name(folder)
     engine = open_engine(folder, card, engine=order.engine, device=order.device, tell=lambda line: print(line, file=sys.stderr, flush=True))
     if "torch" in sys.modules and engine.name in ("openvino", "onnxruntime") and os.name == "posix":
         os.dup2(pipe.fileno(), 1)
@@ -112,7 +118,7 @@ def _answer(order: Order, source: BinaryIO, pipe: Pipe) -> None:
     )
     side, channels = card.preprocess.image_size, card.preprocess.channels
     engine.run(np.zeros((min(size, 4), side, side, channels), np.uint8))  # the first is the slowest
-    pipe.send({"engine": engine.name, "precision": engine.precision, "batch_size": size})
+    pipe.send({"engine": engine.name, "precision": engine.precision, "batch_size": size, "version": version})
 
     def receive() -> None:
         while frame := read_frame(source):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inceptions.serving.settings import Settings
-from inceptions.serving.worker import Order
+from inceptions.serving.worker import Order, version_name
 from inceptions.weights.card import read_card
 from tests.conftest import IS_WORKER
 from tests.serving.processes import FakeProcess
@@ -40,7 +40,8 @@ def fake(monkeypatch, tmp_path):
         folders = {name: save_tiny(tmp_path / name, classes=classes) for name in names}
 
         async def start(order):
-            processes.append(FakeProcess(len(read_card(Path(order.folder)).classes), is_held=held))
+            folder = Path(order.folder)
+            processes.append(FakeProcess(len(read_card(folder).classes), version=version_name(folder), is_held=held))
             return processes[-1]
 
         monkeypatch.setattr("inceptions.serving.models.start_process", start)

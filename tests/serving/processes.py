@@ -13,8 +13,8 @@ from inceptions.serving.process import Reply
 class FakeProcess:
     """Answers K classes, of which the one at the first byte of the picture is the likeliest; while `is_held`, when it is let go."""
 
-    def __init__(self, classes: int, *, is_held: bool = False) -> None:
-        self.about = {"engine": "fake", "precision": "float32", "batch_size": 4}
+    def __init__(self, classes: int, *, version: str = "1", is_held: bool = False) -> None:
+        self.about = {"engine": "fake", "precision": "float32", "batch_size": 4, "version": version}
         self.ended, self.batch_sizes, self.classes, self.is_held = asyncio.Event(), [], classes, is_held
         self.asked: dict[int, tuple[asyncio.Future, bytes]] = {}
         self.numbers = itertools.count()
