@@ -18,12 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import captum.attr  # noqa: F401 - before the clock runs
 import numpy as np
 import torch
 
 from inceptions.data.folders import load_splits
 from inceptions.data.splits import Sample
-from inceptions.explain.attribution import METHODS, attribute, read_both
+from inceptions.explain.attribution import METHODS, attribute, grey_pixel, read_both
 from inceptions.explain.checks import CELLS, area, centre_map, curves, interval, made_random, rank_correlation, to_cells
 from inceptions.weights.folder import LoadedModel, load_model
 from inceptions.weights.locate import find_model
@@ -47,23 +48,23 @@ def read(model: LoadedModel, sample: Sample) -> torch.Tensor:
 def measure_curves(model: LoadedModel, sample: Sample, seed: int) -> dict[str, Any]:
     """Return the areas of deletion and insertion by map, and the seconds of a processor that each method takes."""
     pixels, seconds = read(model, sample), {}
-    number = predicted(model, pixels)
+    number, grey = predicted(model, pixels), grey_pixel(model.card.preprocess)
     maps = {"random": np.random.default_rng(seed).random((CELLS, CELLS)), "centre": centre_map()}
     for method in METHODS:
         began = time.process_time()
-        maps[method] = to_cells(attribute(model.module, pixels, number, method=method, seed=seed))
+        maps[method] = to_cells(attribute(model.module, pixels, number, grey=grey, method=method, seed=seed))
         seconds[method] = time.process_time() - began
-    areas = {name: [area(curve) for curve in curves(model.module, pixels, heat, number)] for name, heat in maps.items()}
+    areas = {name: [area(curve) for curve in curves(model.module, pixels, heat, number, grey=grey)] for name, heat in maps.items()}
     return {"areas": areas, "seconds": seconds}
 
 
 def measure_sanity(model: LoadedModel, sample: Sample, seed: int) -> dict[str, Any]:
     """Return the rank correlations with the trained network's maps, by the part down to which it is random and by method."""
     pixels = read(model, sample)
-    number = predicted(model, pixels)
+    number, grey = predicted(model, pixels), grey_pixel(model.card.preprocess)
 
     def maps(module: Any) -> dict[str, np.ndarray]:
-        return {method: attribute(module, pixels, number, method=method, seed=seed) for method in METHODS}
+        return {method: attribute(module, pixels, number, grey=grey, method=method, seed=seed) for method in METHODS}
 
     trained, stages = maps(model.module), len(model.module.stages)
     wanted = {0, *(round(stages * level / LEVELS) for level in range(1, LEVELS + 1))}

@@ -5,7 +5,7 @@
     smoothgrad            Smilkov et al., arXiv:1706.03825: the mean gradient of the picture under noise
     occlusion             Zeiler and Fergus, arXiv:1311.2901: by how much the class falls where a window is grey
 
-What is explained is the class's logit. Auxiliary heads, which are for training, are left aside. Grey is the mean of the preprocessing.
+What is explained is the class's logit. Auxiliary heads, which are for training, are left aside. Grey is a pixel of 127.5 in every channel.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from inceptions.data.decode import read_image
 from inceptions.data.in_memory import Given, hold
+from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import list_names
 from inceptions.data.stored import Stored
 from inceptions.errors import UserError
@@ -92,7 +93,8 @@ def explain_classes(
         ranked = probabilities.argsort(descending=True, stable=True).tolist()
         first = ranked[0] if target is None else card.classes.index(target)
         numbers = [first, *(number for number in ranked if number != first)][:count]
-        maps = [attribute(model.module, pixels, number, method=method, stage=stage, seed=seed) for number in numbers]
+        settings = {"grey": grey_pixel(card.preprocess), "method": method, "stage": stage, "seed": seed}
+        maps = [attribute(model.module, pixels, number, **settings) for number in numbers]
     best = ranked[:top_k]
     return [
         Explanation(
@@ -142,12 +144,23 @@ def read_both(image: Given | Stored, *, channels: int) -> tuple[Image.Image, Ima
     return picture, picture if channels == 3 else read_image(source, channels=1)
 
 
-def attribute(module: Classifier, pixels: Tensor, number: int, *, method: Method, stage: str | None = None, seed: int = 0) -> np.ndarray:
-    """Return how much each pixel of one input (1, C, S, S) speaks for the class of that number: float32 (S, S), 0 or more."""
+def grey_pixel(preprocess: Preprocess) -> Tensor:
+    """Return what a pixel that says nothing, 127.5 in every channel, is to the network: (1, C, 1, 1)."""
+    return torch.tensor([(127.5 - mean) / std for mean, std in zip(preprocess.mean, preprocess.std, strict=True)]).reshape(1, -1, 1, 1)
+
+
+def attribute(
+    module: Classifier, pixels: Tensor, number: int, *, grey: Tensor, method: Method, stage: str | None = None, seed: int = 0
+) -> np.ndarray:
+    """Return how much each pixel of one input (1, C, S, S) speaks for the class of that number: float32 (S, S), 0 or more.
+
+    grey: the pixel, (1, C, 1, 1), that stands for nothing.
+    """
     from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam, NoiseTunnel, Occlusion, Saliency
 
     forward, side = _logits(module), pixels.shape[-1]
     pixels, batch = pixels.detach().clone(memory_format=torch.channels_last).requires_grad_(), max(1, min(64, BATCH_PIXELS // side**2))
+    nothing = grey.to(pixels.device).expand_as(pixels)
     with torch.enable_grad(), _seeded(seed, pixels.device):
         match method:
             case "gradcam":
@@ -155,7 +168,7 @@ def attribute(module: Classifier, pixels: Tensor, number: int, *, method: Method
                 cells = LayerGradCam(forward, layer).attribute(pixels, target=number, relu_attributions=True)
                 heat = LayerAttribution.interpolate(cast("Tensor", cells), (side, side), "bilinear")
             case "integrated-gradients":
-                gradients = IntegratedGradients(forward).attribute(pixels, target=number, n_steps=STEPS, internal_batch_size=batch)
+                gradients = IntegratedGradients(forward).attribute(pixels, nothing, target=number, n_steps=STEPS, internal_batch_size=batch)
                 heat = gradients.sum(1, keepdim=True).relu()
             case "smoothgrad":
                 noise = NOISE * float(pixels.detach().amax() - pixels.detach().amin())
@@ -165,7 +178,8 @@ def attribute(module: Classifier, pixels: Tensor, number: int, *, method: Method
             case "occlusion":
                 window, channels = max(1, side // WINDOWS), pixels.shape[1]
                 slide = {"sliding_window_shapes": (channels, window, window), "strides": (channels, *2 * (max(1, window // 2),))}
-                heat = Occlusion(forward).attribute(pixels, target=number, **slide, perturbations_per_eval=batch)[:, :1].relu()
+                heat = Occlusion(forward).attribute(pixels, target=number, baselines=nothing, **slide, perturbations_per_eval=batch)
+                heat = heat[:, :1].relu()
             case _:
                 assert_never(method)
     return heat.detach()[0, 0].float().cpu().numpy()

@@ -34,11 +34,13 @@ def centre_map(cells: int = CELLS) -> np.ndarray:
     return 2.0 - np.hypot(*np.meshgrid(at, at)).astype(np.float32)
 
 
-def curves(answer: Answer, pixels: Tensor, heat: np.ndarray, number: int, *, steps: int = STEPS) -> tuple[np.ndarray, np.ndarray]:
+def curves(
+    answer: Answer, pixels: Tensor, heat: np.ndarray, number: int, *, grey: Tensor, steps: int = STEPS
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the probability of class `number` as cells go in the order of the map, and as they come: float64 (steps + 1,) each.
 
-    answer: images (N, C, S, S) to logits. pixels: the input (1, C, S, S). heat: (cells, cells). What is gone is grey, as in occlusion; what
-    hasn't come yet is blurred beyond recognition, as Petsiuk et al. have it.
+    answer: images (N, C, S, S) to logits. pixels: the input (1, C, S, S). heat: (cells, cells). What is gone is `grey`, a pixel
+    (1, C, 1, 1); what hasn't come yet is blurred beyond recognition, as Petsiuk et al. have it.
     """
     order = torch.from_numpy(np.argsort(-heat, axis=None, kind="stable").copy())
     rank = torch.empty(len(order))
@@ -49,7 +51,7 @@ def curves(answer: Answer, pixels: Tensor, heat: np.ndarray, number: int, *, ste
     taken = rank < first
     blurred = nn.functional.interpolate(nn.functional.adaptive_avg_pool2d(pixels, 4), size=size, mode="bilinear")
     found = []
-    for images in (torch.where(taken, 0.0, pixels), torch.where(taken, pixels, blurred)):
+    for images in (torch.where(taken, grey, pixels), torch.where(taken, pixels, blurred)):
         with torch.no_grad():
             found.append(answer(images).softmax(1)[:, number].double().cpu().numpy())
     return found[0], found[1]

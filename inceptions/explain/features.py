@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from inceptions.errors import UserError
+from inceptions.explain.attribution import grey_pixel
 from inceptions.explain.layers import find_branch
 from inceptions.explain.paint import Painting, normalize, vary
 from inceptions.networks.modules.layers import Sum
@@ -64,11 +65,12 @@ def visualize_channels(
             raise UserError(f"{where} has no channel {number}; it has 0 to {counts[branch] - 1}")
     device, generator = next(module.parameters()).device, torch.Generator().manual_seed(seed)
     side = side_px or default_side(model)
+    grey = grey_pixel(model.card.preprocess).to(device)
     painting = Painting(len(channels), side, channels=model.card.preprocess.channels, generator=generator).to(device)
     adam = torch.optim.Adam(painting.parameters(), LR)
     for _ in range(steps):
         with torch.enable_grad(), watched(parts) as seen:
-            run_to(module, stage, vary(normalize(painting(), model.card.preprocess), generator))
+            run_to(module, stage, grey + vary(normalize(painting(), model.card.preprocess) - grey, generator))
             answers = torch.stack([seen[branch][place, number].mean() for place, (branch, number) in enumerate(channels)])
             (painting.spectrum.grad,) = torch.autograd.grad(-answers.sum(), painting.spectrum)
         adam.step()

@@ -47,7 +47,10 @@ def normalize(pictures: Tensor, preprocess: Preprocess) -> Tensor:
 
 
 def vary(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return images (N, C, S, S) in a grey margin, scaled, turned and moved by a little, all alike: what lasts is no accident of pixels."""
+    """Return images (N, C, S, S), of which 0 is grey, in a grey margin, scaled, turned and moved by a little, all alike.
+
+    What an image is painted for then lasts, and is no accident of single pixels.
+    """
     side = images.shape[-1]
     margin, jitter = max(1, round(PAD * side)), max(1, round(JITTER * side))
     scale, turn = 1 + RESCALE * _between(generator), math.radians(TURN * _between(generator))

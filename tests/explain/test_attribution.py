@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from inceptions.errors import ImageError, UserError
-from inceptions.explain.attribution import METHODS, attribute, explain_image
+from inceptions.explain.attribution import METHODS, attribute, explain_image, grey_pixel
 from inceptions.explain.layers import find_branch, find_branches, find_stage, last_grid
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import create_model
@@ -88,6 +88,18 @@ def test_grey_networks_explain_colour_pictures():
     assert found.image.getpixel((0, 0)) == (255, 0, 0)
     assert found.target == "dark"
     assert np.array_equal(explain_image(make_light_meter(channels=1), np.asarray(image)).heat, found.heat)
+
+
+@pytest.mark.parametrize("method", ["integrated-gradients", "occlusion"])
+def test_grey_says_nothing_whatever_the_scale_of_the_pixels(method):
+    """A network that reads [0, 1] has black for 0; what stands for nothing is grey there too."""
+    model = make_light_meter(mean=(0.0,) * 3, std=(255.0,) * 3)
+    grey = grey_pixel(model.card.preprocess)
+    assert grey.flatten().tolist() == [0.5] * 3
+    nothing, bright = (
+        attribute(model.module, torch.full((1, 3, SIDE, SIDE), value), 0, grey=grey, method=method).max() for value in (0.5, 0.9)
+    )
+    assert nothing < 1e-6 < bright
 
 
 def test_seed_decides_and_torch_draws_on_as_if_nothing_had_been(tiny):
@@ -180,6 +192,6 @@ def test_every_network_can_be_explained_whatever_it_does_in_place(name):
     module = create_model(network).eval()
     pixels = torch.randn(1, network.in_channels, *2 * (smallest_image(network) + 32,))
     for method in ("gradcam", "smoothgrad"):
-        heat = attribute(module, pixels, 1, method=method)
+        heat = attribute(module, pixels, 1, grey=torch.zeros(1, network.in_channels, 1, 1), method=method)
         assert heat.shape == tuple(pixels.shape[2:])
         assert np.isfinite(heat).all()

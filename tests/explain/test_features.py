@@ -23,7 +23,7 @@ from inceptions.weights.card import ModelCard
 from inceptions.weights.folder import LoadedModel, load_model
 from tests.explain.models import SIDE, make_light_meter
 
-LIGHT = "light"
+LIGHT, GREY = "light", torch.zeros(1, 3, 1, 1)
 
 
 def answer(model, picture: Image.Image, channel: int) -> float:
@@ -114,10 +114,10 @@ def test_cells_that_decide_go_first_and_come_first():
     pixels = -torch.ones(1, 3, SIDE, SIDE)
     pixels[..., :8, :8] = 1
     true = to_cells((pixels[0, 0] > 0).numpy(), 4)
-    found = [[area(curve) for curve in curves(model.module, pixels, heat, 0, steps=8)] for heat in (true, -true)]
+    found = [[area(curve) for curve in curves(model.module, pixels, heat, 0, grey=GREY, steps=8)] for heat in (true, -true)]
     assert found[0][0] < found[1][0]
     assert found[0][1] > found[1][1]
-    deletion, insertion = curves(model.module, pixels, true, 0, steps=16)
+    deletion, insertion = curves(model.module, pixels, true, 0, grey=GREY, steps=16)
     whole = float(model.module(pixels).detach().softmax(1)[0, 0])
     assert (deletion[0], insertion[-1]) == pytest.approx((whole, whole))
     assert deletion[-1] == pytest.approx(0.5)  # all is grey, which is neither bright nor dark
@@ -165,5 +165,5 @@ def test_map_of_a_random_network_is_another_one(tiny):
     model = load_model(tiny)
     pixels = torch.from_numpy(model.card.preprocess(Image.effect_noise((16, 16), 60).convert("RGB")))[None]
     *_, (_, random) = made_random(model.module)
-    maps = [attribute(module, pixels, 0, method="integrated-gradients") for module in (model.module, random)]
+    maps = [attribute(module, pixels, 0, grey=GREY, method="integrated-gradients") for module in (model.module, random)]
     assert abs(rank_correlation(*maps)) < 0.5
