@@ -50,13 +50,12 @@ function chooseModel() {
 
 /** What `ask` gives, after the token where one is asked for. */
 async function withToken(ask) {
-  for (let refused = ""; ; ) {
+  for (let isFirst = true; ; isFirst = false) {
     try {
       return await ask();
     } catch (error) {
       if (!error.needsToken) throw error;
-      classifier.setToken(await askForToken(refused));
-      refused = error.message;
+      classifier.setToken(await askForToken(isFirst ? "" : error.message));
     }
   }
 }

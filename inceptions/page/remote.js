@@ -49,9 +49,20 @@ async function ask(path, request = {}) {
   }
 }
 
-async function send(path, request) {
+/** The token as a header; one that no header can hold is forgotten, and asked for anew. */
+function authorization() {
   const token = sessionStorage.getItem(KEY);
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  try {
+    return new Headers(token ? { Authorization: `Bearer ${token}` } : {});
+  } catch {
+    sessionStorage.removeItem(KEY);
+    const detail = "That can't be sent: it has characters that no token has, such as letters of another alphabet; copy the token anew.";
+    throw new Refused({ title: "No token", status: 401, detail });
+  }
+}
+
+async function send(path, request) {
+  const headers = authorization();
   try {
     return await fetch(new URL(path, import.meta.url), { ...request, headers });
   } catch {

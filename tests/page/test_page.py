@@ -145,6 +145,21 @@ def test_a_token_is_asked_for_where_the_server_wants_one(visit):
         expect(page.locator(".bars")).to_have_count(1)
 
 
+@pytest.mark.parametrize("token", ["жетон", "a\u2013b", "🔑"])
+def test_a_token_that_no_header_holds_is_asked_for_anew(visit, token):
+    """It isn't kept: the next one is taken, also after the page is loaded again."""
+    with FakeServer(token="open sesame") as server:
+        page = visit(server.url, allow=REFUSED)
+        field = page.get_by_label("Token", exact=True)
+        field.fill(token)
+        field.press("Enter")
+        expect(page.locator("#refused")).to_contain_text("That can't be sent: it has characters that no token has")
+        assert page.evaluate("sessionStorage.length") == 0
+        field.fill("open sesame")
+        field.press("Enter")
+        expect(page.locator("#status")).to_have_text("Ready.")
+
+
 def test_a_busy_server_is_asked_again_and_one_that_is_gone_is_told(server, visit):
     page = visit(server.url, allow=REFUSED)
     expect(page.locator("#status")).to_have_text("Ready.")
