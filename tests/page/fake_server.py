@@ -63,6 +63,7 @@ class FakeServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.cards = [card("flowers")] if cards is None else cards
         self.token, self.busy, self.asked = token, 0, []
+        self.refusal: tuple[int, str] | None = None  # of the list of models
         self.url = f"http://127.0.0.1:{self.server_port}/"
 
     def server_bind(self):
@@ -103,7 +104,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.allowed():
             return
         models = {told["name"]: told for told in self.server.cards}
-        if path == "/v1/models":
+        if path == "/v1/models" and self.server.refusal:
+            self.refuse(*self.server.refusal, {"Retry-After": "0.01"})
+        elif path == "/v1/models":
             self.json({"models": self.server.cards})
         else:
             self.json(models[path.removeprefix("/v1/models/")])

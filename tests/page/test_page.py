@@ -160,6 +160,53 @@ def test_a_token_that_no_header_holds_is_asked_for_anew(visit, token):
         expect(page.locator("#status")).to_have_text("Ready.")
 
 
+def test_a_token_that_was_not_given_is_asked_for_with_the_next_picture(visit):
+    """Escape in the window: the pictures say what is missing, and have their answers once it is given."""
+    with FakeServer(token="open sesame") as server:
+        page = visit(server.url, allow=REFUSED)
+        field, trouble = page.get_by_label("Token", exact=True), page.locator("#trouble")
+        for times in range(3):
+            field.press("Escape")
+            expect(trouble).to_have_text("No token was given; give a picture again to be asked for it.")
+            expect(page.locator(".picture.failed .error")).to_have_text([trouble.inner_text()] * times)
+            expect(page.locator("#status")).to_have_text("")
+            drop(page, (f"{times}.png", picture()))
+        field.fill("open sesame")
+        field.press("Enter")
+        expect(page.locator(".bars")).to_have_count(3)
+        expect(page.locator(".picture.failed")).to_have_count(0)
+        expect(trouble).to_be_hidden()
+        expect(page.locator("#status")).to_contain_text("3 pictures answered")
+
+
+@pytest.mark.parametrize("refusal", [(503, "the models are being loaded; try again in a minute"), (404, "no such page")])
+def test_models_that_could_not_be_opened_are_opened_with_the_next_picture(server, visit, refusal):
+    server.refusal = refusal
+    page = visit(server.url, allow=REFUSED)
+    trouble = page.locator("#trouble")
+    expect(trouble).to_have_text(refusal[1])
+    drop(page, ("a.png", picture()))
+    expect(page.locator(".picture.failed")).to_contain_text(refusal[1])
+    expect(trouble).to_have_text(refusal[1])
+    page.get_by_role("button", name="Clear").click()
+    expect(trouble).to_have_text(refusal[1])
+    drop(page, ("a.png", picture()))
+    expect(page.locator(".picture.failed")).to_contain_text(refusal[1])
+    server.refusal = None
+    drop(page, ("b.png", picture()))
+    expect(page.locator(".bars")).to_have_count(2)
+    expect(page.locator("#card")).to_contain_text("flowers")
+    expect(trouble).to_be_hidden()
+
+
+def test_a_server_without_models_says_so_of_every_picture(visit):
+    with FakeServer([]) as server:
+        page = visit(server.url)
+        drop(page, ("a.png", picture()))
+        expect(page.locator(".picture.failed")).to_contain_text("No model is served here; start the server with one.")
+        expect(page.locator("#trouble")).to_have_text("No model is served here; start the server with one.")
+
+
 def test_a_busy_server_is_asked_again_and_one_that_is_gone_is_told(server, visit):
     page = visit(server.url, allow=REFUSED)
     expect(page.locator("#status")).to_have_text("Ready.")
