@@ -2,7 +2,7 @@
 // classifier.js is remote.js where a server answers, and local.js where the network runs in the browser.
 
 import { setUpCamera } from "./camera.js";
-import { drawAnswer, drawCard, drawPicture, percent, sayProblem } from "./draw.js";
+import { drawAnswer, drawCard, drawOption, drawPicture, percent, sayProblem } from "./draw.js";
 
 const TOP_K = 5;
 const AT_ONCE = 4; // pictures that are on the way
@@ -29,16 +29,16 @@ async function open() {
   opening = true;
   standing = "";
   say("Starting…");
-  let reason = "No model is served here; start the server with one.";
+  let reason;
   try {
     models = await openModels();
+    reason = sayWhyNone();
   } catch (error) {
     reason = error.message;
   }
   opening = false;
-  byId("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
+  byId("model").replaceChildren(...models.map(drawOption));
   byId("chooser").hidden = models.length < 2;
-  byId("heat").hidden = !classifier?.hasHeatMaps;
   if (chosen()) {
     say("Ready.");
     chooseModel();
@@ -66,6 +66,12 @@ async function loadClassifier() {
   return script;
 }
 
+function sayWhyNone() {
+  if (!models.length) return "No model is served here; start the server with one.";
+  const why = models.map(({ name, reason }) => (reason ? `${name} is not ready (${reason})` : `${name} is not ready`));
+  return `${why.join(", ")}; give a picture again in a moment.`;
+}
+
 /** Say why no picture can be answered, for as long as that holds. */
 function giveUp(reason) {
   standing = reason;
@@ -74,11 +80,13 @@ function giveUp(reason) {
   say("");
 }
 
-const chosen = () => models.find(({ name }) => name === byId("model").value);
+const chosen = () => models.find(({ name, ready = true }) => ready && name === byId("model").value);
+const hasHeatMaps = () => classifier.hasHeatMaps && chosen().heat_maps !== false;
 
 function chooseModel() {
-  byId("card").hidden = !chosen();
-  if (chosen()) byId("card").replaceChildren(...drawCard(chosen()));
+  byId("card").hidden = false;
+  byId("card").replaceChildren(...drawCard(chosen()));
+  byId("heat").hidden = !hasHeatMaps();
   askAgain();
 }
 
@@ -151,7 +159,7 @@ async function work() {
 }
 
 async function answer(picture, mine) {
-  const [model, heatMap, began] = [byId("model").value, byId("heated").checked, performance.now()];
+  const [model, heatMap, began] = [byId("model").value, byId("heated").checked && hasHeatMaps(), performance.now()];
   picture.card.setAttribute("aria-busy", "true");
   let prediction;
   try {
