@@ -7,7 +7,8 @@
     card.json                             what is known of the model, its classes and preprocessing
     LICENCES.txt
 
-ONNX Runtime is fetched once, checked by its hash, and kept beside the published weights. Needs torch to write, nothing to serve.
+ONNX Runtime is fetched once, checked by its hash, and kept beside the published weights. Needs torch to write, nothing to serve. What else
+lies in a folder that is written over, such as `CNAME` or `.git`, stays in it.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def export_web(
     """Write the model in `folder` as a page in the folder `target`, and compare its network with torch as `export_model` does.
 
     name: what the page calls the model; None is the folder's, and the run's of its best and last.
-    replace_it: write over a page that is there. progress: called as ONNX Runtime arrives, where it isn't in the cache.
+    replace_it: write over a page that is there, beside which other files stay.
+    progress: called as ONNX Runtime arrives, where it isn't in the cache.
 
     Raises UserError: something else is there, a model that a browser has no pictures or no names for, what can't be fetched, or a network
     that disagrees with torch; nothing is left.
@@ -77,7 +79,23 @@ def export_web(
         card = describe_model(read_card(folder), name or _name(folder)) | {"engine": "ONNX Runtime in the browser", "precision": "float32"}
         write_whole(fresh / CARD, to_json({**card, "files": sizes}) + "\n")
         size = sum(file.stat().st_size for file in fresh.iterdir())
+        _carry_over(target, fresh)
     return replace(found, file=target, form="web", size=size)
+
+
+def _carry_over(page: Path, fresh: Path) -> None:
+    """Copy into `fresh` what lies in the folder `page` and no export writes: of hosts, such as CNAME, or the folder's history."""
+    if not page.exists():
+        return
+    written = {file.name for file in fresh.iterdir()}
+    try:
+        shutil.copytree(page, fresh, symlinks=True, dirs_exist_ok=True, ignore=lambda folder, _: written if Path(folder) == page else set())
+    except shutil.Error as error:
+        source, _, reason = error.args[0][0]
+        place = shown(Path(source).relative_to(page))
+        raise UserError(
+            f"{shown(page)}: {place} lies in it and can't be copied ({reason}); move it elsewhere, or give another folder"
+        ) from error
 
 
 def _name(folder: Path) -> str:

@@ -43,11 +43,11 @@ export function drawAnswer({ card, frame, answer }, prediction) {
     return;
   }
   if (prediction.heat_map) frame.append(make("img", { className: "heat", src: prediction.heat_map, alt: "" }));
-  if (!prediction.classes.length) {
-    answer.replaceChildren(make("p", { className: "quiet", textContent: "This network names no classes." }));
-    return;
-  }
-  answer.replaceChildren(make("ol", { className: "bars" }, ...prediction.classes.map(drawBar)));
+  const classes = prediction.classes.length
+    ? make("ol", { className: "bars" }, ...prediction.classes.map(drawBar))
+    : make("p", { className: "quiet", textContent: "This network names no classes." });
+  const missing = prediction.without_heat_map;
+  answer.replaceChildren(classes, ...(missing ? [make("p", { className: "quiet", textContent: `No heat map: ${missing}` })] : []));
 }
 
 function drawBar({ class: name, probability }) {
@@ -59,6 +59,11 @@ function drawBar({ class: name, probability }) {
 }
 
 export const sayProblem = (problem) => problem.detail || problem.title || "Something went wrong; try again.";
+
+/** A model in the list of those that can be chosen. */
+export function drawOption({ name, ready = true }) {
+  return make("option", { value: name, textContent: ready ? name : `${name} (not ready)`, disabled: !ready });
+}
 
 /** The model's card: what it was trained on, how often it is right, what it takes for what. */
 export function drawCard(model) {

@@ -4,9 +4,13 @@
 export const hasHeatMaps = false;
 export const note = "Pictures stay on this device: the network runs in your browser.";
 
+const MISSING = "a file of the page is missing; copy the whole folder to the server, and load the page again.";
+
 let worker;
+let broken; // why nothing can be answered, once that is known
 let asked = 0;
 let tell = () => {};
+let complain = () => {};
 const waiting = new Map(); // by number of the question
 
 /** Have `listener` told {loaded, total}, in bytes, while the network is on its way. */
@@ -14,15 +18,20 @@ export function onLoading(listener) {
   tell = listener;
 }
 
+/** Have `listener` told why the network can't be run, as soon as that is known. */
+export function onFailure(listener) {
+  complain = listener;
+}
+
 export async function openModels() {
   const response = await fetch(new URL("card.json", import.meta.url));
   if (!response.ok) throw new Error(`card.json can't be read (${response.status}); copy the whole folder to the server.`);
   const card = await response.json();
   worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-  worker.addEventListener("message", ({ data }) => (data.loading ? tell(data.loading) : settle(data)));
+  worker.addEventListener("message", ({ data }) => hear(data));
   worker.addEventListener("error", (event) => {
     event.preventDefault();
-    for (const number of waiting.keys()) settle({ number, failure: `The network can't be run: ${event.message || "worker.js is missing"}` });
+    fail(`The network can't be run: ${event.message || MISSING}`);
   });
   worker.postMessage({ card });
   return [card];
@@ -33,6 +42,7 @@ export function predict(name, files, { topK = 5 } = {}) {
 }
 
 function answer(file, topK) {
+  if (broken) return Promise.reject(broken);
   return new Promise((resolve, reject) => {
     asked += 1;
     waiting.set(asked, { resolve, reject });
@@ -40,9 +50,20 @@ function answer(file, topK) {
   });
 }
 
-function settle({ number, prediction, failure }) {
-  const { resolve, reject } = waiting.get(number);
-  waiting.delete(number);
-  if (failure) reject(new Error(failure));
-  else resolve(prediction);
+function hear({ loading, failure, number, prediction }) {
+  if (failure) fail(failure);
+  if (broken) return;
+  if (loading) tell(loading);
+  else {
+    waiting.get(number).resolve(prediction);
+    waiting.delete(number);
+  }
+}
+
+function fail(reason) {
+  if (broken) return; // what comes later follows from the first
+  broken = new Error(reason);
+  for (const { reject } of waiting.values()) reject(broken);
+  waiting.clear();
+  complain(reason);
 }

@@ -1,14 +1,16 @@
 // The page: takes pictures that are dropped, pasted, chosen or photographed, has `classifier.js` answer them, and shows what it says.
 // classifier.js is remote.js where a server answers, and local.js where the network runs in the browser.
 
-import * as classifier from "./classifier.js";
 import { setUpCamera } from "./camera.js";
-import { drawAnswer, drawCard, drawPicture, percent, sayProblem } from "./draw.js";
+import { drawAnswer, drawCard, drawOption, drawPicture, percent, sayProblem } from "./draw.js";
 
 const TOP_K = 5;
 const AT_ONCE = 4; // pictures that are on the way
 const byId = (id) => document.getElementById(id);
 
+let classifier; // once it is loaded
+let opening = false;
+let standing = ""; // why no picture can be answered, until that is mended
 let models = [];
 let pictures = []; // as drawPicture gives them, the newest first
 let waiting = []; // those that nobody has begun
@@ -21,42 +23,81 @@ function fresh() {
 
 // The model
 
-async function start() {
-  byId("stuck").remove();
-  byId("note").textContent = classifier.note;
-  classifier.onLoading?.(showLoading);
+/** Open the models. Where that fails every picture says why, and the next one has it tried again. */
+async function open() {
+  if (opening) return;
+  opening = true;
+  standing = "";
+  say("Starting…");
+  let reason;
   try {
-    models = await withToken(() => classifier.openModels());
+    models = await openModels();
+    reason = sayWhyNone();
   } catch (error) {
-    say("");
-    complain(error.message);
+    reason = error.message;
+  }
+  opening = false;
+  byId("model").replaceChildren(...models.map(drawOption));
+  byId("chooser").hidden = models.length < 2;
+  if (chosen()) {
+    say("Ready.");
+    chooseModel();
     return;
   }
-  byId("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
-  byId("chooser").hidden = models.length < 2;
-  byId("heat").hidden = !classifier.hasHeatMaps;
-  say(models.length ? "Ready." : "");
-  chooseModel();
-  if (!models.length) complain("No model is served here; start the server with one.");
+  giveUp(reason);
+  for (const picture of pictures) drawAnswer(picture, { error: { detail: reason } });
 }
 
-const chosen = () => models.find(({ name }) => name === byId("model").value);
+async function openModels() {
+  classifier ??= await loadClassifier();
+  return withToken(() => classifier.openModels());
+}
+
+async function loadClassifier() {
+  let script;
+  try {
+    script = await import("./classifier.js");
+  } catch {
+    throw new Error("classifier.js can't be loaded; see whether the server runs, or copy the whole folder to it, and load the page again.");
+  }
+  byId("note").textContent = script.note;
+  script.onLoading?.(showLoading);
+  script.onFailure?.(giveUp);
+  return script;
+}
+
+function sayWhyNone() {
+  if (!models.length) return "No model is served here; start the server with one.";
+  const why = models.map(({ name, reason }) => (reason ? `${name} is not ready (${reason})` : `${name} is not ready`));
+  return `${why.join(", ")}; give a picture again in a moment.`;
+}
+
+/** Say why no picture can be answered, for as long as that holds. */
+function giveUp(reason) {
+  standing = reason;
+  byId("loading").hidden = true;
+  complain("");
+  say("");
+}
+
+const chosen = () => models.find(({ name, ready = true }) => ready && name === byId("model").value);
+const hasHeatMaps = () => classifier.hasHeatMaps && chosen().heat_maps !== false;
 
 function chooseModel() {
-  byId("card").hidden = !chosen();
-  if (chosen()) byId("card").replaceChildren(...drawCard(chosen()));
+  byId("card").hidden = false;
+  byId("card").replaceChildren(...drawCard(chosen()));
+  byId("heat").hidden = !hasHeatMaps();
   askAgain();
 }
 
 /** What `ask` gives, after the token where one is asked for. */
 async function withToken(ask) {
-  for (let refused = ""; ; ) {
+  for (let isFirst = true; ; isFirst = false) {
     try {
       return await ask();
     } catch (error) {
       if (!error.needsToken) throw error;
-      classifier.setToken(await askForToken(refused));
-      refused = error.message;
+      classifier.setToken(await askForToken(isFirst ? "" : error.message));
     }
   }
 }
@@ -72,7 +113,7 @@ function askForToken(refused) {
     const settle = () => {
       asking = null;
       if (dialog.returnValue) resolve(byId("token").value);
-      else reject(new Error("No token was given; load the page again to give one."));
+      else reject(new Error("No token was given; give a picture again to be asked for it."));
     };
     dialog.addEventListener("close", settle, { once: true });
   });
@@ -83,12 +124,13 @@ function askForToken(refused) {
 
 /** Show files that were given and have them answered; what is no picture gets its answer too. */
 function take(files, trouble = "") {
+  if (files.length && !chosen()) open();
   complain(trouble);
   if (!files.length) return;
   const added = [...files].map(drawPicture);
   pictures = [...added, ...pictures];
   byId("results").prepend(...added.map(({ card }) => card));
-  if (chosen()) ask(added); // otherwise they are asked with the first model
+  if (chosen()) ask(added); // otherwise they are answered when the models are open, or can't be
   else showState();
 }
 
@@ -117,7 +159,7 @@ async function work() {
 }
 
 async function answer(picture, mine) {
-  const [model, heatMap, began] = [byId("model").value, byId("heated").checked, performance.now()];
+  const [model, heatMap, began] = [byId("model").value, byId("heated").checked && hasHeatMaps(), performance.now()];
   picture.card.setAttribute("aria-busy", "true");
   let prediction;
   try {
@@ -141,7 +183,7 @@ function clear() {
   byId("results").replaceChildren();
   showState();
   complain("");
-  say("Ready.");
+  say(chosen() && !standing ? "Ready." : "");
   byId("choose").focus();
 }
 
@@ -150,8 +192,8 @@ function clear() {
 const say = (text) => (byId("status").textContent = text);
 
 function complain(text) {
-  byId("trouble").textContent = text;
-  byId("trouble").hidden = !text;
+  byId("trouble").textContent = text || standing;
+  byId("trouble").hidden = !(text || standing);
 }
 
 function showState() {
@@ -216,5 +258,6 @@ addEventListener("drop", (event) => {
   const files = [...event.dataTransfer.files].filter((file, place) => !isFolder[place]);
   take(files, isFolder.includes(true) ? "A folder can't be dropped; give the pictures in it." : "");
 });
+byId("stuck").remove();
 setUpCamera(take);
-start();
+open();

@@ -1,4 +1,5 @@
-// The network itself, in a worker: takes the model's card, then pictures as files; posts how much is loaded, then classes for each picture.
+// The network itself, in a worker: takes the model's card, then pictures as files; posts how much is loaded, then classes for each
+// picture, or why there will be none.
 
 import * as ort from "./ort.wasm.bundle.min.mjs";
 import { crop, flatten, MAX_PIXELS } from "./preprocess.js";
@@ -13,7 +14,7 @@ let last = Promise.resolve(); // pictures are answered one after the other
 addEventListener("message", ({ data }) => {
   if (data.card) {
     opened = open(data.card);
-    opened.catch(() => {}); // told with the first picture
+    opened.catch(({ message }) => postMessage({ failure: message }));
   } else last = last.then(() => answer(data));
 });
 
@@ -40,13 +41,8 @@ async function download(name, step) {
 }
 
 async function answer({ number, file, topK }) {
-  let network;
-  try {
-    network = await opened;
-  } catch (error) {
-    postMessage({ number, failure: error.message });
-    return;
-  }
+  const network = await opened.catch(() => null);
+  if (!network) return; // told already, of all pictures
   try {
     const began = performance.now();
     const classes = await classify(file, network, topK);

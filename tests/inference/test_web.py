@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import tarfile
 import threading
 from functools import partial
@@ -137,9 +138,9 @@ def test_a_page_is_written_over_by_force_alone_and_other_things_never(registry, 
     export_web(tiny, tmp_path / "empty")
     with pytest.raises(UserError, match="empty exists already"):
         export_web(tiny, tmp_path / "empty")
-    (tmp_path / "empty" / "old").touch()
+    (tmp_path / "empty" / "page.js").write_text("old")
     export_web(tiny, tmp_path / "empty", replace_it=True)
-    assert not (tmp_path / "empty" / "old").exists()
+    assert (tmp_path / "empty" / "page.js").read_bytes() == (PAGE / "page.js").read_bytes()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("mine")
     (tmp_path / "file").write_text("mine")
@@ -147,6 +148,27 @@ def test_a_page_is_written_over_by_force_alone_and_other_things_never(registry, 
         with pytest.raises(UserError, match=f"{name} holds something else than an exported page; give a new or an empty folder"):
             export_web(tiny, tmp_path / name, replace_it=True)
     assert (tmp_path / "mine" / "index.html").read_text() == "mine"
+
+
+def test_what_else_lies_in_a_page_stays_there(registry, quick_export, tiny, tmp_path):
+    """A host's own files and the folder's history; one that can't be copied is named, and nothing is changed."""
+    page = tmp_path / "page"
+    export_web(tiny, page)
+    (page / "CNAME").write_text("pictures.example")
+    (page / ".git" / "refs").mkdir(parents=True)
+    (page / ".git" / "index.html").write_text("of the same name as one of ours")
+    (page / "latest").symlink_to("nowhere")
+    size = export_web(tiny, page, replace_it=True).size
+    assert (page / "CNAME").read_text() == "pictures.example"
+    assert (page / ".git" / "refs").is_dir() and (page / "latest").is_symlink()
+    assert (page / ".git" / "index.html").read_text() == "of the same name as one of ours"
+    assert size < sum(file.stat().st_size for file in page.iterdir() if file.is_file() and not file.is_symlink())
+    (page / "page.js").write_text("old")
+    os.mkfifo(page / "pipe")
+    with pytest.raises(UserError, match=r"page: pipe lies in it and can't be copied \(.*\); move it elsewhere, or give another folder"):
+        export_web(tiny, page, replace_it=True)
+    assert (page / "page.js").read_text() == "old" and (page / "CNAME").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "page"}
 
 
 def test_a_network_that_disagrees_leaves_no_folder(registry, tiny, tmp_path, monkeypatch):

@@ -63,6 +63,9 @@ class FakeServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.cards = [card("flowers")] if cards is None else cards
         self.token, self.busy, self.asked = token, 0, []
+        self.refusal: tuple[int, str] | None = None  # of the list of models
+        self.restarting: set[str] = set()  # models that give no card
+        self.heat_refusal = ""  # why there are no heat maps
         self.url = f"http://127.0.0.1:{self.server_port}/"
 
     def server_bind(self):
@@ -103,10 +106,14 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.allowed():
             return
         models = {told["name"]: told for told in self.server.cards}
-        if path == "/v1/models":
+        if path == "/v1/models" and self.server.refusal:
+            self.refuse(*self.server.refusal, {"Retry-After": "0.01"})
+        elif path == "/v1/models":
             self.json({"models": self.server.cards})
+        elif (name := path.removeprefix("/v1/models/")) in self.server.restarting:
+            self.refuse(503, f"{name} is being restarted", {"Retry-After": "30"})
         else:
-            self.json(models[path.removeprefix("/v1/models/")])
+            self.json(models[name])
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -117,6 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.busy:
             self.server.busy -= 1
             self.refuse(503, "the queue is full; try again in a second", {"Retry-After": "1"})
+            return
+        if self.server.heat_refusal and settings.get("heat_map"):
+            self.refuse(501, self.server.heat_refusal)
             return
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
         parts = BytesParser(policy=HTTP).parsebytes(head + body).iter_parts()

@@ -130,6 +130,60 @@ def test_several_models_are_chosen_from(visit):
         assert not is_too_wide(page)
 
 
+def test_a_model_that_is_not_ready_leaves_the_others_usable(visit):
+    """Whether the list says so, or its card is refused; nobody waits until it is ready."""
+    with FakeServer([card("birds", ready=False), card("trees"), card("flowers", ready=True)]) as server:
+        server.restarting = {"birds", "trees"}
+        page = visit(server.url, width=390, allow=REFUSED)
+        expect(page.locator("#status")).to_have_text("Ready.")
+        expect(page.locator("#model option")).to_have_text(["birds (not ready)", "trees (not ready)", "flowers"])
+        expect(page.locator("#model option:disabled")).to_have_count(2)
+        drop(page, ("a.png", picture()))
+        expect(page.locator(".bars")).to_have_count(1)
+        assert server.asked[-1]["model"] == "flowers"
+        assert serious(page) == []
+        assert not is_too_wide(page)
+
+
+def test_models_that_become_ready_answer_the_next_picture(visit):
+    with FakeServer([card("birds", ready=False), card("trees")]) as server:
+        server.restarting = {"trees"}
+        page = visit(server.url, allow=REFUSED)
+        told = "birds is not ready, trees is not ready (trees is being restarted); give a picture again in a moment."
+        expect(page.locator("#trouble")).to_have_text(told)
+        server.cards, server.restarting = [card("birds", ready=True), card("trees", ready=True)], set()
+        drop(page, ("a.png", picture()))
+        expect(page.locator(".bars")).to_have_count(1)
+        expect(page.locator("#model option:disabled")).to_have_count(0)
+
+
+def test_heat_maps_are_offered_for_the_models_that_have_them(visit):
+    with FakeServer([card("flowers", heat_maps=True), card("birds", heat_maps=False)]) as server:
+        page = visit(server.url)
+        page.get_by_label("Heat map").check()
+        drop(page, ("a.png", picture()))
+        expect(page.locator(".frame .heat")).to_have_count(1)
+        page.get_by_label("Model", exact=True).select_option("birds")
+        expect(page.get_by_label("Heat map")).to_be_hidden()
+        expect(page.locator(".frame .heat")).to_have_count(0)
+        expect(page.locator(".bars")).to_have_count(1)
+        assert "heat_map" not in server.asked[-1]
+        page.get_by_label("Model", exact=True).select_option("flowers")
+        expect(page.locator(".frame .heat")).to_have_count(1)
+
+
+def test_a_heat_map_that_is_refused_leaves_the_classes(server, visit):
+    server.heat_refusal = "heat maps need captum; pip install 'inceptions[explain]' where the server runs"
+    page = visit(server.url, allow=REFUSED)
+    page.get_by_label("Heat map").check()
+    drop(page, ("a.png", picture()))
+    expect(page.locator(".bars li").first).to_contain_text("amber")
+    expect(page.locator(".answer")).to_contain_text(f"No heat map: {server.heat_refusal}")
+    expect(page.locator("#status")).to_contain_text("amber, 71.2")
+    page.get_by_label("Heat map").uncheck()
+    expect(page.locator(".answer")).not_to_contain_text("No heat map")
+
+
 def test_a_token_is_asked_for_where_the_server_wants_one(visit):
     with FakeServer(token="open sesame") as server:
         page = visit(server.url, width=390, allow=REFUSED)
@@ -143,6 +197,68 @@ def test_a_token_is_asked_for_where_the_server_wants_one(visit):
         expect(page.locator("#status")).to_have_text("Ready.")
         drop(page, ("a.png", picture()))
         expect(page.locator(".bars")).to_have_count(1)
+
+
+@pytest.mark.parametrize("token", ["жетон", "a\u2013b", "🔑"])
+def test_a_token_that_no_header_holds_is_asked_for_anew(visit, token):
+    """It isn't kept: the next one is taken, also after the page is loaded again."""
+    with FakeServer(token="open sesame") as server:
+        page = visit(server.url, allow=REFUSED)
+        field = page.get_by_label("Token", exact=True)
+        field.fill(token)
+        field.press("Enter")
+        expect(page.locator("#refused")).to_contain_text("That can't be sent: it has characters that no token has")
+        assert page.evaluate("sessionStorage.length") == 0
+        field.fill("open sesame")
+        field.press("Enter")
+        expect(page.locator("#status")).to_have_text("Ready.")
+
+
+def test_a_token_that_was_not_given_is_asked_for_with_the_next_picture(visit):
+    """Escape in the window: the pictures say what is missing, and have their answers once it is given."""
+    with FakeServer(token="open sesame") as server:
+        page = visit(server.url, allow=REFUSED)
+        field, trouble = page.get_by_label("Token", exact=True), page.locator("#trouble")
+        for times in range(3):
+            field.press("Escape")
+            expect(trouble).to_have_text("No token was given; give a picture again to be asked for it.")
+            expect(page.locator(".picture.failed .error")).to_have_text([trouble.inner_text()] * times)
+            expect(page.locator("#status")).to_have_text("")
+            drop(page, (f"{times}.png", picture()))
+        field.fill("open sesame")
+        field.press("Enter")
+        expect(page.locator(".bars")).to_have_count(3)
+        expect(page.locator(".picture.failed")).to_have_count(0)
+        expect(trouble).to_be_hidden()
+        expect(page.locator("#status")).to_contain_text("3 pictures answered")
+
+
+@pytest.mark.parametrize("refusal", [(503, "the models are being loaded; try again in a minute"), (404, "no such page")])
+def test_models_that_could_not_be_opened_are_opened_with_the_next_picture(server, visit, refusal):
+    server.refusal = refusal
+    page = visit(server.url, allow=REFUSED)
+    trouble = page.locator("#trouble")
+    expect(trouble).to_have_text(refusal[1])
+    drop(page, ("a.png", picture()))
+    expect(page.locator(".picture.failed")).to_contain_text(refusal[1])
+    expect(trouble).to_have_text(refusal[1])
+    page.get_by_role("button", name="Clear").click()
+    expect(trouble).to_have_text(refusal[1])
+    drop(page, ("a.png", picture()))
+    expect(page.locator(".picture.failed")).to_contain_text(refusal[1])
+    server.refusal = None
+    drop(page, ("b.png", picture()))
+    expect(page.locator(".bars")).to_have_count(2)
+    expect(page.locator("#card")).to_contain_text("flowers")
+    expect(trouble).to_be_hidden()
+
+
+def test_a_server_without_models_says_so_of_every_picture(visit):
+    with FakeServer([]) as server:
+        page = visit(server.url)
+        drop(page, ("a.png", picture()))
+        expect(page.locator(".picture.failed")).to_contain_text("No model is served here; start the server with one.")
+        expect(page.locator("#trouble")).to_have_text("No model is served here; start the server with one.")
 
 
 def test_a_busy_server_is_asked_again_and_one_that_is_gone_is_told(server, visit):

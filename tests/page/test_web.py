@@ -2,9 +2,6 @@
 
 import io
 import json
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ from inceptions.inference.web import export_web
 from inceptions.weights.folder import save_model
 from inceptions.weights.locate import find_model
 from tests.page.conftest import drop
+from tests.page.file_server import Server
 from tests.page.runtime import use_real_runtime
 
 pytest.importorskip("playwright.sync_api")
@@ -31,28 +29,6 @@ ANSWER = """async (name) => {
   const blob = await (await fetch(name)).blob();
   return JSON.stringify((await predict("", [new File([blob], name)], { topK: 1000 }))[0]);
 }"""
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = False  # so that closing waits for every thread, and no socket stays open
-
-    def __init__(self, folder: Path):
-        class Handler(SimpleHTTPRequestHandler):
-            def log_message(self, format, *args):
-                pass
-
-        super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-        self.folder, self.url = folder, f"http://127.0.0.1:{self.server_port}/"
-
-    def __enter__(self):
-        self.thread = threading.Thread(target=self.serve_forever)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self.shutdown()
-        self.thread.join()
-        self.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -120,16 +96,6 @@ def test_transparent_pictures_lie_on_white(served, visit, tiny):
     """The browser keeps half-transparent pixels multiplied by their alpha, which costs a level or two of 255: so much, but no more."""
     (found,) = differences(visit(served.url), served, tiny, {"clear.png": encode(noise((64, 48), "RGBA"), "PNG")})
     assert found < 0.02
-
-
-def test_a_folder_that_was_copied_in_part_says_so(served, visit, tmp_path):
-    for file in served.folder.iterdir():
-        if file.suffix not in (".onnx", ".png", ".jpg"):
-            (tmp_path / file.name).write_bytes(file.read_bytes())
-    with Server(tmp_path) as server:
-        page = visit(server.url, allow="Failed to load resource")
-        drop(page, CHELSEA)
-        expect(page.locator(".picture.failed")).to_contain_text("model.onnx can't be loaded (404); copy the whole folder to the server.")
 
 
 def test_the_shipped_network_sees_the_cat(runtime, visit, tmp_path):
