@@ -59,9 +59,10 @@ def test_what_is_missing_is_said_at_once_and_of_every_picture(folder, visit, nam
         expect(trouble).to_contain_text(MISSING[name])
         expect(page.locator("#status")).to_have_text("")
         expect(page.locator("#loading")).to_be_hidden()
+        told = trouble.inner_text()
         for times in (1, 2):
             drop(page, CHELSEA)
-            expect(page.locator(".picture.failed .error")).to_have_text([trouble.inner_text()] * times)
+            expect(page.locator(".picture.failed .error")).to_have_text([told] * times)
             expect(trouble).to_contain_text(MISSING[name])
         page.get_by_role("button", name="Clear").click()
         expect(page.locator("#status")).to_have_text("")
