@@ -20,6 +20,7 @@ from inceptions.serving.problems import Problem
 from inceptions.serving.settings import MEGA, Settings
 
 _LONGEST_NAME = 200
+_LONGEST_LENGTH = 20  # digits
 _EVENTS = (
     *("on_part_begin", "on_header_begin", "on_header_field", "on_header_value", "on_header_end", "on_part_data", "on_part_end"),
     "on_end",
@@ -58,14 +59,22 @@ class Intake:
             self.held -= len(found)
 
     def _check_length(self, said: str | None) -> None:
-        if said is not None and said.isdecimal():
-            self._check(int(said), adds=int(said))
+        if said is not None:
+            length = parse_length(said)
+            if length is None:
+                raise Problem("bad_request", "Content-Length must be a number of bytes; let an HTTP library set it")
+            self._check(length, adds=length)
 
     def _check(self, length: int, *, adds: int = 0) -> None:
         if length > self.settings.request_mb * MEGA:
             raise Problem("too_large", f"a request may have {self.settings.request_mb:g} MB; send fewer or smaller pictures at a time")
         if self.held + adds > self.settings.held_mb * MEGA:
             raise Problem("busy", "the requests that are here already hold as much memory as they may; try again in a second")
+
+
+def parse_length(said: str) -> int | None:
+    """Return a number of bytes that a header says; None where it says none, or one that nobody sends."""
+    return int(said) if said.isascii() and said.isdecimal() and len(said) <= _LONGEST_LENGTH else None
 
 
 def split_pictures(content_type: str, body: bytearray, settings: Settings) -> list[Picture]:
