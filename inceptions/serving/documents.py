@@ -17,13 +17,6 @@ _MODEL = {
     "image_size": 28,
     "ready": True,
 }
-    "name": "inception_small.cifar10",
-    "version": "1f0e27a6c5d3",
-    "network": "inception_small",
-    "classes": 10,
-    "image_size": 28,
-    "ready": True,
-}
 _CLASSES = [{"class": "cat", "probability": 0.986}, {"class": "dog", "probability": 0.009}]
 _PROBLEM = {
     "type": "/docs#queue_full",

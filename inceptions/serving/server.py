@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+import signal
 import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
 from types import FrameType
 from typing import Any
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from inceptions.errors import UserError
@@ -149,14 +151,14 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens at the address. Raises UserError where it can't: of two servers that are bound to one, the later fails here."""
+    """Return a socket that listens at the address. Raises UserError where it can't be."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         found = socket.socket(family, socket.SOCK_STREAM)
         try:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             found.bind((host, port))
-            found.listen(_BACKLOG)
+            found.listen(_BACKLOG)  # already here: two servers can be bound to one address, and the later fails at this
         except BaseException:
             found.close()
             raise
@@ -184,12 +186,24 @@ def serve(
     started: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer requests until SIGTERM or Ctrl-C, and then until those on the way are. Raises UserError where a model can't be started."""
+    drain, stopping = Drain(), _Stopping()
+
+    async def run() -> None:
+        config = _configure(create_app(models, token=token, cors=cors, drain=drain), models)
+        async with AsyncExitStack() as stack:
+            if await stopping.unless_told(stack.enter_async_context(models.running())):
+                await Server(config, drain=drain, settings=models.settings, started=started).serve([listening])
+
+    with stopping:
+        asyncio.run(run())
+
+
+def _configure(app: ASGIApp, models: Models) -> uvicorn.Config:
     for name in ("uvicorn", "python_multipart"):  # what they tell of requests that are refused is counted, and isn't the log's
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    drain, settings = Drain(), models.settings
-    config = uvicorn.Config(
-        create_app(models, token=token, cors=cors, drain=drain),
-        http=make_protocol(settings, models.metrics),
+    return uvicorn.Config(
+        app,
+        http=make_protocol(models.settings, models.metrics),
         ws="none",
         lifespan="off",  # the models run outside of it, so that what they can't do is told by the command line
         log_config=None,
@@ -197,32 +211,37 @@ def serve(
         server_header=False,
         proxy_headers=False,
         h11_max_incomplete_event_size=HEAD_BYTES,
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        timeout_graceful_shutdown=max(1, round(models.settings.drain_s)),
     )
 
-    async def run() -> None:
-        async with models.running():
-            await Server(config, drain=drain, settings=settings, started=started).serve([listening])
 
-    asyncio.run(_unless_stopped(run()))
+class _Stopping:
+    """What SIGTERM and Ctrl-C do before the server listens, while models are being started: end that, and the processes."""
 
+    def __init__(self) -> None:
+        self._is_told = False
+        self._starting: asyncio.Future[object] | None = None
 
-async def _unless_stopped(running: Coroutine[Any, Any, None]) -> None:
-    """Run the server; SIGTERM and Ctrl-C before it listens, while models are being started, end it in good order too."""
-    loop, task, told = asyncio.get_running_loop(), asyncio.ensure_future(running), False
+    def __enter__(self) -> None:
+        self._before = {number: signal.signal(number, self._tell) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def stop() -> None:
-        nonlocal told
-        told = True
-        task.cancel()
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
-    signals = (signal.SIGTERM, signal.SIGINT)
-    if sys.platform != "win32":
-        for number in signals:
-            loop.add_signal_handler(number, stop)
-    try:
-        await task
-    except asyncio.CancelledError:
-        if not told:
-            raise
-        log.warning("told to stop before every model was started")
+    def _tell(self, sig: int, frame: FrameType | None) -> None:
+        self._is_told = True
+        if self._starting is not None:
+            self._starting.get_loop().call_soon_threadsafe(self._starting.cancel)
+
+    async def unless_told(self, starting: Coroutine[Any, Any, object]) -> bool:
+        """Return whether it was done; else it was told to stop."""
+        self._starting = asyncio.ensure_future(starting)
+        if self._is_told:
+            self._starting.cancel()
+        try:
+            await self._starting
+        except asyncio.CancelledError:
+            log.warning("told to stop while the models were being started")
+            return False
+        return True
