@@ -218,7 +218,7 @@ def _check_count(count: int, settings: Settings) -> None:
         raise Problem("too_many_images", f"a request may have {settings.images_per_request} pictures; send the others in another")
 
 
-def _strings(tensor: Tensor, settings: Settings) -> list[bytes]:
+def _strings(tensor: Tensor, settings: Settings) -> list[bytes | memoryview]:
     """Return the elements of a BYTES tensor: each with its length before it; in JSON texts, of base64."""
     count = math.prod(tensor.shape) if tensor.shape else 0
     _check_count(count, settings)
@@ -245,7 +245,7 @@ def _decoded(text: Any) -> bytes:
         raise Problem("invalid", "images in JSON are texts of base64; or send them as binary data") from None
 
 
-def _unpacked(data: memoryview) -> Iterator[bytes]:
+def _unpacked(data: memoryview) -> Iterator[memoryview]:
     place = 0
     while place < len(data):
         if place + 4 > len(data):
@@ -253,11 +253,11 @@ def _unpacked(data: memoryview) -> Iterator[bytes]:
         (length,) = struct.unpack_from("<I", data, place)
         if place + 4 + length > len(data):
             raise Problem("invalid", "the binary data of images end within an element")
-        yield bytes(data[place + 4 : place + 4 + length])
+        yield data[place + 4 : place + 4 + length]
         place += 4 + length
 
 
-def _pixels(tensor: Tensor, version: Version, settings: Settings) -> list[bytes]:
+def _pixels(tensor: Tensor, version: Version, settings: Settings) -> list[memoryview]:
     preprocess = version.card.preprocess
     wanted = (preprocess.image_size, preprocess.image_size, preprocess.channels)
     if len(tensor.shape) != 4 or tensor.shape[1:] != wanted:
@@ -269,7 +269,7 @@ def _pixels(tensor: Tensor, version: Version, settings: Settings) -> list[bytes]
     if len(values) != size:
         raise Problem("invalid", f"pixels hold {len(values)} values, where their shape says {size}")
     each = size // tensor.shape[0] if tensor.shape[0] else 1
-    return [bytes(values[start : start + each]) for start in range(0, size, each)]
+    return [memoryview(values)[start : start + each] for start in range(0, size, each)]
 
 
 def _bytes_of(values: Any, size: int) -> bytes:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from inceptions.errors import UserError
+from inceptions.serving.bodies import split_pictures
 from inceptions.serving.gate import Drain
+from inceptions.serving.models import name_models
 from inceptions.serving.problems import REASONS
 from inceptions.serving.settings import Settings
 
@@ -154,6 +156,27 @@ def test_numbers_of_pixels_may_be_nested(fake, shape):
     tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1, 16, 16, 3], "data": values.tolist()}
     answer = client.post("/v2/models/tiny/infer", json={"inputs": [tensor]})
     assert answer.json()["outputs"][1]["data"][0] == "amber"
+
+
+def test_pictures_are_parts_of_the_body_and_not_copies():
+    form = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n%s\r\n--x--\r\n'
+    for data in (b"a picture", b"", b"\r\n--", b"\r\n--\r\n--y\r", b"\r\n-" * 1000):
+        body = bytearray(form % data)
+        (picture,) = split_pictures("multipart/form-data; boundary=x", body, Settings())
+        assert (bytes(picture.data), isinstance(picture.data, memoryview) and picture.data.obj is body) == (data, True)
+
+
+@pytest.mark.parametrize("name", [".", "..", "-", "_", "a b"])
+def test_names_that_no_address_can_have_are_refused(name):
+    with pytest.raises(UserError, match="can't be the name of a model"):
+        name_models([f"{name}=x"])
+
+
+def test_a_folder_with_an_equals_sign_in_its_name_can_be_served(tmp_path, monkeypatch):
+    (tmp_path / "lr=0.1" / "best").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert name_models(["lr=0.1/best", "a=lr=0.1"]) == {"lr=0.1": "lr=0.1/best", "a": "lr=0.1"}
+    assert name_models(["lr=0.1"]) == {"lr=0.1": "lr=0.1"}
 
 
 def test_of_a_full_queue_and_of_an_answer_that_comes_too_late_one_is_told(fake):
