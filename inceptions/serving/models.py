@@ -280,9 +280,8 @@ def name_models(given: Sequence[str]) -> dict[str, str]:
         if not equals or "/" in name or Path(text).is_dir():
             name, source = _own_name(text), text
         if not _NAME.fullmatch(name):
-            raise UserError(
-                f"{name!r} can't be the name of a model: letters, digits, '.', '-' and '_' can, with a letter or digit; give NAME={shown(source)}"
-            )
+            allowed = "letters, digits, '.', '-' and '_' can, with a letter or digit among them"
+            raise UserError(f"{name!r} can't be the name of a model: {allowed}; give NAME={shown(source)}")
         if name in found:
             raise UserError(f"two models are called {name!r}: {found[name]} and {source}; give one of them another name: NAME={source}")
         found[name] = source
