@@ -43,14 +43,21 @@ def create_app(models: Models, *, token: str | None = None, cors: Sequence[str] 
     _add_operations(app, models, drain)
     _add_problems(app, models)
     _add_page(app)
-    inner: ASGIApp = app
-    if cors:
-        from starlette.middleware.cors import CORSMiddleware
+    gate = Gate(app, settings=models.settings, metrics=models.metrics, token=token, drain=drain)
+    return _add_origins(gate, cors) if cors else gate
 
-        inner = CORSMiddleware(
-            app, allow_origins=list(cors), allow_methods=["GET", "POST"], allow_headers=["authorization", "content-type"]
-        )
-    return Gate(inner, settings=models.settings, metrics=models.metrics, token=token, drain=drain)
+
+def _add_origins(gate: Gate, cors: Sequence[str]) -> ASGIApp:
+    """Let pages of other origins ask. It is outermost, or they couldn't read what the gate refuses."""
+    from starlette.middleware.cors import CORSMiddleware
+
+    return CORSMiddleware(
+        gate,
+        allow_origins=list(cors),
+        allow_methods=["GET", "HEAD", "POST"],
+        allow_headers=["authorization", "content-type", infer.JSON_LENGTH],
+        expose_headers=["Retry-After", infer.JSON_LENGTH],
+    )
 
 
 def _add_operations(app: FastAPI, models: Models, drain: Drain) -> None:
@@ -107,16 +114,20 @@ def _add_problems(app: FastAPI, models: Models) -> None:
 
 
 def _add_page(app: FastAPI) -> None:
-    """Have the files of the page at /, and its classifier that asks this server; where there are none, /docs."""
-    if (PAGE / "index.html").is_file():
+    """Have the files of the page at /, by their own names, and its classifier that asks this server; where there are none, /docs."""
+    if not (PAGE / "index.html").is_file():
 
-        @app.get("/classifier.js", include_in_schema=False)
-        async def classifier() -> Response:
-            return Response((PAGE / "remote.js").read_bytes(), media_type="text/javascript")
+        @app.get("/", include_in_schema=False)
+        async def front() -> Response:
+            return HTMLResponse(documents.page(app.openapi()))
 
-        app.mount("/", StaticFiles(directory=PAGE, html=True))
         return
+    files = StaticFiles(directory=PAGE)  # not mounted at /, where it would answer for every address that isn't there
+    names = {f"/{file.name}": file.name for file in PAGE.iterdir() if file.is_file()}
 
-    @app.get("/", include_in_schema=False)
-    async def front() -> Response:
-        return HTMLResponse(documents.page(app.openapi()))
+    async def give(request: Request) -> Response:
+        return await files.get_response(named[request.url.path], request.scope)
+
+    named = {**names, "/": "index.html", "/classifier.js": "remote.js"}
+    for path in named:
+        app.add_route(path, give, methods=["GET"], include_in_schema=False)

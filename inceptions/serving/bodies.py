@@ -20,6 +20,7 @@ from inceptions.serving.problems import Problem
 from inceptions.serving.settings import MEGA, Settings
 
 _LONGEST_NAME = 200
+_LONGEST_LENGTH = 20  # digits
 _EVENTS = (
     *("on_part_begin", "on_header_begin", "on_header_field", "on_header_value", "on_header_end", "on_part_data", "on_part_end"),
     "on_end",
@@ -58,14 +59,22 @@ class Intake:
             self.held -= len(found)
 
     def _check_length(self, said: str | None) -> None:
-        if said is not None and said.isdecimal():
-            self._check(int(said), adds=int(said))
+        if said is not None:
+            length = parse_length(said)
+            if length is None:
+                raise Problem("bad_request", "Content-Length must be a number of bytes; let an HTTP library set it")
+            self._check(length, adds=length)
 
     def _check(self, length: int, *, adds: int = 0) -> None:
         if length > self.settings.request_mb * MEGA:
             raise Problem("too_large", f"a request may have {self.settings.request_mb:g} MB; send fewer or smaller pictures at a time")
         if self.held + adds > self.settings.held_mb * MEGA:
             raise Problem("busy", "the requests that are here already hold as much memory as they may; try again in a second")
+
+
+def parse_length(said: str) -> int | None:
+    """Return a number of bytes that a header says; None where it says none, or one that nobody sends."""
+    return int(said) if said.isascii() and said.isdecimal() and len(said) <= _LONGEST_LENGTH else None
 
 
 def split_pictures(content_type: str, body: bytearray, settings: Settings) -> list[Picture]:
@@ -80,7 +89,7 @@ def split_pictures(content_type: str, body: bytearray, settings: Settings) -> li
             "image/jpeg or so (curl: -F image=@photo.jpg, or --data-binary @photo.jpg -H 'Content-Type: image/jpeg')",
         )
     else:
-        pictures = [Picture("picture", bytes(body))]
+        pictures = [Picture("picture", memoryview(body))]
     if not pictures:
         raise Problem("invalid", "there is no picture in the request; give at least one file")
     for picture in pictures:
@@ -102,14 +111,15 @@ class _Form:
         self.is_whole = False
         self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
         self._disposition = b""
-        self._data = bytearray()
+        self._begin = self._end = 0
 
     def parse(self, body: bytearray) -> list[Picture]:
         """Return the files. Raises Problem for a form that is damaged or has too many parts, or a part that is no file."""
+        self._body = memoryview(body)
         callbacks = {event: getattr(self, f"_{event}") for event in _EVENTS}
         try:
             parser = MultipartParser(self.boundary, callbacks)  # pyright: ignore[reportArgumentType] - of this form, by their names
-            parser.write(bytes(body))
+            parser.write(body)  # pyright: ignore[reportArgumentType] - a bytearray has all that it asks of bytes
             parser.finalize()
         except FormParserError as error:
             raise Problem("bad_request", f"the form can't be read ({error}); let a library make it, such as curl's -F") from None
@@ -121,7 +131,7 @@ class _Form:
         if len(self.pictures) >= self.most:
             raise Problem("too_many_images", f"a request may have {self.most} pictures; send the others in another")
         self._disposition = b""
-        self._data = bytearray()
+        self._begin = self._end = 0
 
     def _on_header_begin(self) -> None:
         self._header = (bytearray(), bytearray())
@@ -137,7 +147,7 @@ class _Form:
             self._disposition = bytes(self._header[1])
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._data += memoryview(data)[start:end]
+        self._begin, self._end = self._begin or start, end  # its pieces follow each other, for all is given to the parser at once
 
     def _on_part_end(self) -> None:
         _, options = parse_options_header(self._disposition)
@@ -147,7 +157,9 @@ class _Form:
             raise Problem(
                 "invalid", f"the part {field!r} is no file; give files alone: what is asked for goes into the address, as ?top_k=3"
             )
-        self.pictures.append(Picture(shown(name.decode(errors="replace"))[:_LONGEST_NAME] or "picture", bytes(self._data)))
+        self.pictures.append(
+            Picture(shown(name.decode(errors="replace"))[:_LONGEST_NAME] or "picture", self._body[self._begin : self._end])
+        )
 
     def _on_end(self) -> None:
         self.is_whole = True

@@ -9,7 +9,14 @@ from typing import Any
 
 from inceptions.serving.problems import MEDIA_TYPE, REASONS
 
-_MODEL = {"name": "inception_small.cifar10", "version": "1f0e27a6c5d3", "network": "inception_small", "classes": 10, "image_size": 28}
+_MODEL = {
+    "name": "inception_small.cifar10",
+    "version": "1f0e27a6c5d3",
+    "network": "inception_small",
+    "classes": 10,
+    "image_size": 28,
+    "ready": True,
+}
 _CLASSES = [{"class": "cat", "probability": 0.986}, {"class": "dog", "probability": 0.009}]
 _PROBLEM = {
     "type": "/docs#queue_full",
@@ -27,6 +34,7 @@ _EXAMPLES: dict[str, Any] = {
         "metrics": {"test_accuracy": 0.8928},
         "accuracy": {"value": 0.8928, "low": 0.8866, "high": 0.8987, "images": 10000, "part": "test"},
         "confusions": [{"truth": "cat", "predicted": "dog", "count": 96}],
+        "heat_maps": True,
     },
     "predict": {"model": _MODEL["name"], "version": _MODEL["version"], "predictions": [{"name": "chelsea.jpg", "classes": _CLASSES}]},
     "embed": {"model": _MODEL["name"], "version": _MODEL["version"], "embeddings": [{"name": "chelsea.jpg", "vector": [0.12, 0.0]}]},
@@ -107,7 +115,8 @@ def page(document: dict[str, Any]) -> str:
     )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>inceptions: the interface</title><link rel="stylesheet" href="/docs.css"></head><body><main>
+<title>inceptions: the interface</title><link rel="stylesheet" href="/docs.css">
+<link rel="icon" href="/mark.svg" type="image/svg+xml"></head><body><main>
 <h1>What this server answers</h1>
 <p>The same for programs: <a href="/openapi.json">/openapi.json</a>.</p>
 <pre>{escape(chr(10).join(COMMANDS))}</pre>

@@ -17,8 +17,13 @@ Head = dict[str, Any]
 
 def pack(head: Head, body: bytes = b"") -> bytes:
     """Return a frame."""
+    return pack_head(head, len(body)) + body
+
+
+def pack_head(head: Head, body_length: int) -> bytes:
+    """Return a frame's beginning, behind which the bytes are to be written."""
     text = json.dumps(head).encode()
-    return b"".join((_LENGTHS.pack(len(text), len(body)), text, body))
+    return _LENGTHS.pack(len(text), body_length) + text
 
 
 def read_frame(file: BinaryIO) -> tuple[Head, bytes] | None:

@@ -53,7 +53,9 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 0
+        began, status, method = time.perf_counter(), 0, scope["method"]
+        if method == "HEAD":  # answered as GET is, without the body
+            scope = {**scope, "method": "GET"}
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -63,6 +65,8 @@ class Gate:
                 message["headers"] = [*message["headers"], *(item for item in HEADERS if item[0] not in there)]
                 if self.drain.is_on:
                     message["headers"].append((b"connection", b"close"))
+            elif method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         self.drain.in_flight += 1
@@ -71,8 +75,8 @@ class Gate:
         finally:
             self.drain.in_flight -= 1
             route = getattr(scope.get("route"), "path", "other")
-            method = scope["method"] if scope["method"] in ("GET", "POST", "OPTIONS", "HEAD") else "other"
-            self.metrics.requests.labels(route, method, str(status)).inc()
+            known = method if method in ("GET", "POST", "OPTIONS", "HEAD") else "other"
+            self.metrics.requests.labels(route, known, str(status)).inc()
             self.metrics.seconds.labels(route).observe(time.perf_counter() - began)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, nothing_sent) -> None:
@@ -114,10 +118,16 @@ class Gate:
 
 
 def _check_head(scope: Scope) -> None:
-    """Raise Problem for a head that came all at once, and is larger than one may be that comes bit by bit."""
+    """Raise Problem for a head that came all at once, and is larger than any that comes bit by bit, or of two meanings."""
     size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
     if size > HEAD_BYTES:
         raise Problem("head_too_large", f"address and headers have {size} bytes; {HEAD_BYTES} are allowed")
+    names = {name for name, _ in scope["headers"]}
+    if {b"content-length", b"transfer-encoding"} <= names:  # where a proxy goes by the other, a second request hides in the body
+        told = "a request has either Content-Length or Transfer-Encoding, not Content-Length and Transfer-Encoding; leave one out"
+        raise Problem("bad_request", told, headers={"connection": "close"})
+    if not scope["path"].startswith("/"):
+        raise Problem("bad_request", "the request line must have a path, as GET /healthz; this server is no proxy")
 
 
 async def send_problem(problem: Problem, scope: Scope, send: Send, metrics: Metrics) -> None:
@@ -127,7 +137,7 @@ async def send_problem(problem: Problem, scope: Scope, send: Send, metrics: Metr
     headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers}
     encoded = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
+    await send({"type": "http.response.body", "body": body})
 
 
 def from_starlette(error: HTTPException, path: str) -> Problem:
@@ -136,4 +146,7 @@ def from_starlette(error: HTTPException, path: str) -> Problem:
         HTTPStatus.NOT_FOUND: f"there is nothing at {path}; see /docs for what there is",
         HTTPStatus.METHOD_NOT_ALLOWED: f"{path} is asked with another method; see /docs",
     }
-    return of_status(error.status_code, details.get(HTTPStatus(error.status_code), str(error.detail)), dict(error.headers or {}))
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if headers.get("allow") == "GET":
+        headers["allow"] = "GET, HEAD"  # which the gate makes of every GET
+    return of_status(error.status_code, details.get(HTTPStatus(error.status_code), str(error.detail)), headers)

@@ -28,7 +28,7 @@ from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, ModelCard, read_car
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"[\w.-]+")
+_NAME = re.compile(r"(?=.*[^\W_])[\w.=-]+")  # "." and ".." are steps in an address
 _LONGEST_WAIT_S = 30.0  # between attempts to start a process that doesn't
 
 
@@ -37,7 +37,7 @@ class Picture:
     """A picture of a request: what the client calls it, and its bytes; is_pixels: not encoded, but as the engine reads it."""
 
     name: str
-    data: bytes
+    data: bytes | memoryview
     is_pixels: bool = False
 
 
@@ -277,10 +277,11 @@ def name_models(given: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in given:
         name, equals, source = text.partition("=")
-        if not equals or "/" in name:
+        if not equals or "/" in name or Path(text).is_dir():
             name, source = _own_name(text), text
         if not _NAME.fullmatch(name):
-            raise UserError(f"{name!r} can't be the name of a model: letters, digits, '.', '-' and '_' can; give NAME={shown(source)}")
+            allowed = "letters, digits, '.', '-' and '_' can, with a letter or digit among them"
+            raise UserError(f"{name!r} can't be the name of a model: {allowed}; give NAME={shown(source)}")
         if name in found:
             raise UserError(f"two models are called {name!r}: {found[name]} and {source}; give one of them another name: NAME={source}")
         found[name] = source

@@ -35,11 +35,13 @@ def make_router(models: Models, intake: Intake) -> APIRouter:
 
     @router.get("/models", summary="The models that are served", responses=examples("models"))
     async def list_models() -> Response:
-        return as_json({"models": [summarise(name, model.version()) for name, model in models.items()]})
+        return as_json({"models": [_summary(name, model) for name, model in models.items()]})
 
     @router.get("/models/{name}", summary="What is known of a model: classes, accuracy, confusions", responses=examples("model"))
     async def get_model(name: str) -> Response:
-        return as_json(describe(name, models.find(name).version()))
+        model = models.find(name)
+        known = describe(name, model.current or model.version())
+        return as_json({**known, "ready": model.is_ready, "heat_maps": bool(known["class_names"]) and not missing_for_heat_maps()})
 
     @router.post("/predict", summary="The likeliest classes of pictures", openapi_extra=PICTURES, responses=examples("predict"))
     async def predict(request: Request, name: ModelName = None, top_k: TopK = 5, heat_map: HeatMap = None) -> Response:
@@ -83,10 +85,20 @@ def as_json(value: Any) -> Response:
     return Response(text, media_type="application/json")
 
 
+def missing_for_heat_maps() -> list[str]:
+    """Return the libraries that explain and aren't there; none is imported."""
+    return missing_modules("inceptions.explain", "captum")
+
+
 def check_heat_maps() -> None:
     """Raise Problem where the libraries that explain aren't there."""
-    if missing := missing_modules("inceptions.explain", "captum"):
+    if missing := missing_for_heat_maps():
         raise Problem("no_heat_maps", f"heat maps need {' and '.join(missing)}; pip install 'inceptions[explain]' where the server runs")
+
+
+def _summary(name: str, model: Model) -> dict[str, Any]:
+    """Return what stands in the list: of a model that is being started again too, for its card is known."""
+    return {**(summarise(name, model.current) if model.current else {"name": name}), "ready": model.is_ready}
 
 
 async def _read(model: Model, request: Request, body: bytearray, intake: Intake) -> list[Picture]:

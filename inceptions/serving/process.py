@@ -10,7 +10,7 @@ import time
 from typing import Any, NamedTuple
 
 from inceptions.errors import UserError
-from inceptions.serving.frames import Head, pack, receive_frame
+from inceptions.serving.frames import Head, pack_head, receive_frame
 from inceptions.serving.problems import Problem
 from inceptions.serving.worker import Order
 
@@ -55,12 +55,13 @@ class Process:
         """The time, by time.monotonic, at which it was asked for what it owes for longest; now where it owes nothing."""
         return next((asked for _, asked in self._asked.values()), time.monotonic())
 
-    def ask(self, head: Head, body: bytes) -> asyncio.Future[Reply]:
+    def ask(self, head: Head, body: bytes | memoryview) -> asyncio.Future[Reply]:
         """Return what will be its answer; a Problem where it refuses, or ends first."""
         number = next(self._numbers)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._asked[number] = (future, time.monotonic())
-        self._input.write(pack({**head, "number": number}, body))
+        self._input.write(pack_head({**head, "number": number}, len(body)))
+        self._input.write(body)
         return future
 
     def kill(self) -> None:

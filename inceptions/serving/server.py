@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+import signal
 import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
 from types import FrameType
 from typing import Any
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from inceptions.errors import UserError
@@ -33,75 +35,78 @@ from inceptions.serving.settings import Settings
 log = logging.getLogger(__name__)
 
 _ATTACH_FILTER = 26  # SO_ATTACH_FILTER
+_BACKLOG = 2048  # connections that wait to be taken; uvicorn's own number
 _LAST_S = 0.5  # how long a connection on which nothing is asked stays open when the server ends
 
 
 def make_protocol(settings: Settings, metrics: Metrics) -> type[H11Protocol]:
     """Return uvicorn's protocol with these limits; one is made of it for each connection."""
+    return type("LimitedProtocol", (_Protocol,), {"settings": settings, "metrics": metrics})
 
-    class Protocol(H11Protocol):
-        _head_timer: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            if len(self.connections) > settings.connections:
-                self._refuse(Problem("busy", f"there are {settings.connections} connections already; try again in a second"))
-                return
+class _Protocol(H11Protocol):
+    settings: Settings
+    metrics: Metrics
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > self.settings.connections:
+            self._refuse(Problem("busy", f"there are {self.settings.connections} connections already; try again in a second"))
+            return
+        self._start_timer()
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_timer()
+        elif self._head_timer is None:  # a part of the next request's head
             self._start_timer()
 
-        def data_received(self, data: bytes) -> None:
-            if self.transport.is_closing():
-                return
-            super().data_received(data)
-            if self.conn.their_state is not h11.IDLE:
-                self._stop_timer()
-            elif self._head_timer is None:  # a part of the next request's head
-                self._start_timer()
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_timer()
-            super().connection_lost(exc)
+    def _start_timer(self) -> None:
+        late = Problem("slow", f"the head of the request took longer than {self.settings.head_timeout_s:g} s; send it faster")
+        self._head_timer = self.loop.call_later(self.settings.head_timeout_s, self._refuse, late)
 
-        def _start_timer(self) -> None:
-            late = Problem("slow", f"the head of the request took longer than {settings.head_timeout_s:g} s; send it faster")
-            self._head_timer = self.loop.call_later(settings.head_timeout_s, self._refuse, late)
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
-        def _stop_timer(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(Problem("bad_request", "this is no HTTP/1.1 request, or its head is damaged or too large; use an HTTP library"))
 
-        def send_400_response(self, msg: str) -> None:
-            self._refuse(Problem("bad_request", "this is no HTTP/1.1 request, or its head is damaged or too large; use an HTTP library"))
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY:  # refused before it was sent whole: the client may be reading only afterwards
+            self.loop.call_later(self.settings.body_timeout_s, self._close_if_sending, self.cycle)
 
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            if self.conn.their_state is h11.SEND_BODY:  # refused before it was sent whole: the client may be reading only afterwards
-                self.loop.call_later(settings.body_timeout_s, self._close_if_sending, self.cycle)
-
-        def _close_if_sending(self, cycle: object) -> None:
-            if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:
-                self.transport.close()
-
-        def shutdown(self) -> None:
-            """Close when what is asked is answered; where nothing is yet, a request that is under way is waited for, and refused."""
-            if self.cycle is None or self.cycle.response_complete:
-                self.loop.call_later(_LAST_S, self.transport.close)
-            else:
-                super().shutdown()
-
-        def _refuse(self, problem: Problem) -> None:
-            """Answer what is no request, or not a whole one, and close the connection."""
-            if self.transport.is_closing():
-                return
-            metrics.refused.labels(problem.reason).inc()
-            if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-                body = problem.to_bytes("")
-                head = f"HTTP/1.1 {problem.status} {problem.title}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
-                self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
+    def _close_if_sending(self, cycle: object) -> None:
+        if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:
             self.transport.close()
 
-    return Protocol
+    def shutdown(self) -> None:
+        """Close when what is asked is answered; where nothing is yet, a request that is under way is waited for, and refused."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(_LAST_S, self.transport.close)
+        else:
+            super().shutdown()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer what is no request, or not a whole one, and close the connection."""
+        if self.transport.is_closing():
+            return
+        self.metrics.refused.labels(problem.reason).inc()
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            body = problem.to_bytes("")
+            head = f"HTTP/1.1 {problem.status} {problem.title}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
+        self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -146,13 +151,14 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to the address. Raises UserError where it can't be."""
+    """Return a socket that listens at the address. Raises UserError where it can't be."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         found = socket.socket(family, socket.SOCK_STREAM)
         try:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             found.bind((host, port))
+            found.listen(_BACKLOG)  # already here: two servers can be bound to one address, and the later fails at this
         except BaseException:
             found.close()
             raise
@@ -180,12 +186,24 @@ def serve(
     started: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer requests until SIGTERM or Ctrl-C, and then until those on the way are. Raises UserError where a model can't be started."""
+    drain, stopping = Drain(), _Stopping()
+
+    async def run() -> None:
+        config = _configure(create_app(models, token=token, cors=cors, drain=drain), models)
+        async with AsyncExitStack() as stack:
+            if await stopping.unless_told(stack.enter_async_context(models.running())):
+                await Server(config, drain=drain, settings=models.settings, started=started).serve([listening])
+
+    with stopping:
+        asyncio.run(run())
+
+
+def _configure(app: ASGIApp, models: Models) -> uvicorn.Config:
     for name in ("uvicorn", "python_multipart"):  # what they tell of requests that are refused is counted, and isn't the log's
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    drain, settings = Drain(), models.settings
-    config = uvicorn.Config(
-        create_app(models, token=token, cors=cors, drain=drain),
-        http=make_protocol(settings, models.metrics),
+    return uvicorn.Config(
+        app,
+        http=make_protocol(models.settings, models.metrics),
         ws="none",
         lifespan="off",  # the models run outside of it, so that what they can't do is told by the command line
         log_config=None,
@@ -193,11 +211,37 @@ def serve(
         server_header=False,
         proxy_headers=False,
         h11_max_incomplete_event_size=HEAD_BYTES,
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        timeout_graceful_shutdown=max(1, round(models.settings.drain_s)),
     )
 
-    async def run() -> None:
-        async with models.running():
-            await Server(config, drain=drain, settings=settings, started=started).serve([listening])
 
-    asyncio.run(run())
+class _Stopping:
+    """What SIGTERM and Ctrl-C do before the server listens, while models are being started: end that, and the processes."""
+
+    def __init__(self) -> None:
+        self._is_told = False
+        self._starting: asyncio.Future[object] | None = None
+
+    def __enter__(self) -> None:
+        self._before = {number: signal.signal(number, self._tell) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _tell(self, sig: int, frame: FrameType | None) -> None:
+        self._is_told = True
+        if self._starting is not None:
+            self._starting.get_loop().call_soon_threadsafe(self._starting.cancel)
+
+    async def unless_told(self, starting: Coroutine[Any, Any, object]) -> bool:
+        """Return whether it was done; else it was told to stop."""
+        self._starting = asyncio.ensure_future(starting)
+        if self._is_told:
+            self._starting.cancel()
+        try:
+            await self._starting
+        except asyncio.CancelledError:
+            log.warning("told to stop while the models were being started")
+            return False
+        return True

@@ -1,4 +1,5 @@
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -55,6 +56,9 @@ def fake(monkeypatch, tmp_path):
         client.__exit__(None, None, None)
 
 
+PATIENT = ("--timeout-s", "300", "--body-timeout-s", "300", "--head-timeout-s", "300")
+
+
 class Live:
     """A server of its own process."""
 
@@ -63,10 +67,10 @@ class Live:
         self.url = f"http://127.0.0.1:{port}"
 
     def get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=300) as answer:
             return answer.read()
 
-    def raw(self, request: bytes, *, timeout: float = 30) -> bytes:
+    def raw(self, request: bytes, *, timeout: float = 300) -> bytes:
         """Send bytes, and return what comes until the server closes or an answer is whole."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
             try:
@@ -85,7 +89,11 @@ class Live:
             return found
 
     def children(self) -> list[int]:
-        return [int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+        return children_of(self.process.pid)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.fixture(scope="module")
@@ -94,18 +102,17 @@ def start_live(environment, tmp_path_factory):
     begun = []
 
     def start(*arguments, **variables) -> Live:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         log = tmp_path_factory.mktemp("live") / "log"
-        command = [sys.executable, "-m", "inceptions", "serve", *map(str, arguments), "--port", str(port)]
+        command = [sys.executable, "-m", "inceptions", "serve", *map(str, arguments), "--port", "0"]
         with log.open("wb") as file:
             process = subprocess.Popen(command, stderr=file, stdout=file, env=environment | variables)
         begun.append(process)
         while "Ctrl-C" not in log.read_text():
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)
-        return Live(process, port, log)
+        address = re.search(r" at http://127.0.0.1:(\d+)", log.read_text())
+        assert address, log.read_text()
+        return Live(process, int(address[1]), log)
 
     yield start
     for process in begun:
@@ -118,5 +125,12 @@ def start_live(environment, tmp_path_factory):
 @pytest.fixture(scope="module")
 def live(start_live, tmp_path_factory):
     """A server of one small model, under the name of the one that the documentation has."""
+    folder = save_tiny(tmp_path_factory.mktemp("served") / "model")
+    return start_live(f"inception_small.cifar10={folder}", *PATIENT)
+
+
+@pytest.fixture(scope="module")
+def impatient(start_live, tmp_path_factory):
+    """The same, which soon refuses what comes slowly; who asks it anything else depends on how fast the machine is."""
     folder = save_tiny(tmp_path_factory.mktemp("served") / "model")
     return start_live(f"inception_small.cifar10={folder}", "--body-timeout-s", "1.5", "--head-timeout-s", "1.5")

@@ -169,7 +169,7 @@ def length_that_is_none(rng):
 
 @kind
 def length_and_chunks(rng):
-    return Hostile(http(b"0\r\n\r\nGET /admin HTTP/1.1\r\n\r\n", extra="transfer-encoding: chunked\r\n"), (400, 422))
+    return Hostile(http(b"0\r\n\r\nGET /admin HTTP/1.1\r\n\r\n", extra="transfer-encoding: chunked\r\n"), (400,))
 
 
 @kind
@@ -283,10 +283,14 @@ def paths_with_tricks(rng):
         "/..%252f..%252fetc",
         "/v2/models/%ff/infer",
         "/index.html%00.jpg",
-        "http://169.254.169.254/",
         "/%c0%ae%c0%ae/",
     ]
     return Hostile(http(path=rng.choice(paths + more), method="GET"), (404, 405))
+
+
+@kind
+def whole_address_in_the_request_line(rng):
+    return Hostile(http(path=rng.choice(["http://169.254.169.254/", "https://x/healthz", "*"]), method="GET"), (400,))
 
 
 @kind
@@ -371,6 +375,46 @@ def binary_tensors_that_lie(rng):
     length = rng.choice([str(len(body)), "-1", "9" * 30, "a", str(len(body) - 3), "0"])
     binary = struct.pack("<I", rng.choice([2**32 - 1, 0, 3])) + b"xyz"
     return Hostile(http(body + binary, path=INFER, extra=f"inference-header-content-length: {length}\r\n"), (400, 413, 422))
+
+
+def pixels(**also: object) -> bytes:
+    tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1, 16, 16, 3], "data": [0] * 768}
+    return json.dumps({"inputs": [tensor], **also}).encode()
+
+
+@kind
+def tensors_asked_for_without_end(rng):
+    many = [{"name": name} for name in rng.choice([("embeddings", "embeddings"), ("classes",)])] * 100_000
+    return Hostile(http(pixels(outputs=many), path=INFER, content_type="application/json"), (422,))
+
+
+@kind
+def lists_of_nothing(rng):
+    empty = b"[],"[: rng.choice([2, 3])] + b",[]" * 200_000
+    body = pixels().replace(b"[" + b"0, " * 767 + b"0]", b"[" + empty.replace(b",,", b",") + b"]")
+    return Hostile(http(body, path=INFER, content_type="application/json"), (413,))
+
+
+@kind
+def shapes_without_end(rng):
+    body = pixels().replace(b"[1, 16, 16, 3]", json.dumps([2**31 - 1] * 200_000).encode())
+    return Hostile(http(body, path=INFER, content_type="application/json"), (422,))
+
+
+@kind
+def base64_that_is_too_much(rng):
+    tensor = {"name": "images", "datatype": "BYTES", "shape": [3], "data": ["A" * 10_000_000] * 3}
+    return Hostile(http(json.dumps({"inputs": [tensor]}).encode(), path=INFER, content_type="application/json"), (413,))
+
+
+@kind
+def parameters_that_are_none(rng):
+    return Hostile(http(pixels(parameters=rng.choice(["x", [1], 3])), path=INFER, content_type="application/json"), (400,))
+
+
+@kind
+def length_of_json_that_is_huge(rng):
+    return Hostile(http(pixels(), path=INFER, extra=f"inference-header-content-length: {'9' * 5000}\r\n"), (400,))
 
 
 @kind

@@ -47,22 +47,24 @@ def test_the_request_is_refused_and_the_next_answered(live, name):
     assert is_well(live)
 
 
-def test_several_at_a_time_those_that_come_slowly_too_end_no_process(live):
-    harm(live, len(KINDS))
+def test_several_at_a_time_those_that_come_slowly_too_end_no_process(live, impatient):
+    harm(live, impatient, len(KINDS))
 
 
 @pytest.mark.exhaustive
-def test_a_thousand_of_all_kinds_end_no_process_and_leave_no_traceback(live):
-    harm(live, 1000)
+def test_a_thousand_of_all_kinds_end_no_process_and_leave_no_traceback(live, impatient):
+    harm(live, impatient, 1000)
 
 
-def harm(live, count: int) -> None:
-    before, names = live.children(), list(KINDS)
+def harm(live, impatient, count: int) -> None:
+    before, names = live.children(), [list(KINDS)[number % len(KINDS)] for number in range(count)]
     with ThreadPoolExecutor(12) as pool:
-        for found in [pool.submit(check, live, names[number % len(names)], 1 + number) for number in range(count)]:
+        sent = [pool.submit(check, impatient if "slowly" in name else live, name, 1 + number) for number, name in enumerate(names)]
+        for found in sent:
             found.result()
     assert is_well(live)
     assert live.children() == before
-    log = live.log.read_text()
-    assert "Traceback" not in log
-    assert "ended" not in log
+    for server in (live, impatient):
+        log = server.log.read_text()
+        assert "Traceback" not in log
+        assert "ended" not in log

@@ -18,6 +18,7 @@ import pytest
 import inceptions
 from inceptions.files import whole_folder
 from inceptions.weights.card import CARD_NAME, read_card
+from tests.serving.conftest import PATIENT, children_of
 from tests.tiny import CLASSES, SIZE_PX, save_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -177,7 +178,7 @@ def wait_for(condition) -> None:
 def test_a_process_that_is_killed_is_started_again_and_a_folder_that_changes_is_followed(start_live, tmp_path):
     folder = save_tiny(tmp_path / "model")
     card = (folder / CARD_NAME).read_text()
-    live = start_live(folder, "--watch-s", "0.1")
+    live = start_live(folder, "--watch-s", "0.1", *PATIENT)
     answers, done = Counter(), threading.Event()
     threads = load(live, answers, done)
     try:
@@ -210,7 +211,7 @@ def test_a_process_that_is_killed_is_started_again_and_a_folder_that_changes_is_
 
 
 def test_when_it_is_stopped_it_answers_what_it_took(start_live, tmp_path):
-    live = start_live(save_tiny(tmp_path / "model"), "--linger-s", "0.3")
+    live = start_live(save_tiny(tmp_path / "model"), "--linger-s", "3", "--drain-s", "300", *PATIENT)
     answers, done = Counter(), threading.Event()
     threads = load(live, answers, done)
     wait_for(lambda: answers[200] > 5)
@@ -222,6 +223,26 @@ def test_when_it_is_stopped_it_answers_what_it_took(start_live, tmp_path):
     assert answers[503] > 0
     assert answers["nobody listens"] == 4
     assert "every request that was taken is answered" in live.log.read_text()
+
+
+def test_told_to_stop_while_models_are_being_started_it_ends_with_them(tmp_path, environment):
+    folders = [str(save_tiny(tmp_path / name)) for name in "abc"]
+    command = [sys.executable, "-m", "inceptions", "serve", *folders, "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        wait_for(lambda: children_of(process.pid))
+        process.send_signal(signal.SIGTERM)
+        rest = process.stderr.read()  # to the end of the pipe, which its processes hold too
+        process.wait()
+    assert (process.returncode, "told to stop" in rest, "Traceback" in rest) == (0, True, False), rest
+
+
+def test_of_two_servers_at_one_address_the_later_is_told():
+    from inceptions.errors import UserError
+    from inceptions.serving.server import listen
+
+    with listen("127.0.0.1", 0) as first, pytest.raises(UserError, match="Address already in use"):
+        listen("127.0.0.1", first.getsockname()[1])
 
 
 def test_a_model_that_cannot_be_loaded_is_told(tmp_path, environment):

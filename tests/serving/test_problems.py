@@ -1,13 +1,17 @@
 """What is refused, and how: every refusal is problem details."""
 
+import asyncio
 import json
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from inceptions.errors import UserError
+from inceptions.serving.bodies import split_pictures
 from inceptions.serving.gate import Drain
+from inceptions.serving.models import name_models
 from inceptions.serving.problems import REASONS
 from inceptions.serving.settings import Settings
 
@@ -34,12 +38,36 @@ def refused(client, reason: str) -> float:
 def test_what_is_not_there_is_a_problem(fake):
     client, _ = fake(("a", "b"))
     assert "nothing at /nothing" in problem(client.get("/nothing"), 404, "not_found")
-    assert "another method" in problem(client.get("/v1/predict"), 405, "method")
+    wrong = client.get("/v1/predict")
+    assert "another method" in problem(wrong, 405, "method")
+    assert wrong.headers["allow"] == "POST"
+    for path in ("/v1/nothing", "/v1/predict/", "/nothing"):
+        assert "nothing at" in problem(client.post(path, **PICTURE), 404, "not_found")
     assert "no model is called 'c'; there are a, b" in problem(client.get("/v1/models/c"), 404, "not_found")
     assert "one of a, b" in problem(client.post("/v1/predict", **PICTURE), 422, "invalid")
     assert "top_k: Input should be" in problem(client.post("/v1/predict?model=a&top_k=0", **PICTURE), 422, "invalid")
     assert "'gradcam'" in problem(client.post("/v1/predict?model=a&heat_map=magic", **PICTURE), 422, "invalid")
-    assert (refused(client, "not_found"), refused(client, "invalid")) == (2, 3)
+    assert (refused(client, "not_found"), refused(client, "invalid")) == (5, 3)
+
+
+def test_what_can_be_got_can_be_asked_for_without_its_body(fake):
+    drain = Drain()
+    client, _ = fake(drain=drain)
+    for path in ("/healthz", "/readyz", "/", "/page.js", "/v1/models", "/docs"):
+        assert (client.head(path).status_code, client.head(path).content) == (200, b""), path
+    assert (client.head("/v1/predict").status_code, client.head("/nothing").status_code) == (405, 404)
+    assert client.put("/healthz").headers["allow"] == "GET, HEAD"
+    drain.is_on = True
+    assert (client.head("/readyz").status_code, client.head("/healthz").status_code) == (503, 200)
+
+
+def test_the_page_is_served_by_its_files_own_names(fake):
+    client, _ = fake()
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert client.get("/index.html").content == page.content
+    assert client.get("/", headers={"if-none-match": page.headers["etag"]}).status_code == 304
+    assert client.get("/classifier.js").content == client.get("/remote.js").content
 
 
 def test_bodies_that_hold_no_pictures_are_refused(fake):
@@ -95,6 +123,62 @@ def test_limits_of_a_request_hold(fake):
     assert not processes[0].asked
 
 
+def infer(client, **also):
+    tensor = {"name": "images", "datatype": "BYTES", "shape": [1], "data": ["AQ=="]}
+    return client.post("/v2/models/tiny/infer", json={"inputs": [tensor], **also})
+
+
+def test_tensors_are_asked_for_once_each_and_what_is_wrong_is_told_before_the_model_works(fake):
+    client, processes = fake(held=True)
+    assert "probabilities is asked for twice" in problem(infer(client, outputs=[{"name": "probabilities"}] * 100_000), 422, "invalid")
+    assert "there is no output 'x'" in problem(infer(client, outputs=[{"name": "embeddings"}, {"name": "x"}]), 422, "invalid")
+    for parameters in ("x", [1], 5):
+        assert "must be an object" in problem(infer(client, parameters=parameters), 400, "bad_request")
+    long = client.post("/v2/models/tiny/infer", content=b"{}", headers={"inference-header-content-length": "9" * 5000})
+    assert "at most the body's 2" in problem(long, 400, "bad_request")
+    assert not processes[0].asked
+
+
+@pytest.mark.parametrize(
+    ("data", "said"), [("[]," * 200_000 + "[]", "more than 300000 values"), ('"' + "A" * 2_000_000 + '"', "1.9 are allowed")]
+)
+def test_json_that_would_take_long_is_refused_before_it_is_read(fake, monkeypatch, data, said):
+    client, _ = fake(settings=Settings(picture_mb=1.0))
+    monkeypatch.setattr("inceptions.serving.infer.json", None)
+    body = '{"inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [1, 16, 16, 3], "data": [' + data + "]}]}"
+    assert said in problem(client.post("/v2/models/tiny/infer", content=body), 413, "too_large")
+
+
+@pytest.mark.parametrize("shape", [(768,), (1, 768), (16, 48), (1, 16, 16, 3)])
+def test_numbers_of_pixels_may_be_nested(fake, shape):
+    client, _ = fake()
+    values = np.arange(768).reshape(shape) % 256
+    tensor = {"name": "pixels", "datatype": "UINT8", "shape": [1, 16, 16, 3], "data": values.tolist()}
+    answer = client.post("/v2/models/tiny/infer", json={"inputs": [tensor]})
+    assert answer.json()["outputs"][1]["data"][0] == "amber"
+
+
+def test_pictures_are_parts_of_the_body_and_not_copies():
+    form = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n%s\r\n--x--\r\n'
+    for data in (b"a picture", b"", b"\r\n--", b"\r\n--\r\n--y\r", b"\r\n-" * 1000):
+        body = bytearray(form % data)
+        (picture,) = split_pictures("multipart/form-data; boundary=x", body, Settings())
+        assert (bytes(picture.data), isinstance(picture.data, memoryview) and picture.data.obj is body) == (data, True)
+
+
+@pytest.mark.parametrize("name", [".", "..", "-", "_", "a b"])
+def test_names_that_no_address_can_have_are_refused(name):
+    with pytest.raises(UserError, match="can't be the name of a model"):
+        name_models([f"{name}=x"])
+
+
+def test_a_folder_with_an_equals_sign_in_its_name_can_be_served(tmp_path, monkeypatch):
+    (tmp_path / "lr=0.1" / "best").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert name_models(["lr=0.1/best", "a=lr=0.1"]) == {"lr=0.1": "lr=0.1/best", "a": "lr=0.1"}
+    assert name_models(["lr=0.1"]) == {"lr=0.1": "lr=0.1"}
+
+
 def test_of_a_full_queue_and_of_an_answer_that_comes_too_late_one_is_told(fake):
     client, processes = fake(held=True, settings=Settings(queue_images=2, images_per_request=2, timeout_s=0.2))
     first = threading.Thread(target=lambda: problem(client.post("/v1/predict", files=[("x", ("a", b"\x02"))] * 2), 503, "deadline"))
@@ -122,6 +206,29 @@ def test_a_model_that_is_being_started_again_is_told(fake):
     assert 'inceptions_worker_restarts_total{model="tiny"} 1.0' in client.get("/metrics").text
 
 
+def test_a_model_that_is_being_started_again_hides_no_other(fake, monkeypatch):
+    client, processes = fake(("a", "b"), settings=Settings(watch_s=1000))
+
+    async def wait(order):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("inceptions.serving.models.start_process", wait)
+    client.portal.call(processes[0].ended.set)
+    first, second = client.get("/v1/models").json()["models"]
+    assert (first["name"], first["ready"], second["name"], second["ready"]) == ("a", False, "b", True)
+    assert (first["classes"], second["classes"]) == (3, 3)
+    assert client.get("/v1/models/a").json()["ready"] is False
+    assert client.get("/v1/models/b").json()["ready"] is True
+    problem(client.post("/v1/predict?model=a", **PICTURE), 503, "starting")
+
+
+def test_a_request_line_with_a_whole_address_and_two_lengths_are_refused(fake):
+    client, _ = fake()
+    both = client.post("/v1/predict", content=b"x", headers={"transfer-encoding": "chunked", "content-length": "1"})
+    assert "Content-Length and Transfer-Encoding" in problem(both, 400, "bad_request")
+    assert both.headers["connection"] == "close"
+
+
 def test_a_token_opens_what_answers_pictures_and_the_rest_is_open(fake):
     client, _ = fake(token=TOKEN)
     for path in ("/v1/models", "/v2/health/ready", "/v2", "/metrics"):
@@ -142,6 +249,10 @@ def test_other_pages_may_ask_only_where_their_origin_was_named(fake):
     assert "access-control-allow-origin" not in client.get("/v1/models", headers=asked).headers
     client, _ = fake(cors=("https://example.org",), token=TOKEN)
     before = client.options("/v1/predict", headers={**asked, "access-control-request-method": "POST"})
+    for refusal in (client.get("/v1/models", headers=asked), client.get("/nothing", headers={**asked, "x": "a" * 40_000})):
+        assert (refusal.status_code in (401, 431), refusal.headers["access-control-allow-origin"]) == (True, "https://example.org")
+        assert "Retry-After" in refusal.headers["access-control-expose-headers"]
+    assert "inference-header-content-length" in before.headers["access-control-allow-headers"]
     assert (before.status_code, before.headers["access-control-allow-origin"]) == (200, "https://example.org")
     other = client.options("/v1/predict", headers={"origin": "https://else.org", "access-control-request-method": "POST"})
     assert "access-control-allow-origin" not in other.headers
@@ -180,7 +291,10 @@ def test_a_mistake_of_the_servers_is_a_line_in_its_log_and_nothing_in_its_answer
 
 def test_heat_maps_need_their_libraries(fake, monkeypatch):
     client, _ = fake()
+    monkeypatch.setattr("inceptions.serving.predict.missing_modules", lambda *_: [])
+    assert client.get("/v1/models/tiny").json()["heat_maps"] is True
     monkeypatch.setattr("inceptions.serving.predict.missing_modules", lambda *_: ["captum"])
+    assert client.get("/v1/models/tiny").json()["heat_maps"] is False
     assert "pip install 'inceptions[explain]'" in problem(client.post("/v1/predict?heat_map=gradcam", **PICTURE), 501, "no_heat_maps")
 
 
@@ -203,6 +317,7 @@ def test_the_interface_is_described_with_examples_and_without_anything_from_else
     assert all(f'id="{reason}"' in page for reason in REASONS)
     assert "http" not in page.replace("http://127.0.0.1:8000", "")
     assert "<script" not in page
+    assert '<link rel="icon" href="/mark.svg"' in page
     assert client.get("/docs.css").headers["content-type"].startswith("text/css")
 
 
