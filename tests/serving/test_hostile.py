@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.serving import hostile_tensors  # noqa: F401 - adds its kinds
 from tests.serving.hostile import KINDS, Hostile
 from tests.serving.test_live import PHOTO, post
 
