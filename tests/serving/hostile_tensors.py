@@ -12,9 +12,7 @@ from tests.serving.hostile import INFER, Hostile, http, kind
 def deep_json(rng):
     depth = rng.choice([1_000, 100_000, 1_000_000])
     body = rng.choice([b'{"inputs":' + b"[" * depth, b'{"a":' * depth, b"[" * depth + b"]" * depth])
-    return Hostile(
-        http(body, path=INFER, content_type="application/json"), (400, 413)
-    )  # of more values than are counted on, nothing is parsed
+    return Hostile(http(body, path=INFER, content_type="application/json"), (400, 413))  # 413: more values than are parsed
 
 
 @kind
