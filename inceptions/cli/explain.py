@@ -14,7 +14,7 @@ from inceptions.cli.terminal import Column, Download, err, print_json, print_tab
 from inceptions.data.stored import Stored
 from inceptions.errors import ImageError, UserError
 from inceptions.extras import require
-from inceptions.files import new_path, whole_file
+from inceptions.files import cannot_write, new_path, whole_file
 from inceptions.inference.sources import check_sources, iterate_pictures
 from inceptions.names import shown
 
@@ -107,8 +107,15 @@ def place_overlays(folder: Path, pictures: Sequence[Path | Stored]) -> list[Path
 
 
 def check_free(paths: Sequence[Path], *, force: bool) -> None:
-    """Raise UserError where one of the files to write is there and wasn't said to be written over."""
+    """Raise UserError where one of the files to write is there and wasn't said to be written over, or its folder can't be made.
+
+    What is written takes minutes to make: that it can't be is told before.
+    """
     for path in paths:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
         if path.is_dir() or (path.exists() and not force):
             remedy = "give another place" if path.is_dir() else "give another place, or --force to write over it"
             raise UserError(f"{shown(path)} exists already; {remedy}")

@@ -34,7 +34,7 @@ class Augment:
         for pictures of few pixels, of which none are to be lost.
     flip: whether half of the pictures are mirrored; False where a mirror image means something else, as with digits.
     alternate: mirror each picture in every other epoch, those that are mirrored in the first one at random (2404.00498, section 3.6).
-    cutout: side of a square hole, in pixels of the network's input, about a random one of them, filled with its mean level (1708.04552).
+    cutout: side of a square hole, in pixels of the network's input, about a random one of them, at the middle level of 128 (1708.04552).
     interpolations: drawn from with equal chances; the paper uses all four.
     colour: how brightness, contrast, saturation and hue vary; `photometric` says what each name stands for.
 

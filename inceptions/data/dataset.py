@@ -300,7 +300,10 @@ def collate(items: Sequence[Example | Unreadable], *, preprocess: Preprocess) ->
 
 
 def normalize(pixels: Tensor, preprocess: Preprocess) -> Tensor:
-    """Return uint8 RGB pixels (N, C, S, S) as `Preprocess.normalize_pixels` does, on their device, float32 and channels last."""
+    """Return RGB pixels (N, C, S, S), 0 to 255, as `Preprocess.normalize_pixels` does, on their device, float32 and channels last.
+
+    Gradients go through it. Floats may be changed in place: give some that nobody needs any more.
+    """
     if preprocess.channel_order == "bgr":
         pixels = pixels.flip(1)
     mean, std = _statistics(preprocess.mean, preprocess.std, pixels.device)
@@ -309,8 +312,9 @@ def normalize(pixels: Tensor, preprocess: Preprocess) -> Tensor:
 
 @cache
 def _statistics(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return both as (1, C, 1, 1), brought to the device once."""
-    first, second = (torch.tensor(values, dtype=torch.float32, device=device).reshape(1, -1, 1, 1) for values in (mean, std))
+    """Return both as (1, C, 1, 1), brought to the device once; who asks first may be scoring, and who asks next may need gradients."""
+    with torch.inference_mode(False):
+        first, second = (torch.tensor(values, dtype=torch.float32, device=device).reshape(1, -1, 1, 1) for values in (mean, std))
     return first, second
 
 

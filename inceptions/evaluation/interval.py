@@ -25,9 +25,14 @@ def wilson(right: int, count: int, *, z: float = 1.959964) -> Interval:
 
 
 def tested(metrics: Mapping[str, float]) -> tuple[str, int, Interval] | None:
-    """Return what a card's metrics keep of the test in the end: on which part, of how many images, the accuracy; or None."""
+    """Return what a card's metrics keep of the test in the end: on which part, of how many images, the accuracy; or None.
+
+    Of no image, where none could be read, the accuracy is nan, and the card has none.
+    """
     part = next((name for name in ("test", "val", "train") if f"{name}_images" in metrics), None)
     if part is None:
         return None
     count = int(metrics[f"{part}_images"])
-    return part, count, wilson(round(metrics.get(f"{part}_accuracy", 0.0) * count), count)
+    if count and f"{part}_accuracy" not in metrics:
+        return None
+    return part, count, wilson(round(metrics[f"{part}_accuracy"] * count) if count else 0, count)

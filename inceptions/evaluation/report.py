@@ -86,10 +86,10 @@ def write_report(report: Report, folder: Path) -> None:
         plots.save_figure(figure, folder / f"{name}.png")
         figure.set_layout_engine("none")  # it is laid out, which takes longer than to draw it
         drawn[name] = plots.as_svg(figure)
-    write_whole(folder / "report.html", _page(report, counts, drawn))
+    write_whole(folder / "report.html", _page(report, drawn))
 
 
-def _page(report: Report, counts: np.ndarray, drawn: dict[str, str]) -> str:
+def _page(report: Report, drawn: dict[str, str]) -> str:
     from markupsafe import Markup
 
     pages = environment()

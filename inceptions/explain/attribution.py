@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, assert_never, cast, get_args
+from typing import assert_never, cast
 
 import numpy as np
 import torch
@@ -28,15 +28,12 @@ from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import list_names
 from inceptions.data.stored import Stored
 from inceptions.errors import UserError
-from inceptions.explain.explanation import Explanation
+from inceptions.explain.explanation import METHODS, Explanation, Method
 from inceptions.explain.layers import find_stage, last_grid
 from inceptions.extras import require
 from inceptions.networks.modules.models import Classifier
 from inceptions.weights.card import ModelCard
 from inceptions.weights.folder import LoadedModel
-
-Method = Literal["gradcam", "integrated-gradients", "smoothgrad", "occlusion"]
-METHODS: tuple[Method, ...] = get_args(Method)
 
 STEPS = 32  # of integrated gradients, by Gauss and Legendre's rule
 SAMPLES, NOISE = 32, 0.15  # of smoothgrad; noise in parts of the range of the pixels, section 3.1 there: 0.1 to 0.2

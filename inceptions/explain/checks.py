@@ -89,12 +89,8 @@ def _shuffle(part: nn.Module, generator: torch.Generator) -> None:
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Return Spearman's rank correlation of two maps, -1 to 1; 0 where one of them is the same everywhere and so says nothing."""
-    ranks = np.stack([_ranks(values.ravel()) for values in (first, second)])
-    return float(np.corrcoef(ranks)[0, 1]) if np.ptp(ranks, axis=1).min() > 0 else 0.0
+    from scipy.stats import rankdata
 
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return the rank of each value; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts - 1) / 2)[inverse]
+    if min(np.ptp(first), np.ptp(second)) == 0:
+        return 0.0
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])

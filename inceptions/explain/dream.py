@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from inceptions.data.dataset import normalize
 from inceptions.data.in_memory import Given
 from inceptions.data.stored import Stored
 from inceptions.errors import UserError
 from inceptions.explain.attribution import read_both
 from inceptions.explain.features import check_channels, run_to, to_picture
 from inceptions.explain.layers import find_stage
-from inceptions.explain.paint import normalize
 from inceptions.networks.spec import NetworkError
 from inceptions.networks.trace import check_image
 from inceptions.weights.folder import LoadedModel
@@ -68,7 +68,7 @@ def _dream_step(model: LoadedModel, stage: str, photo: Tensor, generator: torch.
     aside = [int(torch.randint(-jitter, jitter + 1, (), generator=generator)) for _ in range(2)]
     with torch.enable_grad():
         moved = photo.roll(aside, (-2, -1)).detach().requires_grad_()
-        answer = run_to(model.module, stage, normalize(moved, model.card.preprocess)).square().mean()
+        answer = run_to(model.module, stage, normalize(255 * moved, model.card.preprocess)).square().mean()
         (gradient,) = torch.autograd.grad(answer, moved)
     better = moved.detach() + STRIDE * gradient / gradient.abs().mean().clamp_min(1e-12)
     return better.clamp(0, 1).roll([-move for move in aside], (-2, -1))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
 
 from inceptions.data.preprocess import Box
+
+Method = Literal["gradcam", "integrated-gradients", "smoothgrad", "occlusion"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 # Heat 0 to 1 in steps of a quarter, from violet over orange to yellow: the order is seen with every kind of colour blindness, and in grey.
 _STOPS = ((70, 10, 105), (150, 40, 100), (225, 85, 45), (250, 160, 20), (255, 235, 90))

@@ -16,10 +16,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from inceptions.data.dataset import normalize
 from inceptions.errors import UserError
 from inceptions.explain.attribution import grey_pixel
 from inceptions.explain.layers import find_branch
-from inceptions.explain.paint import Painting, normalize, vary
+from inceptions.explain.paint import Painting, vary
 from inceptions.networks.modules.layers import Sum
 from inceptions.networks.modules.models import Body
 from inceptions.networks.trace import smallest_image
@@ -70,7 +71,7 @@ def visualize_channels(
     adam = torch.optim.Adam(painting.parameters(), LR)
     for _ in range(steps):
         with torch.enable_grad(), watched(parts) as seen:
-            run_to(module, stage, grey + vary(normalize(painting(), model.card.preprocess) - grey, generator))
+            run_to(module, stage, grey + vary(normalize(255 * painting(), model.card.preprocess) - grey, generator))
             answers = torch.stack([seen[branch][place, number].mean() for place, (branch, number) in enumerate(channels)])
             (painting.spectrum.grad,) = torch.autograd.grad(-answers.sum(), painting.spectrum)
         adam.step()

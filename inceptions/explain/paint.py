@@ -11,8 +11,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from inceptions.data.preprocess import Preprocess
-
 # What makes uncorrelated numbers correlated as the colours of ImageNet's pixels are: lucid, optvis/param/color.py, where it is scaled too.
 COLOURS = torch.tensor(((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03)))
 START = 0.01  # standard deviation of the first coefficients: lucid, optvis/param/spatial.py
@@ -38,12 +36,6 @@ class Painting(nn.Module):
         waves = torch.view_as_complex(self.spectrum * self.energy)
         values = torch.fft.irfft2(waves, s=(self.side, self.side), norm="ortho") / 4
         return torch.einsum("rc,nchw->nrhw", self.colours, values).sigmoid()
-
-
-def normalize(pictures: Tensor, preprocess: Preprocess) -> Tensor:
-    """Return pictures (N, C, H, W), 0 to 1, RGB or grey, as the network reads them."""
-    mean, std = (pictures.new_tensor(values).reshape(1, -1, 1, 1) for values in (preprocess.mean, preprocess.std))
-    return ((255 * pictures).flip(1) if preprocess.channel_order == "bgr" else 255 * pictures).sub(mean).div(std)
 
 
 def vary(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -15,6 +15,12 @@ from inceptions.names import shown
 from inceptions.weights.card import ModelCard
 
 
+def own_name(folder: Path) -> str:
+    """Return what a model is called where nobody says: as its folder, or as its run where that is best or last."""
+    here = folder.resolve()
+    return here.parent.name if here.name in ("best", "last") else here.name
+
+
 def describe_model(card: ModelCard, name: str) -> dict[str, Any]:
     """Return what is known of a model that is called `name`."""
     confusions = None
@@ -53,7 +59,7 @@ def _trained_on(card: ModelCard) -> dict[str, Any] | None:
     if "weights" in made:
         told["weights"] = name_source(str(made["weights"]))
     if card.split:
-        told["images"] = card.split.images.get("train")
+        told["images"] = dict(card.split.images)
     path = Path(str(made["data"]))
     return {"data": path.name if path.is_absolute() else shown(made["data"]), **told}
 
@@ -61,7 +67,7 @@ def _trained_on(card: ModelCard) -> dict[str, Any] | None:
 def _accuracy(card: ModelCard) -> dict[str, Any] | None:
     """Return the share of right answers with Wilson's 95 % interval, and on what it was measured, where it was."""
     found = tested(card.metrics)
-    if found is None:
+    if found is None or not found[1]:
         return None
     part, images, share = found
     return {**asdict(share), "images": images, "part": part}

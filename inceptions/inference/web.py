@@ -23,7 +23,7 @@ from inceptions.data.transfer import Progress
 from inceptions.errors import UserError
 from inceptions.extras import require
 from inceptions.files import whole_folder, write_whole
-from inceptions.inference.about import describe_model
+from inceptions.inference.about import describe_model, own_name
 from inceptions.inference.export import FORMS, Exported, export_model
 from inceptions.json_text import to_json
 from inceptions.names import shown
@@ -76,7 +76,8 @@ def export_web(
         for file in runtime:
             shutil.copyfile(file, fresh / file.name)
         sizes = {file.name: file.stat().st_size for file in (fresh / MODEL, fresh / RUNTIME_FILES[1])}
-        card = describe_model(read_card(folder), name or _name(folder)) | {"engine": "ONNX Runtime in the browser", "precision": "float32"}
+        about = {"engine": "ONNX Runtime in the browser", "precision": "float32"}
+        card = describe_model(read_card(folder), name or own_name(folder)) | about
         write_whole(fresh / CARD, to_json({**card, "files": sizes}) + "\n")
         size = sum(file.stat().st_size for file in fresh.iterdir())
         _carry_over(target, fresh)
@@ -96,11 +97,6 @@ def _carry_over(page: Path, fresh: Path) -> None:
         raise UserError(
             f"{shown(page)}: {place} lies in it and can't be copied ({reason}); move it elsewhere, or give another folder"
         ) from error
-
-
-def _name(folder: Path) -> str:
-    own = folder.resolve()
-    return own.parent.name if own.name in ("best", "last") else own.name
 
 
 def _check_model(folder: Path) -> None:

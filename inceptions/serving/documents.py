@@ -30,7 +30,7 @@ _EXAMPLES: dict[str, Any] = {
     "model": {
         **_MODEL,
         "class_names": ["airplane", "automobile"],
-        "trained_on": {"data": "CIFAR-10", "recipe": "cifar10", "images": None},
+        "trained_on": {"data": "CIFAR-10", "recipe": "cifar10", "images": {"train": 45000, "val": 5000, "test": 10000}},
         "metrics": {"test_accuracy": 0.8928},
         "accuracy": {"value": 0.8928, "low": 0.8866, "high": 0.8987, "images": 10000, "part": "test"},
         "confusions": [{"truth": "cat", "predicted": "dog", "count": 96}],

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from inceptions.errors import ModelFolderError, UserError
+from inceptions.inference.about import own_name
 from inceptions.names import shown
 from inceptions.serving.metrics import Metrics
 from inceptions.serving.problems import Problem
@@ -290,10 +291,7 @@ def name_models(given: Sequence[str]) -> dict[str, str]:
 
 def _own_name(source: str) -> str:
     path = Path(source)
-    if not path.is_dir():
-        return source.rpartition("/")[2] or source
-    path = path.resolve()
-    return path.parent.name if path.name in ("best", "last") else path.name
+    return own_name(path) if path.is_dir() else source.rpartition("/")[2] or source
 
 
 def _row(reply: Reply) -> Row:
@@ -309,5 +307,5 @@ def _look(folder: Path) -> tuple[object, ...]:
         return tuple(
             (found.st_mtime_ns, found.st_size, found.st_ino) for found in ((folder / name).stat() for name in (CARD_NAME, WEIGHTS_NAME))
         )
-    except (OSError, ModelFolderError):
+    except OSError:
         return ()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from inceptions.explain.explanation import Method
 from inceptions.extras import missing_modules
 from inceptions.inference.pipeline import top_classes
 from inceptions.json_text import to_json
@@ -20,7 +21,6 @@ from inceptions.serving.models import Model, Models, Picture, Row, Version
 from inceptions.serving.problems import Problem
 from inceptions.serving.settings import Settings
 
-Method = Literal["gradcam", "integrated-gradients", "smoothgrad", "occlusion"]
 MAX_SIDE = 512  # pixels of a heat map's longer side
 _LARGE = 2**18  # bytes of a body from which on another thread takes it apart
 
@@ -41,7 +41,7 @@ def make_router(models: Models, intake: Intake) -> APIRouter:
     async def get_model(name: str) -> Response:
         model = models.find(name)
         known = describe(name, model.current or model.version())
-        return as_json({**known, "ready": model.is_ready, "heat_maps": bool(known["class_names"]) and not missing_for_heat_maps()})
+        return as_json({**known, "ready": model.is_ready, "heat_maps": bool(known["class_names"]) and not missing_modules("captum")})
 
     @router.post("/predict", summary="The likeliest classes of pictures", openapi_extra=PICTURES, responses=examples("predict"))
     async def predict(request: Request, name: ModelName = None, top_k: TopK = 5, heat_map: HeatMap = None) -> Response:
@@ -85,15 +85,10 @@ def as_json(value: Any) -> Response:
     return Response(text, media_type="application/json")
 
 
-def missing_for_heat_maps() -> list[str]:
-    """Return the libraries that explain and aren't there; none is imported."""
-    return missing_modules("inceptions.explain", "captum")
-
-
 def check_heat_maps() -> None:
-    """Raise Problem where the libraries that explain aren't there."""
-    if missing := missing_for_heat_maps():
-        raise Problem("no_heat_maps", f"heat maps need {' and '.join(missing)}; pip install 'inceptions[explain]' where the server runs")
+    """Raise Problem where the library that explains isn't there."""
+    if missing_modules("captum"):
+        raise Problem("no_heat_maps", "heat maps need captum; pip install 'inceptions[explain]' where the server runs")
 
 
 def _summary(name: str, model: Model) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from inceptions.serving.worker import Order
 log = logging.getLogger(__name__)
 
 _CLOSING_S = 5.0  # what a process that has nothing to do may take to end
+_ANSWERING_S = 30.0  # and one that has, to answer it
 
 
 class Reply(NamedTuple):
@@ -74,7 +75,7 @@ class Process:
         if not self._input.is_closing():
             self._input.close()
         try:
-            await asyncio.wait_for(self._child.wait(), _CLOSING_S + max(0.0, 30.0 if self.waiting else 0.0))
+            await asyncio.wait_for(self._child.wait(), _CLOSING_S + (_ANSWERING_S if self.waiting else 0.0))
         except TimeoutError:
             self.kill()
         await self._listening

@@ -148,12 +148,10 @@ def _give_up(error: Exception) -> None:
 
 
 def _explain(order: Order, source: BinaryIO, pipe: Pipe) -> None:
-    from importlib import import_module
-
+    from inceptions.explain import explain_image
     from inceptions.serving.batches import Sent
     from inceptions.weights.folder import load_model
 
-    explain_image = import_module("inceptions.explain").explain_image
     model = load_model(order.folder)
     pipe.send({})
     while frame := read_frame(source):

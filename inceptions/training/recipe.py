@@ -45,13 +45,12 @@ class RMSProp:
 
 
 @dataclass(frozen=True, slots=True)
-class Adam:
-    """Adam (1412.6980). epsilon: beside the root as it is before its bias is corrected, as TensorFlow's, the paper's epsilon hat."""
+class _Moments:
+    """What Adam and AdamW have in common: running means of the gradients and of their squares."""
 
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-    kind: Literal["adam"] = "adam"
 
     def __post_init__(self) -> None:
         _check_decay("optimizer.beta1", self.beta1)
@@ -60,18 +59,17 @@ class Adam:
 
 
 @dataclass(frozen=True, slots=True)
-class AdamW:
+class Adam(_Moments):
+    """Adam (1412.6980). epsilon: beside the root as it is before its bias is corrected, as TensorFlow's, the paper's epsilon hat."""
+
+    kind: Literal["adam"] = "adam"
+
+
+@dataclass(frozen=True, slots=True)
+class AdamW(_Moments):
     """Adam with weight decay apart from the gradients (1711.05101), as torch has it: what is decayed is `lr * weight_decay` of a kernel."""
 
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
     kind: Literal["adamw"] = "adamw"
-
-    def __post_init__(self) -> None:
-        _check_decay("optimizer.beta1", self.beta1)
-        _check_decay("optimizer.beta2", self.beta2)
-        _check_epsilon(self.epsilon)
 
 
 Optimizer = Sgd | RMSProp | Adam | AdamW

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
@@ -18,9 +18,10 @@ from PIL import Image
 
 import inceptions.cli
 import inceptions.inference.pipeline as pipeline
-from inceptions.cli import app, terminal
+from inceptions.cli import app, terminal, why
 from inceptions.data.preprocess import for_training
 from inceptions.evaluation.protocols import PROTOCOLS
+from inceptions.explain.explanation import METHODS
 from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import list_models
 from inceptions.weights.adapters.catalog import FRAMEWORKS
@@ -221,6 +222,7 @@ def test_an_option_has_one_name_and_one_place_everywhere():
 def test_choices_that_are_written_out_are_those_there_are():
     assert set(get_args(app.Protocol)) == set(PROTOCOLS)
     assert set(get_args(app.Framework)) == set(FRAMEWORKS)
+    assert get_args(get_type_hints(why.explain)["method"]) == METHODS
 
 
 def test_only_the_terminal_prints():

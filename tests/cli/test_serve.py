@@ -1,7 +1,11 @@
 import socket
+from dataclasses import fields
+from inspect import signature
 
 import pytest
 
+from inceptions.cli.use import serve
+from inceptions.serving.settings import Settings
 from tests.tiny import save_tiny
 
 
@@ -33,6 +37,12 @@ def test_what_cannot_be_served_is_told(inceptions, folder, arguments, said):
     pytest.importorskip("fastapi")
     refused = inceptions("serve", *(argument.format(folder=folder) for argument in arguments))
     assert (refused.code, said in refused.err) == (2, True), refused.err
+
+
+def test_options_begin_with_what_the_settings_have():
+    """They are written twice, so that asking for help imports nothing of the server."""
+    options = {name: option.default for name, option in signature(serve).parameters.items()}
+    assert {field.name: field.default for field in fields(Settings)} == {field.name: options[field.name] for field in fields(Settings)}
 
 
 def test_address_that_is_taken_is_told(inceptions, folder):

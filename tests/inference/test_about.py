@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+import pytest
+
 from inceptions.data.splits import SplitRecord
 from inceptions.inference.about import describe_model
 from inceptions.weights.card import read_card
 from inceptions.weights.shipped import shipped_models
+from tests.page.fake_server import card
 from tests.tiny import CLASSES, save_tiny
 
 
@@ -29,12 +32,30 @@ def test_a_model_tells_its_commonest_mistakes_and_not_where_its_images_lay(tmp_p
     confusions = (("amber", "a<b>", 2), ("a<b>", "green", 1))
     card = replace(read_card(best), provenance=made, split=split, metrics={"val_accuracy": 0.5, "val_images": 12}, confusions=confusions)
     told = describe_model(card, "run")
-    assert told["trained_on"] == {"data": "photos", "recipe": "quick", "weights": "runs-old-best", "images": 70}
+    assert told["trained_on"] == {"data": "photos", "recipe": "quick", "weights": "runs-old-best", "images": split.images}
     assert told["confusions"] == [
         {"truth": "amber", "predicted": "a<b>", "count": 2},
         {"truth": "a<b>", "predicted": "green", "count": 1},
     ]
     assert (told["accuracy"]["value"], told["accuracy"]["part"]) == (0.5, "val")
+
+
+def test_the_page_is_tested_with_a_card_of_the_same_make():
+    """What the page reads of it is what servers and exported pages say."""
+    split = SplitRecord(0, "0" * 64, {"train": 70, "val": 10, "test": 12}, "photos")
+    whole = replace(read_card(shipped_models()["inception_small.cifar10"]), split=split)
+    told, fake = describe_model(whole, "small"), card("small")
+    assert fake.keys() - {"engine", "precision"} <= told.keys()
+    for part in ("trained_on", "accuracy"):
+        assert {key: type(value) for key, value in fake[part].items()} == {key: type(told[part][key]) for key in fake[part]}
+    assert fake["trained_on"]["images"].keys() == told["trained_on"]["images"].keys()
+    assert fake["confusions"][0].keys() == told["confusions"][0].keys()
+
+
+@pytest.mark.parametrize("metrics", [{"test_images": 0}, {"test_images": 20}, {}])
+def test_an_accuracy_that_was_not_measured_is_none_and_not_nothing(tiny, metrics):
+    told = describe_model(replace(read_card(tiny), metrics=metrics), "a")
+    assert told["accuracy"] is None
 
 
 def test_what_is_not_known_is_none(tiny):

@@ -3,19 +3,18 @@
 import base64
 import io
 import json
-import threading
 import time
 from email.parser import BytesParser
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import TCPServer
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 from PIL import Image
 
 import inceptions
+from tests.page.file_server import ThreadedServer
 
 PAGE = Path(inceptions.__file__).parent / "page"
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript"}
@@ -54,33 +53,16 @@ def card(name: str, **changes) -> dict:
     return told | changes
 
 
-class FakeServer(ThreadingHTTPServer):
+class FakeServer(ThreadedServer):
     """Serves until it is closed; what it does is in its fields."""
 
-    daemon_threads = False  # so that closing waits for every thread, and no socket stays open
-
     def __init__(self, cards=None, token: str | None = None):
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.cards = [card("flowers")] if cards is None else cards
         self.token, self.busy, self.asked = token, 0, []
         self.refusal: tuple[int, str] | None = None  # of the list of models
         self.restarting: set[str] = set()  # models that give no card
         self.heat_refusal = ""  # why there are no heat maps
-        self.url = f"http://127.0.0.1:{self.server_port}/"
-
-    def server_bind(self):
-        TCPServer.server_bind(self)  # HTTPServer's own looks the name of the host up, which may take long
-        self.server_name, self.server_port = self.server_address[:2]
-
-    def __enter__(self):
-        self.thread = threading.Thread(target=self.serve_forever)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self.shutdown()
-        self.thread.join()
-        self.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
