@@ -54,8 +54,8 @@ def read_crops(text: str) -> tuple[int, ...]:
         numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    if not numbers or not set(numbers) <= {1, 10, 12, 144}:
-        raise UserError(f"--crops is {text!r}; give 1, 10, 12 or 144, or several with commas between")
+    if not numbers or not set(numbers) <= {1, 2, 6, 10, 12, 144}:
+        raise UserError(f"--crops is {text!r}; give 1, 2, 6, 10, 12 or 144, or several with commas between")
     return numbers
 
 
@@ -228,13 +228,14 @@ def _write_predictions(found: Evaluation[Any], folder: Path) -> None:
 
 
 def _write_report(found: Evaluation[Score], options: Options, measured: Measured, models: dict[str, Any], folder: Path) -> None:
+    from inceptions.evaluation.crops import WHOLE
     from inceptions.evaluation.protocols import PROTOCOLS
     from inceptions.evaluation.report import Report, write_report
     from inceptions.networks.drawing.page import draw
     from inceptions.versions import now, versions
 
     last = found.rows[-1]
-    how = PROTOCOLS[options.protocol][1] if options.crops == (1,) else "as in 1409.4842, section 7"
+    how = PROTOCOLS[options.protocol][1] if set(options.crops) <= set(WHOLE) else "as in 1409.4842, section 7"
     facts = (
         ("command", shlex.join(["inceptions", *sys.argv[1:]])),
         *(("model", f"{name}, SHA-256 {model.card.sha256[:16]}") for name, model in models.items()),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import get_args
 
 import numpy as np
@@ -103,11 +104,16 @@ class Augment:
 
 def _move(pixels: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     """Return the picture (S, S, C) moved by up to `most` pixels either way, what comes in mirrored at the edge."""
-    side = len(pixels)
-    down, right = rng.integers(-most, most + 1, 2)
-    places = np.arange(side)
-    rows, columns = (np.abs(np.where(at >= side, 2 * side - 2 - at, at)).clip(0, side - 1) for at in (places + down, places + right))
-    return pixels[rows][:, columns]
+    down, right = rng.integers(0, 2 * most + 1, 2)
+    places = _mirrored_places(len(pixels), most)
+    return pixels[places[down : down + len(pixels), None], places[right : right + len(pixels)]]
+
+
+@cache
+def _mirrored_places(side: int, beyond: int) -> np.ndarray:
+    """Return the places from `beyond` before the first to `beyond` after the last, (side + 2 beyond,), those outside mirrored at the edge."""
+    places = np.abs(np.arange(-beyond, side + beyond))
+    return np.where(places >= side, 2 * side - 2 - places, places).clip(0, side - 1)
 
 
 def _cut_out(pixels: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
