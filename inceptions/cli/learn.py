@@ -156,7 +156,9 @@ def evaluate(
     named_models: Annotated[list[str] | None, typer.Option("--model", "-m", help="The same by name; may be repeated.")] = None,
     data: Annotated[str, typer.Option("--data", "-d", help="Labelled images, as `train` takes them; of unlabelled, predictions alone.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for report and predictions. [runs/evaluate-DATA]")] = None,
-    crops: Annotated[str, typer.Option(help="1, 10, 12 or 144 of each image, as the papers, or 2 or 6 views of all of it; 1,10,144 makes GoogLeNet's table.")] = "1",
+    crops: Annotated[
+        str, typer.Option(help="1, 10, 12 or 144 of each image, as the papers; 1,10,144 makes GoogLeNet's table; 2 or 6 of all of it.")
+    ] = "1",
     protocol: Annotated[Protocol, typer.Option(help="How one crop is taken.")] = "model",
     part: Annotated[Literal["auto", "test", "val", "train", "all"], typer.Option(help="Which images; auto: test, val or all.")] = "auto",
     split_seed: Annotated[int | None, typer.Option(help="Of parts that are set aside. [the models', else 0]")] = None,

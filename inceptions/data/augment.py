@@ -111,7 +111,7 @@ def _move(pixels: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray
 
 @cache
 def _mirrored_places(side: int, beyond: int) -> np.ndarray:
-    """Return the places from `beyond` before the first to `beyond` after the last, (side + 2 beyond,), those outside mirrored at the edge."""
+    """Return places (side + 2 beyond,), those of a side and as many beyond its ends as said, which are mirrored at them."""
     places = np.abs(np.arange(-beyond, side + beyond))
     return np.where(places >= side, 2 * side - 2 - places, places).clip(0, side - 1)
 

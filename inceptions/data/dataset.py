@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from inceptions.cores import count_cores
 from inceptions.data.augment import Augment
-from inceptions.data.decode import Reduction, read_image
+from inceptions.data.bands import Picture
+from inceptions.data.decode import read_image
 from inceptions.data.packed import PackedSamples, number_groups
 from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import Sample
@@ -31,6 +32,8 @@ from inceptions.names import shown
 
 FEW_SAMPLES = 1_000  # fewer are read sooner than worker processes start
 MOST_WORKERS = 8
+KEPT_PIXELS = 64 * 64  # pictures of no more are kept as they were decoded, for a file takes longer to open than they to be varied
+KEPT_BYTES = 1 << 28  # of them in each process that reads
 REDUCED_AT_LEAST = 2  # times the size of the crop that is made of it: what a training picture may be decoded at
 
 
@@ -112,6 +115,8 @@ class ImageDataset(Dataset[Example | Unreadable]):
         if augment is not None and augment.alternate:
             self.mirrored = np.random.default_rng(seed).random(len(self.samples)) < 0.5
         self.epoch = 0
+        self._kept: dict[int, Picture] = {}
+        self._room = KEPT_BYTES
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -131,7 +136,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
     def _pixels(self, index: int, rng: np.random.Generator, asked: Asked) -> np.ndarray | Unreadable:
         path, preprocess = self.samples[index].path, asked.preprocess
         try:
-            image = read_image(path, channels=preprocess.channels, reduction=self._reduction(rng, preprocess.image_size))
+            image = self._read(index, rng, asked)
         except ImageError as error:
             if self.on_error == "fail":
                 raise
@@ -141,21 +146,32 @@ class ImageDataset(Dataset[Example | Unreadable]):
         is_turn = None if self.mirrored is None else bool(self.mirrored[index]) ^ bool(asked.epoch % 2)
         return self.augment(image, preprocess.image_size, rng, is_turn=is_turn)
 
-    def _reduction(self, rng: np.random.Generator, image_size: int) -> Reduction | None:
-        """Return what decides by how much a JPEG may be reduced: by the crop that `rng` is about to give, and is then set back from."""
-        augment, least = self.augment, REDUCED_AT_LEAST * image_size
-        if augment is None:
-            return None
+    def _read(self, index: int, rng: np.random.Generator, asked: Asked) -> Picture:
+        """Return a picture, from memory if it is small and was read before; nothing that is done with it changes it."""
+        if index in self._kept:
+            return self._kept[index]
+        divisors = [1]
 
         def choose(size: tuple[int, int]) -> int:
-            if min(size) < 2 * least:  # most pictures: nothing to gain
-                return 1
-            state = rng.bit_generator.state
-            left, top, right, bottom = augment.draw_box(size, rng)
-            rng.bit_generator.state = state
-            return next((divisor for divisor in (8, 4, 2) if min(right - left, bottom - top) >= divisor * least), 1)
+            divisors.append(self._divisor(size, rng, asked.preprocess.image_size))
+            return divisors[-1]
 
-        return choose
+        channels = asked.preprocess.channels
+        image = read_image(self.samples[index].path, channels=channels, reduction=choose if self.augment else None)
+        pixels = image.size[0] * image.size[1]
+        if divisors[-1] == 1 and pixels <= KEPT_PIXELS and pixels * channels <= self._room:
+            self._kept[index], self._room = image, self._room - pixels * channels
+        return image
+
+    def _divisor(self, size: tuple[int, int], rng: np.random.Generator, image_size: int) -> int:
+        """Return by how much a JPEG of this size may be reduced: by the crop that `rng` is about to give, and is then set back from."""
+        least = REDUCED_AT_LEAST * image_size
+        if self.augment is None or min(size) < 2 * least or size[0] * size[1] <= KEPT_PIXELS:  # most pictures: nothing to gain
+            return 1
+        state = rng.bit_generator.state
+        left, top, right, bottom = self.augment.draw_box(size, rng)
+        rng.bit_generator.state = state
+        return next((divisor for divisor in (8, 4, 2) if min(right - left, bottom - top) >= divisor * least), 1)
 
     def _chance(self, asked: Asked) -> Iterator[np.random.Generator]:
         """Yield the random numbers of each picture: seed and epoch are the key of a counter-based generator, the index is its counter.

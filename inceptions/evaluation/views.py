@@ -40,7 +40,7 @@ class ViewBatch(NamedTuple):
 
 @dataclass
 class ViewSet(Dataset[Views]):
-    """The images of `samples` with the views that a protocol takes of each: so many crops, or, if `is_whole`, views of what `preprocess` crops."""
+    """The images of `samples` with so many crops of each as a protocol takes or, if `is_whole`, views of what `preprocess` crops."""
 
     samples: Sequence[Sample]
     preprocess: Preprocess
