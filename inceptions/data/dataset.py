@@ -122,7 +122,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Example | Unreadable:
-        return next(self._items(Asked(self.epoch, self.preprocess, [index])))
+        return next(self._items(Asked(self.epoch, self.preprocess, [range(len(self))[index]])))
 
     def __getitems__(self, asked: Asked) -> Batch:
         """Return the batch; torch's loader asks for it in one call."""

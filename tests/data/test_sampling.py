@@ -112,5 +112,10 @@ def test_a_balanced_epoch_of_shards_is_in_a_few_of_them_at_a_time(dataset):
     assert max(spans) < 20  # of 30 in all, where two of six shards at a time are 10
 
 
+def test_a_data_set_ends_after_its_last_picture(dataset):
+    assert [item.index for item in dataset] == list(range(30))
+    assert np.array_equal(dataset[-1].pixels, dataset[29].pixels)
+
+
 def test_a_pass_that_is_not_shuffled_has_every_picture_once(dataset):
     assert [int(i) for batch in image_loader(dataset, batch_size=7, shuffle=False, workers=0) for i in batch.indices] == list(range(30))
