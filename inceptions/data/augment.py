@@ -148,7 +148,7 @@ def _cut_out(pixels: np.ndarray, side: int, rng: np.random.Generator) -> np.ndar
 def _erase(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the picture (S, S, C) with noise in a rectangle, whose area and aspect are drawn evenly (1708.04896, algorithm 1).
 
-    torchvision's differs: it erases up to 33 % of the area, and fills it with one level. One that doesn't fit is drawn again, at most ten times.
+    torchvision's differs: up to 33 % of the area, all of one level. One that doesn't fit is drawn again, at most ten times.
     """
     side = len(pixels)
     for _ in range(_TRIES):
