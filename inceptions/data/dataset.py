@@ -25,6 +25,7 @@ from inceptions.data.bands import Picture
 from inceptions.data.decode import read_image
 from inceptions.data.packed import PackedSamples, number_groups
 from inceptions.data.preprocess import Preprocess
+from inceptions.data.sampling import Sampling, draw_places
 from inceptions.data.splits import Sample
 from inceptions.data.stored import Stored
 from inceptions.errors import DataError, ImageError, UserError
@@ -74,6 +75,7 @@ class Batch(NamedTuple):
 class Asked(NamedTuple):
     """Which pictures a batch is to have, by their places, and in which epoch, prepared how: all that differs from batch to batch.
 
+    A picture that an epoch has more than once is at its place plus the number of all pictures for each time that it has been before.
     Processes that read keep the data set as it was when they began, for as many epochs as there are.
     """
 
@@ -88,6 +90,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
     epoch, preprocess: set by the training loop before each pass. Epoch and seed decide the order and the variations.
     on_error: "fail" raises ImageError for a picture that can't be read, "skip" gives an `Unreadable` in its place.
     interleaved: how many groups of samples a shuffled pass is in at a time, as `Splits.interleaved` says.
+    sampling: which pictures a shuffled pass has, as `sampling` says.
 
     With an `augment`, a JPEG whose crop is at least four times as large as the network's input is decoded at a half, a quarter or an eighth
     of its size, so that twice the input's is left to resize from. Pixels then differ by about a level; evaluation and prediction, which
@@ -103,6 +106,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
         seed: int = 0,
         on_error: Literal["fail", "skip"] = "fail",
         interleaved: int = 1,
+        sampling: Sampling = "each_once",
     ) -> None:
         self.samples = samples if isinstance(samples, PackedSamples) else PackedSamples(samples)
         self.groups = number_groups(samples)
@@ -111,6 +115,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
         self.seed = seed
         self.on_error = on_error
         self.interleaved = interleaved
+        self.sampling: Sampling = sampling
         self.mirrored: np.ndarray | None = None  # which pictures are in the first epoch, where they take turns
         if augment is not None and augment.alternate:
             self.mirrored = np.random.default_rng(seed).random(len(self.samples)) < 0.5
@@ -122,18 +127,19 @@ class ImageDataset(Dataset[Example | Unreadable]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Example | Unreadable:
-        return next(self._items(Asked(self.epoch, self.preprocess, [index])))
+        return next(self._items(Asked(self.epoch, self.preprocess, [range(len(self))[index]])))
 
     def __getitems__(self, asked: Asked) -> Batch:
         """Return the batch; torch's loader asks for it in one call."""
         return collate(list(self._items(asked)), preprocess=asked.preprocess)
 
     def _items(self, asked: Asked) -> Iterator[Example | Unreadable]:
-        for index, rng in zip(asked.indices, self._chance(asked), strict=True):
-            pixels = self._pixels(index, rng, asked)
+        for place, rng in zip(asked.indices, self._chance(asked), strict=True):
+            times, index = divmod(place, len(self.samples))
+            pixels = self._pixels(index, rng, asked, turn=asked.epoch + times)
             yield pixels if isinstance(pixels, Unreadable) else Example(pixels, self.samples.label(index), index)
 
-    def _pixels(self, index: int, rng: np.random.Generator, asked: Asked) -> np.ndarray | Unreadable:
+    def _pixels(self, index: int, rng: np.random.Generator, asked: Asked, *, turn: int) -> np.ndarray | Unreadable:
         path, preprocess = self.samples[index].path, asked.preprocess
         try:
             image = self._read(index, rng, asked)
@@ -143,7 +149,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
             return Unreadable(path, str(error).removeprefix(f"{shown(path)}: "))
         if self.augment is None:
             return preprocess.pixels_of(preprocess.crop(image))
-        is_turn = None if self.mirrored is None else bool(self.mirrored[index]) ^ bool(asked.epoch % 2)
+        is_turn = None if self.mirrored is None else bool(self.mirrored[index]) ^ bool(turn % 2)
         return self.augment(image, preprocess.image_size, rng, is_turn=is_turn)
 
     def _read(self, index: int, rng: np.random.Generator, asked: Asked) -> Picture:
@@ -187,7 +193,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
 
 
 class EpochOrder(Sampler[Asked]):
-    """The batches of one pass: in order, or in a permutation that the data set's seed and epoch decide; begins at batch `start`.
+    """The batches of one pass: in order, or drawn and in an order as the data set's seed and epoch decide; begins at batch `start`.
 
     Where samples have groups, such as shards that are fetched one by one, the groups are in random order, and so many of them are read at a
     time as the data set says; see `interleave`.
@@ -215,11 +221,12 @@ class EpochOrder(Sampler[Asked]):
     def _permutation(self) -> list[int]:
         state = np.random.SeedSequence((self.dataset.seed, self.dataset.epoch)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0] >> 1))
-        order = torch.randperm(len(self.dataset), generator=generator)
-        groups, together = self.dataset.groups, self.dataset.interleaved
-        if groups is None or together > groups.max():
-            return order.tolist()
-        return interleave(torch.from_numpy(groups), together, generator).tolist()
+        dataset, count = self.dataset, len(self.dataset)
+        places = draw_places(dataset.samples.labels, dataset.sampling, np.random.default_rng((dataset.seed, dataset.epoch)))
+        order = torch.randperm(count, generator=generator)
+        if dataset.groups is not None and dataset.interleaved <= dataset.groups.max():
+            order = interleave(torch.from_numpy(dataset.groups[places % count]), dataset.interleaved, generator)
+        return places[order.numpy()].tolist()
 
 
 def split_evenly(count: int, batch_size: int) -> list[int]:

@@ -117,6 +117,7 @@ def train_in_step(run: Run) -> None:
         seed=recipe.seed,
         on_error=recipe.on_error,
         interleaved=run.setup.splits.interleaved,
+        sampling=recipe.sampling,
     )
     how = {"workers": run.pace.workers, "part": run.processes.part}
     loader = image_loader(dataset, batch_size=recipe.batch_size, shuffle=True, even=True, **how)

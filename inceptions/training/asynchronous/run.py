@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
 
@@ -11,6 +12,7 @@ from torch.nn import Parameter
 from inceptions.training.asynchronous.driver import EpochDone, Progress, train_asynchronously
 from inceptions.training.asynchronous.server import Rule, plot_staleness, write_staleness
 from inceptions.training.asynchronous.worker import Job
+from inceptions.training.learner import Learner
 from inceptions.training.optimizers import decay_groups, make_optimizer
 from inceptions.training.progress import EpochRow
 from inceptions.training.recipe import Recipe
@@ -59,7 +61,7 @@ def make_job(run: Run) -> Job:
     """Return what the workers and the server are told."""
     setup, recipe = run.setup, run.setup.recipe
     rule = Rule(
-        make_optimizer=partial(shard_optimizer, recipe=recipe, lr=setup.peak_lr),
+        make_optimizer=partial(shard_optimizer, recipe=recipe, lr=setup.peak_lr, scales=lr_scales(run.learner)),
         lr_at=partial(lr_at, recipe=recipe, peak=setup.peak_lr, steps_per_epoch=run.steps),
         average=recipe.average,
         checkpoint_every=run.pace.steps or 100,
@@ -80,12 +82,24 @@ def make_job(run: Run) -> Job:
         on_error=recipe.on_error,
         device=setup.device.type,
         interleaved=setup.splits.interleaved,
+        sampling=recipe.sampling,
     )
 
 
-def shard_optimizer(pairs: list[tuple[str, Parameter]], *, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
-    """Return the optimiser of a shard's parameters: kernels decay, biases and batch normalisation don't."""
-    groups = decay_groups((parameter for _, parameter in pairs), weight_decay=recipe.weight_decay)
+def lr_scales(learner: Learner) -> dict[str, float]:
+    """Return the learning rate of each parameter by its name, in multiples of the common one."""
+    groups = zip(learner.optimizer.param_groups, learner.peaks, strict=True)
+    scales = {id(parameter): peak / learner.setup.peak_lr for group, peak in groups for parameter in group["params"]}
+    return {name: scales[id(parameter)] for name, parameter in learner.module.named_parameters()}
+
+
+def shard_optimizer(pairs: list[tuple[str, Parameter]], *, recipe: Recipe, lr: float, scales: Mapping[str, float]) -> torch.optim.Optimizer:
+    """Return the optimiser of a shard's parameters: kernels decay, biases and batch normalisation don't. scales: of `lr_scales`."""
+    groups = [
+        {**group, "lr_scale": scale}
+        for scale in dict.fromkeys(scales[name] for name, _ in pairs)
+        for group in decay_groups((parameter for name, parameter in pairs if scales[name] == scale), weight_decay=recipe.weight_decay)
+    ]
     return make_optimizer(recipe.optimizer, groups, lr=lr)
 
 
