@@ -28,6 +28,7 @@ def run_calibration(model: str, data: str, output: Path | None, *, as_json: bool
     for note in found.notes:
         tell(f"note: {note}")
     errors = f"{100 * found.error_undivided:.1f} % without, {100 * found.error:.1f} % with it"
-    say(f"temperature {found.temperature:.4g}, fitted on {found.fitted_on} {found.part} images", style="bold")
+    part = "validation" if found.part == "val" else "training"
+    say(f"temperature {found.temperature:.4g}, fitted on {found.fitted_on} {part} images", style="bold")
     say(f"  calibration error on {found.judged_on} images ({found.judged_part}): {errors}")
     tell(f"kept in {output or folder}; the weights and every answer are what they were")
