@@ -143,7 +143,8 @@ def reliability(score: Score, *, undivided: Score | None = None, bins: int = 10)
         bottom.stairs(100 * before / max(1, undivided.count), 100 * edges, color=BLACK, linestyle=":")
     top.set(ylabel="right (%)", ylim=(0, 100), xlim=(0, 100))
     above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}  # where no bar is
-    top.legend(frameon=False, ncols=3, columnspacing=1, fontsize=8, **above)
+    narrow = {} if undivided is None else {"fontsize": 8, "columnspacing": 1, "handlelength": 1.5}
+    top.legend(frameon=False, ncols=3, **narrow, **above)
     bottom.bar(left, 100 * counts / max(1, score.count), width=width, align="edge", color=GREY, edgecolor="white")
     bottom.set(xlabel="confidence (%)", ylabel="of the images (%)")
     for axis in (top, bottom):

@@ -98,7 +98,8 @@ def finish(
         measured |= {f"{on}_calibration_error_undivided": calibration_error(score) for score in undivided}
         confusions = commonest_confusions(tested, setup.splits.classes, most=CARD_CONFUSIONS)
         update_metrics(folder.best, {name: value for name, value in measured.items() if not math.isnan(value)}, confusions=confusions)
-        confidence = Confidence(fitted.said("validation"), next(iter(undivided), None))
+        same = "; they are measured here too" if on == "val" and fitted.temperature != 1 else ""
+        confidence = Confidence(fitted.said("validation") + same, next(iter(undivided), None))
         _report(setup, folder, NAMES[on], tested, confidence, samples, rows, best, explain(model) if explain else None)
         (folder.path / RESUME_NAME).unlink(missing_ok=True)
         folder.checkpoints.remove()
