@@ -168,6 +168,7 @@ def evaluate(
     ] = None,
     exit_early: ExitEarly = False,
     most_lost: MostLost = None,
+    uncalibrated: Annotated[bool, typer.Option("--uncalibrated", help="Don't divide logits by the temperatures of the models.")] = False,
     explain: Explain = False,
     batch_size: BatchSize = 64,
     workers: Workers = None,
@@ -195,5 +196,6 @@ def evaluate(
         device=device,
         output=output,
         explain=explain,
+        calibrated=not uncalibrated,
     )
     run_evaluation(options, as_json=json)

@@ -20,6 +20,7 @@ from inceptions.errors import UserError
 from inceptions.files import new_path
 from inceptions.networks.registry import get_network
 from inceptions.training.progress import EpochRow, Pace, Reporter, Result, Start
+from inceptions.weights.card import read_card
 
 if TYPE_CHECKING:
     from inceptions.evaluation.report import HeatMap
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from inceptions.weights.folder import LoadedModel
 
 SECONDS_BETWEEN_LINES = 60  # in a log
+PARTS = {"test": "test", "validation": "val", "training": "train"}  # of a result, as a card's metrics call them
 FEW_IMAGES = 5000  # to train on; with fewer, weights that were trained on other images mostly make the better model
 
 
@@ -180,11 +182,20 @@ def _conclude(result: Result) -> None:
     tell()
     say(f"{result.on} accuracy {100 * accuracy.value:.2f} % on {score.count} images{left_out}", style="bold")
     say(f"  95 % interval {100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %; the model of epoch {result.best_epoch}")
+    _tell_confidence(result)
     files = (("best", "the model"), ("report.html", "how it did, with its mistakes"), ("metrics.csv", "every epoch"))
     for name, what in (*files, ("tensorboard", "every epoch and step, for tensorboard --logdir")):
         if (result.folder / name).exists():
             say(f"  {result.folder / name}  {what}")
     tell(f"Next: inceptions predict IMAGES --model {result.folder / 'best'}")
+
+
+def _tell_confidence(result: Result) -> None:
+    """Say how far the model's confidence is from its accuracy, and was before its logits were divided by a temperature."""
+    card = read_card(result.folder / "best")
+    errors = [card.metrics.get(f"{PARTS[result.on]}_calibration_error{of}") for of in ("", "_undivided")]
+    if errors[0] is not None and errors[1] is not None:
+        say(f"  calibration error {100 * errors[0]:.1f} %, and {100 * errors[1]:.1f} % without its temperature of {card.temperature:.3g}")
 
 
 class Terminal(Reporter):

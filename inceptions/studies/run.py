@@ -135,7 +135,7 @@ def run_study(
     arms = tuple(_summarize(name, cost, [run for run in runs if run.arm == name]) for name, cost in costs.items())
     if study.measure == "averages":
         samples = take_evenly(splits.test or splits.val, budget.images // CROPPED_FRACTION)
-        models = [load_model(run.folder / "best") for run in planned]
+        models = [load_model(run.folder / "best", calibrated=False) for run in planned]  # as the papers averaged them
         found = average(models, samples, splits.classes, device=pick_device(device), workers=workers)
         write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
         return StudyResult(study, arms, tuple(runs), judge_averages(found.rows), table(found.rows))

@@ -143,7 +143,8 @@ def start_from(
 def _load(source: str | Path, *, aux: bool) -> LoadedModel:
     folder = find_model(source)
     network = read_card(folder).network
-    return load_model(folder, aux=aux and bool(network.aux) and bool(network.classes) and _has_aux(folder / WEIGHTS_NAME))
+    aux = aux and bool(network.aux) and bool(network.classes) and _has_aux(folder / WEIGHTS_NAME)
+    return load_model(folder, aux=aux, calibrated=False)  # what learns goes on from what was learnt
 
 
 def _has_aux(weights: Path) -> bool:

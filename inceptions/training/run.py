@@ -14,16 +14,18 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from inceptions.data.dataset import ImageDataset, ImageLoader, Unreadable, image_loader
 from inceptions.data.splits import Sample
 from inceptions.errors import StoppedError, UserError
+from inceptions.evaluation import score as scoring
 from inceptions.evaluation.score import Score
-from inceptions.evaluation.score import score as score_module
+from inceptions.evaluation.temperature import join_logits, thinned
 from inceptions.training.learner import Learner
 from inceptions.training.processes import Processes
 from inceptions.training.progress import EpochRow, Pace, Reporter, Reporters, Result
-from inceptions.training.report import finish, hyperparameters_of, save_model_folder, start_of
+from inceptions.training.report import Judges, finish, hyperparameters_of, save_model_folder, start_of
 from inceptions.training.run_folder import RunFolder
 from inceptions.training.setup import Setup
 from inceptions.training.trackers import Trackers
@@ -120,7 +122,7 @@ class Run:
             return finish(
                 self.setup,
                 self.folder,
-                self.score,
+                Judges(self.score_at, self.logits),
                 self.at.rows,
                 best=self.at.best,
                 unreadable=len(self.unreadable),
@@ -130,16 +132,35 @@ class Run:
 
     def score(self, module: torch.nn.Module, samples: Sequence[Sample], autocast: torch.dtype | None) -> Score:
         """Return how `module` does on samples, each process on its share of them."""
-        recipe = self.setup.recipe
-        if id(samples) not in self.loaders:
-            dataset = ImageDataset(samples[self.processes.rank :: self.processes.world], self.setup.preprocess, on_error=recipe.on_error)
-            loader = image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, workers=self.pace.workers)
-            self.loaders[id(samples)] = loader
-        loader = self.loaders[id(samples)]
-        found = self.processes.together(lambda: score_module(module, loader, device=self.setup.device, autocast=autocast))
-        found = self.processes.merge(found)
-        self.note(found.unreadable)
+        return self.score_at((1.0,), module, samples, autocast)[0]
+
+    def score_at(
+        self, temperatures: Sequence[float], module: torch.nn.Module, samples: Sequence[Sample], autocast: torch.dtype | None
+    ) -> list[Score]:
+        """Return the same for each of the temperatures that its logits are divided by."""
+        loader, how = self._kept_loader(samples), {"device": self.setup.device, "autocast": autocast}
+        shares = self.processes.together(lambda: scoring.score_at(temperatures, module, loader, **how))
+        found = [self.processes.merge(share) for share in shares]
+        self.note(found[0].unreadable)
         return found
+
+    def logits(self, module: torch.nn.Module, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+        """Return the logits (N, K) of `module`, in float32, and the labels (N,) of samples; of very many, of some: the same everywhere."""
+        some = thinned(len(samples), classes=len(self.setup.splits.classes))
+        loader = self._kept_loader(samples) if some.step == 1 else self._loader(samples[some])
+        share = self.processes.together(lambda: scoring.logits_of(module, loader, device=self.setup.device))
+        return join_logits(self.processes.gather(share))
+
+    def _kept_loader(self, samples: Sequence[Sample]) -> ImageLoader:
+        if id(samples) not in self.loaders:
+            self.loaders[id(samples)] = self._loader(samples)
+        return self.loaders[id(samples)]
+
+    def _loader(self, samples: Sequence[Sample]) -> ImageLoader:
+        """Return the loader of this process's share of the samples."""
+        recipe = self.setup.recipe
+        dataset = ImageDataset(samples[self.processes.rank :: self.processes.world], self.setup.preprocess, on_error=recipe.on_error)
+        return image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, workers=self.pace.workers)
 
     def tick(self) -> float:
         """Add the time since the last tick to the run's, and return the sum in seconds."""
