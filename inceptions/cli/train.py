@@ -7,10 +7,10 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -23,6 +23,7 @@ from inceptions.training.progress import EpochRow, Pace, Reporter, Result, Start
 
 if TYPE_CHECKING:
     from inceptions.evaluation.report import HeatMap
+    from inceptions.training.plan import Plan
     from inceptions.training.recipe import Recipe
     from inceptions.training.setup import Setup  # which imports torch
     from inceptions.weights.folder import LoadedModel
@@ -45,11 +46,12 @@ def run_training(
     log_with: Sequence[str],
     pace: Pace,
     finds_batch: bool,
-    dry_run: bool,
+    instead: Literal["plan", "find_lr"] | None,
 ) -> None:
-    """Train and print how it went; with `dry_run`, print what would be trained and what it would cost.
+    """Train and print how it went.
 
-    model: None is the recipe's. changes: lines FIELD=VALUE. finds_batch: as many images a step as memory holds.
+    model: None is the recipe's. changes: lines FIELD=VALUE. finds_batch: as many images a step as memory holds. instead of training: "plan"
+    prints what would be trained and what it would cost, "find_lr" looks for the learning rate.
     """
     if output is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("several processes write one run folder, which each of them must know; give --output FOLDER")
@@ -69,8 +71,16 @@ def run_training(
         raise UserError(f"--weights {weights} holds {setup.network.name}, not {network.name}; leave out --model")
     setup = _fit_batch(setup) if finds_batch else setup
     setup = replace(setup, notes=(*setup.notes, *_advise_weights(setup, data)))
-    if dry_run:
-        show_plan(setup)
+    if instead == "plan":
+        show_plan(setup, workers=pace.workers)
+        return
+    if instead == "find_lr":
+        from inceptions.cli.find_lr import run_range_test
+
+        given = {"--model": model, "--image-size": image_size, "--channels": channels, "--weights": weights, "--device": device}
+        given |= {"--recipe": None if recipe == ("finetune" if weights else "quick") else recipe, "--workers": pace.workers}
+        sized = [*changes, f"batch_size={setup.recipe.batch_size}"] if finds_batch else changes
+        run_range_test(setup, output, workers=pace.workers, command=["inceptions", "train", data, *_options(given, sized, log_with)])
         return
     folder = output or new_path(Path("runs"), f"{setup.network.name}-{name_source(data)}")
     with Terminal() as terminal:
@@ -107,14 +117,26 @@ def _is_given(field: str, changes: Sequence[str]) -> bool:
     return any(line.partition("=")[0].strip() == field for line in changes)
 
 
-def resume_training(folder: Path, *, data: str | None, pace: Pace) -> None:
-    """Go on with a run that was stopped, and print how it went. data: where the images are now, if they have moved."""
+def _options(given: Mapping[str, object], changes: Sequence[str], log_with: Sequence[str]) -> Iterator[str]:
+    """Yield the options of a command again that were given, but for the learning rate and the place of what comes out."""
+    for name, value in given.items():
+        if value is not None:
+            yield from (name, str(value))
+    for line in changes:
+        if not _is_given("lr", [line]):
+            yield from ("--set", line)
+    for tracker in log_with:
+        yield from ("--log-with", tracker)
+
+
+def resume_training(folder: Path, *, data: str | None, epochs: int | None, pace: Pace) -> None:
+    """Go on with a run, and print how it went. data: where the images are now, if they have moved. epochs: of a longer run, in all."""
     _silence_all_but_the_first()
     with err.status("loading torch…"):
         from inceptions.training.loop import resume
 
     with Terminal() as terminal:
-        result = resume(folder, data=data, reporter=terminal, pace=pace)
+        result = resume(folder, data=data, epochs=epochs, reporter=terminal, pace=pace)
     _conclude(result)
 
 
@@ -142,23 +164,42 @@ def _advise_weights(setup: Setup, data: str) -> Iterator[str]:
         )
 
 
-def show_plan(setup: Setup) -> None:
-    """Print the resolved recipe, the network's cost, and the memory and time that two real steps foretell."""
+def show_plan(setup: Setup, *, workers: int | None = None) -> None:
+    """Print the resolved recipe, the network's cost, and the memory and time that two real steps and some reading foretell.
+
+    workers: processes that read; None lets the machine decide.
+    """
     import yaml
 
     from inceptions.training.plan import measure_plan
     from inceptions.training.report import settings_of
 
-    with err.status("taking two steps…"):
-        plan = measure_plan(setup)
+    with err.status("taking two steps, reading some images…"):
+        plan = measure_plan(setup, workers=workers)
     if not is_first_process():
         return
     for line in yaml.safe_dump(settings_of(setup), sort_keys=False, allow_unicode=True).splitlines():
         say(line)
     say(f"cost: {plan.parameters:,} parameters, {plan.multiply_adds / 1e6:,.1f} M multiply-adds an image, forward")
     say(f"memory: {plan.memory / 2**20:,.0f} MiB at the highest, in the last two steps")
-    hours, minutes = divmod(plan.seconds / 60, 60)
-    say(f"time: {plan.images_per_second:,.0f} images/s; all epochs in about {hours:.0f} h {minutes:02.0f} min, without validation")
+    for line in _speeds(plan, setup.device.type):
+        say(line)
+    minutes = round(plan.seconds / 60)
+    say(f"time: {plan.images_per_second:,.0f} images/s; all epochs in about {minutes // 60} h {minutes % 60:02} min, without validation")
+
+
+def _speeds(plan: Plan, device: str) -> Iterator[str]:
+    """Yield which of steps and reading is the slower."""
+    if plan.read_images_per_second is None:
+        return
+    step, read = f"{plan.step_images_per_second:,.0f} images/s in steps", f"{plan.read_images_per_second:,.0f} images/s read"
+    slower = "reading" if plan.is_slower_to_read else "the step"
+    if not plan.readers:
+        yield f"speed: {step}, {read} in between, by the same process; {slower} takes longer"
+        return
+    by = f"by {plan.readers} process{'es' if plan.readers > 1 else ''}"
+    shared = ", and they share the processor's cores: together they are slower" if device == "cpu" else ""
+    yield f"speed: {step}, {read} {by}, each measured alone{shared}; {slower} is the slower"
 
 
 def is_first_process() -> bool:
