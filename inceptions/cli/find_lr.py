@@ -22,8 +22,9 @@ log = logging.getLogger("inceptions")
 
 def run_range_test(setup: Setup, output: Path | None, *, workers: int | None, command: Sequence[str]) -> None:
     """Take the steps, write their plot and numbers, print what they suggest. command: what trains this run, but for its learning rate."""
-    from inceptions.training.range_test import STEPS, find_lr, write_range
+    from inceptions.training.range_test import STEPS, check_setup, find_lr, write_range
 
+    check_setup(setup)
     if setup.recipe.lr is not None:
         log.warning("lr %g changes nothing: --find-lr tries all of them", setup.recipe.lr)
     for note in setup.notes:
@@ -55,4 +56,5 @@ def _describe(found: LrRange, own: float) -> Iterator[str]:
         return
     falls = "" if found.steepest is None else f"it falls most steeply at {found.steepest:.2g}"
     lowest = "" if found.tenth_of_lowest is None else f"a tenth of where it is lowest is {found.tenth_of_lowest:.2g}"
-    yield f"suggested: {found.suggested:.2g}, the lower of two rules: {' and '.join(filter(None, (falls, lowest)))}; the run as it is has {own:.2g}"
+    rules = f"{falls}{' and ' if falls and lowest else ''}{lowest}"
+    yield f"suggested: {found.suggested:.2g}, the lower of two rules ({rules}); the run as it is has {own:.2g}"

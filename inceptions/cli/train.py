@@ -12,14 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from inceptions.cli.terminal import err, say, tell
 from inceptions.data.folders import name_source
 from inceptions.errors import UserError
 from inceptions.files import new_path
 from inceptions.networks.registry import get_network
-from inceptions.training.progress import EpochRow, Pace, Reporter, Result, Start
+from inceptions.training.progress import EpochRow, Pace, Reporter, Result, Start, peak_memory
 
 if TYPE_CHECKING:
     from inceptions.evaluation.report import HeatMap
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from inceptions.weights.folder import LoadedModel
 
 SECONDS_BETWEEN_LINES = 60  # in a log
+LINES_BETWEEN_TITLES = 20
 FEW_IMAGES = 5000  # to train on; with fewer, weights that were trained on other images mostly make the better model
 
 
@@ -53,7 +55,7 @@ def run_training(
     model: None is the recipe's. changes: lines FIELD=VALUE. finds_batch: as many images a step as memory holds. instead of training: "plan"
     prints what would be trained and what it would cost, "find_lr" looks for the learning rate.
     """
-    if output is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if output is None and instead != "find_lr" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("several processes write one run folder, which each of them must know; give --output FOLDER")
     _silence_all_but_the_first()
     chosen = _change_recipe(recipe, changes, finds_batch=finds_batch, workers=pace.workers)
@@ -234,8 +236,8 @@ class Terminal(Reporter):
     def __init__(self) -> None:
         columns = (
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),  # what the others leave
+            TextColumn("{task.percentage:.0f} %"),  # the number of steps has no room in 80 columns
             TextColumn("{task.fields[detail]}", markup=False),
             TimeRemainingColumn(compact=True),
         )
@@ -251,6 +253,8 @@ class Terminal(Reporter):
     def started(self, start: Start) -> None:
         """Print what is about to be trained."""
         self.epochs, self.steps, self.spoke = start.epochs, start.steps_per_epoch, time.monotonic()
+        self.validates, self.columns, self.told = bool(start.images["val"]), tuple(_columns(start)), 0
+        self.device, self.memory, self.looked = start.device, "", -math.inf
         self.progress.disable = self.progress.disable or not is_first_process()
         self.bar = self.progress.add_task("epoch 1", total=start.epochs * start.steps_per_epoch, detail="")
         if not is_first_process():
@@ -269,24 +273,48 @@ class Terminal(Reporter):
         """Move the bar; where there is none, as in a log, say once a minute how far it is."""
         if is_first_process() and not err.is_terminal and time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES:
             self.spoke = time.monotonic()
-            tell(f"epoch {epoch}/{self.epochs}, step {step}/{self.steps}: loss {loss:.3f}, {images_per_second:.0f} images/s")
+            done = f"epoch {epoch}/{self.epochs}, step {step}/{self.steps}"
+            tell(f"{done}: loss {loss:.3f}, lr {lr:.3g}, {images_per_second:.0f} images/s, {self._memory()}")
         self.progress.update(
             self.bar,
             completed=(epoch - 1) * self.steps + step,
             description=f"epoch {epoch}/{self.epochs}",
-            detail=f"loss {loss:.3f}  {images_per_second:.0f} images/s  {_resident() / 2**30:.1f} GiB",
+            detail=f"loss {loss:.3f}  lr {lr:.2g}  {images_per_second:.0f} img/s  {self._memory()}",
         )
 
     def finished_epoch(self, row: EpochRow, *, best: bool) -> None:
-        """Print the epoch's line."""
+        """Print the epoch's line, and what its columns are every so often."""
         if not is_first_process():
             return
-        place = f"epoch {row.epoch:>{len(str(self.epochs))}}/{self.epochs}"
-        validated = f"validation {row.val_loss:.3f}, {100 * row.val_accuracy:5.2f} % right"
-        if math.isnan(row.val_loss):  # there are no validation images, and the last epoch counts as the best
-            validated, best = f"{100 * row.train_accuracy:5.2f} % right", False
-        speed = f"{row.images_per_second:.0f} images/s"
-        tell(f"{place}  loss {row.train_loss:.3f}  {validated}  {speed}{'  best' if best else ''}")
+        if self.told % LINES_BETWEEN_TITLES == 0:
+            tell("  ".join(title.rjust(width) for title, width, _ in self.columns), style="dim")
+        self.told += 1
+        line = "  ".join(value(row).rjust(width) for _, width, value in self.columns)
+        tell(f"{line}  best" if best and self.validates else line)  # without validation images each is, as the last of them counts
+
+    def _memory(self) -> str:
+        """Return the accelerator's memory that was held at the most, or what this process holds of the machine's; a second old at most."""
+        if time.monotonic() - self.looked > 1:
+            held = peak_memory(self.device)
+            self.memory, self.looked = f"{(_resident() if held is None else held) / 2**30:.1f} GiB", time.monotonic()
+        return self.memory
+
+
+def _columns(start: Start) -> Iterator[tuple[str, int, Callable[[EpochRow], str]]]:
+    """Yield title, width and value of what is told of each epoch."""
+    yield "epoch", max(5, 2 * len(str(start.epochs)) + 1), lambda row: f"{row.epoch}/{start.epochs}"
+    yield "loss", 6, lambda row: f"{row.train_loss:.3f}"
+    if start.images["val"]:
+        yield "val loss", 8, lambda row: f"{row.val_loss:.3f}"
+        yield "val right", 9, lambda row: f"{100 * row.val_accuracy:.2f} %"
+        if start.classes > 5:
+            yield "in top 5", 8, lambda row: f"{100 * row.val_top5:.2f} %"
+    else:
+        yield "right", 8, lambda row: f"{100 * row.train_accuracy:.2f} %"
+    yield "lr", 8, lambda row: f"{row.lr:.3g}"
+    yield "images/s", 8, lambda row: f"{row.images_per_second:.0f}"
+    if peak_memory(start.device) is not None:
+        yield "GiB", 5, lambda _: f"{(peak_memory(start.device) or 0) / 2**30:.1f}"
 
 
 def _resident() -> int:

@@ -35,9 +35,9 @@ LEAST_STEPS = 2 * LAST
 
 @dataclass(frozen=True, slots=True)
 class LrRange:
-    """What a range test found: the learning rates, the losses at them in nats, and the smoothed losses, (N,) each. planned: steps, N at most.
+    """What a range test found: the learning rates, the losses at them in nats, and the smoothed losses, (N,) each.
 
-    No suggestion (None) is made where the smoothed loss never fell.
+    planned: how many steps there were to be, N at most. No suggestion (None) is made where the smoothed loss never fell.
     """
 
     rates: tuple[float, ...]
@@ -93,7 +93,11 @@ def find_lr(
 
     Raises UserError: several processes, an asynchronous recipe, rates or steps that can't be, no image that can be read.
     """
-    _check(setup, lowest, highest, steps)
+    check_setup(setup)
+    if not 0 < lowest < highest < math.inf:
+        raise UserError(f"rates from {lowest:g} to {highest:g} can't be tried; both must be numbers above 0, and the second the higher")
+    if steps < LEAST_STEPS:
+        raise UserError(f"steps is {steps}; it must be a whole number of at least {LEAST_STEPS}")
     rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
     learner = _RisingLearner(setup, rates)
     losses: list[float] = []
@@ -114,6 +118,16 @@ def find_lr(
         if len(losses) == steps or smoothed[-1] > DIVERGED * min(smoothed):
             break
     return LrRange(tuple(rates[: len(losses)]), tuple(losses), tuple(smoothed), steps)
+
+
+def check_setup(setup: Setup) -> None:
+    """Raise UserError where the learning rate of such a run can't be looked for."""
+    if setup.recipe.asynchronous:
+        raise UserError(
+            f"recipe {setup.recipe.name} trains asynchronously, and its learning rate can't be looked for; take another, or asynchronous=0"
+        )
+    if world_size() > 1:
+        raise UserError("the learning rate is looked for by one process; start it without torchrun, with the batch size of all of them")
 
 
 def write_range(found: LrRange, folder: Path) -> list[Path]:
@@ -178,16 +192,3 @@ def _batches(setup: Setup, workers: int | None) -> Iterator[Batch]:
             yield batch
         if not images:
             raise UserError("no training image could be read; look at the files")
-
-
-def _check(setup: Setup, lowest: float, highest: float, steps: int) -> None:
-    if setup.recipe.asynchronous:
-        raise UserError(
-            f"recipe {setup.recipe.name} trains asynchronously, and its learning rate can't be looked for; take another, or asynchronous=0"
-        )
-    if world_size() > 1:
-        raise UserError("the learning rate is looked for by one process; start it without torchrun, with the batch size of all of them")
-    if not 0 < lowest < highest < math.inf:
-        raise UserError(f"rates from {lowest:g} to {highest:g} can't be tried; both must be numbers above 0, and the second the higher")
-    if steps < LEAST_STEPS:
-        raise UserError(f"steps is {steps}; it must be a whole number of at least {LEAST_STEPS}")

@@ -118,7 +118,7 @@ def new_run_folder(path: Path, *, settings: dict[str, Any], resume: dict[str, An
 
 
 def read_resume(path: Path) -> dict[str, Any]:
-    """Return what `write_resume` wrote into the run folder `path`; UserError where nothing can be resumed, for one as the run is finished."""
+    """Return what `write_resume` wrote into the run folder `path`; UserError where nothing can be resumed."""
     file = path / RESUME_NAME
     if not file.is_file():
         if is_finished(path) or (path / "report.html").is_file() or (path / "best").is_dir():
