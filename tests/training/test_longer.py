@@ -23,6 +23,7 @@ from inceptions.training.recipes import QUICK
 from inceptions.training.run import Run
 from inceptions.training.run_folder import RunFolder, read_state, write_state
 from inceptions.training.schedules import Constant, lr_factor
+from inceptions.training.trackers import _name_run
 from inceptions.weights.card import read_card
 from tests.pictures import paint
 
@@ -94,7 +95,7 @@ def contents(folder):
 
 
 def test_two_epochs_and_two_more_are_four_to_the_bit_and_those_two_stay_whole_until_the_end(base, run, monkeypatch):
-    before = contents(run)
+    before, name = contents(run), _name_run(run)
     with pytest.raises(MemoryError):
         resume(run, epochs=4, reporter=Dies(4, 2), pace=PACE)
     assert contents(run) == before
@@ -115,6 +116,7 @@ def test_two_epochs_and_two_more_are_four_to_the_bit_and_those_two_stay_whole_un
     resume(run, pace=PACE)
     assert_same_run(base / "four", run)
     assert not (run / "longer").exists()
+    assert _name_run(run) == name  # so a tracker goes on with it too
 
 
 def test_a_run_that_was_stopped_goes_on_to_more_epochs_or_fewer(base, tmp_path):
