@@ -41,7 +41,9 @@ def train(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder, new. [runs/MODEL-DATA]")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped; DATA if it has moved.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times to go through the training images. [the recipe's]")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Times to go through the training images; with --resume: in all. [the recipe's]")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate. [the recipe's]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation. [0]")] = None,
     split_seed: Annotated[int | None, typer.Option(help="Of val and test, where they are set aside. [0, or that of --weights]")] = None,
@@ -54,6 +56,9 @@ def train(
     address: Annotated[str | None, typer.Option(help="A Ray cluster for asynchronous recipes. [this machine]")] = None,
     explain: Explain = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the recipe, cost, memory and time, and train nothing.")] = False,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Try rising learning rates, draw the loss, suggest one; train nothing.")
+    ] = False,
     batch_size: Annotated[str | None, typer.Option(help="Images per step; auto: as many as memory holds. [the recipe's]")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images, or of asynchronous SGD. [by the machine]")] = None,
     device: Device = None,
@@ -65,7 +70,16 @@ def train(
     if data is not None or named_data is not None:  # "" is what a shell makes of a variable that isn't set
         data = once("the images to train on: DATA or --data DATA", data, named_data)
     fitting = batch_size == "auto"
-    said = {"epochs": epochs, "batch_size": None if fitting else batch_size, "lr": lr, "seed": seed, "split_seed": split_seed}
+    if find_lr and (dry_run or resume is not None):
+        other = "--dry-run" if dry_run else "--resume"
+        raise typer.BadParameter(f"--find-lr looks for the learning rate of a run to come; leave out one of --find-lr and {other}")
+    said = {
+        "epochs": epochs if resume is None else None,
+        "batch_size": None if fitting else batch_size,
+        "lr": lr,
+        "seed": seed,
+        "split_seed": split_seed,
+    }
     said |= {"on_error": on_error, "precision": precision}
     lines = [f"{name}={value}" for name, value in said.items() if value is not None] + list(changes or ())
     pace = Pace(minutes=checkpoint_minutes, workers=workers, address=address, explain=heat_maps() if explain else None)
@@ -73,8 +87,8 @@ def train(
         named = (model, recipe, weights, image_size, channels, output, device)
         given = [*lines, *(log_with or ()), *(value for value in named if value is not None)]
         if given or dry_run or fitting:
-            raise typer.BadParameter("--resume takes its settings from the run; leave out the others")
-        resume_training(resume, data=data, pace=pace)
+            raise typer.BadParameter("--resume takes its settings from the run, but for --epochs; leave out the others")
+        resume_training(resume, data=data, epochs=epochs, pace=pace)
         return
     run_training(
         "digits" if data is None else data,
@@ -89,7 +103,7 @@ def train(
         log_with=log_with or (),
         pace=pace,
         finds_batch=fitting,
-        dry_run=dry_run,
+        instead="plan" if dry_run else "find_lr" if find_lr else None,
     )
 
 

@@ -25,7 +25,7 @@ from inceptions.networks.drawing.page import draw
 from inceptions.networks.modules.models import Classifier
 from inceptions.networks.trace import trace
 from inceptions.training.progress import EpochRow, Result, Start
-from inceptions.training.run_folder import RESUME_NAME, RunFolder
+from inceptions.training.run_folder import RunFolder
 from inceptions.training.setup import Setup
 from inceptions.versions import now, versions
 from inceptions.weights.card import read_card
@@ -101,8 +101,7 @@ def finish(
         same = "; they are measured here too" if on == "val" and fitted.temperature != 1 else ""
         confidence = Confidence(fitted.said("validation") + same, next(iter(undivided), None))
         _report(setup, folder, NAMES[on], tested, confidence, samples, rows, best, explain(model) if explain else None)
-        (folder.path / RESUME_NAME).unlink(missing_ok=True)
-        folder.checkpoints.remove()
+        folder.conclude()
     return Result(folder.path, tuple(rows), best, NAMES[on], tested, unreadable)
 
 
@@ -153,7 +152,7 @@ def _report(
     if missing_modules(*REPORT_MODULES):  # as was said before the first step
         return
     paths = tuple(sample.path for sample in samples)
-    write_predictions({(setup.network.name, 1): tested}, setup.splits.classes, paths, folder.path / "predictions.parquet")
+    write_predictions({(setup.network.name, 1): tested}, setup.splits.classes, paths, folder.results / "predictions.parquet")
     report = Report(
         title=f"{setup.network.name} on {name_source(setup.source)}",
         on=on,
@@ -168,13 +167,13 @@ def _report(
         best_epoch=best_epoch,
         heat_map=heat_map,
     )
-    write_report(report, folder.path)
+    write_report(report, folder.results)
 
 
 def _facts(setup: Setup, folder: RunFolder) -> tuple[tuple[str, str], ...]:
     total, card = trace(replace(setup.network, aux=())).total, read_card(folder.best)
     return (
-        ("model", f"{folder.best}, SHA-256 {card.sha256[:16]}"),
+        ("model", f"{folder.path / 'best'}, SHA-256 {card.sha256[:16]}"),
         ("network", f"{setup.network.title}: {total.parameters:,} parameters, {total.multiply_adds / 1e6:,.0f} M multiply-adds an image"),
         ("images", ", ".join(f"{len(getattr(setup.splits, part))} {name}" for part, name in NAMES.items() if getattr(setup.splits, part))),
         ("recipe", f"{setup.recipe.name}: {setup.recipe.source}"),

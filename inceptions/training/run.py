@@ -20,6 +20,7 @@ from inceptions.data.dataset import ImageDataset, ImageLoader, Unreadable, image
 from inceptions.data.splits import Sample
 from inceptions.errors import StoppedError, UserError
 from inceptions.evaluation import score as scoring
+from inceptions.evaluation.metrics import top5_error
 from inceptions.evaluation.score import Score
 from inceptions.evaluation.temperature import join_logits, thinned
 from inceptions.training.learner import Learner
@@ -78,17 +79,28 @@ class StopRequest:
 
 
 class Run:
-    """A learner, a folder, and where the run is. state: a checkpoint to go on from."""
+    """A learner, a folder, and where the run is.
+
+    state: a checkpoint to go on from. ended_after: the epoch with which the run was finished once, before it was to go on.
+    """
 
     def __init__(
-        self, setup: Setup, folder: RunFolder, processes: Processes, *, reporter: Reporter, pace: Pace, state: dict[str, Any] | None = None
+        self,
+        setup: Setup,
+        folder: RunFolder,
+        processes: Processes,
+        *,
+        reporter: Reporter,
+        pace: Pace,
+        state: dict[str, Any] | None = None,
+        ended_after: int = 0,
     ) -> None:
         self.setup, self.folder, self.processes, self.reporter, self.pace = setup, folder, processes, reporter, pace
         if setup.log_with and processes.is_first:
             self.reporter = Reporters(reporter, Trackers(setup.log_with, hyperparameters_of(setup)))
         self.steps = setup.steps_per_epoch
         self.learner = Learner(setup, processes, steps_per_epoch=self.steps)
-        self.at = Counters()
+        self.at, self.ended_after = Counters(), ended_after
         self.unreadable: dict[str, Unreadable | None] = {}  # None: named before the run went on
         self.stop = StopRequest()
         self.loaders: dict[int, ImageLoader] = {}  # of samples that are scored, whose readers stay for the next epoch
@@ -161,6 +173,13 @@ class Run:
         recipe = self.setup.recipe
         dataset = ImageDataset(samples[self.processes.rank :: self.processes.world], self.setup.preprocess, on_error=recipe.on_error)
         return image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, workers=self.pace.workers)
+
+    def validate(self, module: torch.nn.Module) -> dict[str, float]:
+        """Return the columns of an epoch's row that are of the validation images; nan without any, and top 5 with five classes or fewer."""
+        setup = self.setup
+        found = self.score(module, setup.splits.val, setup.autocast)
+        five = top5_error(found, classes=len(setup.splits.classes))
+        return {"val_loss": found.loss, "val_accuracy": found.accuracy, "val_top5": math.nan if five is None else 1 - five.value}
 
     def tick(self) -> float:
         """Add the time since the last tick to the run's, and return the sum in seconds."""

@@ -36,14 +36,13 @@ def train_epochs(run: Run) -> None:
             return
         run.note(done.unreadable)
         run.learner.module.load_state_dict(done.state)
-        checked = run.score(run.learner.module, run.setup.splits.val, run.setup.autocast)
+        checked = run.validate(run.learner.module)
         seconds = run.tick()
         row = EpochRow(
             epoch=done.epoch,
             train_loss=done.loss,
             train_accuracy=done.accuracy,
-            val_loss=checked.loss,
-            val_accuracy=checked.accuracy,
+            **checked,
             lr=done.lr,
             images_per_second=done.images_per_second,
             seconds=seconds,
@@ -52,9 +51,9 @@ def train_epochs(run: Run) -> None:
 
     workers = run.setup.recipe.asynchronous
     result = train_asynchronously(make_job(run), workers=workers, address=run.pace.address, report=report, end_of_epoch=end_of_epoch)
-    write_staleness(result.staleness, run.folder.path / "staleness.csv")
+    write_staleness(result.staleness, run.folder.results / "staleness.csv")
     if find_spec("matplotlib") is not None:
-        plot_staleness(result.staleness, run.folder.path / "staleness.png")
+        plot_staleness(result.staleness, run.folder.results / "staleness.png")
 
 
 def make_job(run: Run) -> Job:
