@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from inceptions.data.dataset import Batch, Unreadable
 from inceptions.devices import memory_for
@@ -104,7 +103,7 @@ AnyScore = TypeVar("AnyScore", Score, Predictions)
 
 
 @torch.inference_mode()
-def score(module: nn.Module, loader: DataLoader[Batch], *, device: torch.device, autocast: torch.dtype | None = None) -> Score:
+def score(module: nn.Module, loader: Iterable[Batch], *, device: torch.device, autocast: torch.dtype | None = None) -> Score:
     """Return how `module` (images to logits, or `Outputs`) does on the images of `loader`, in evaluation mode.
 
     autocast: the type of the arithmetic, where it is not that of the weights. The module is left in the mode that it was in.

@@ -130,13 +130,20 @@ class Run:
 
     def score(self, module: torch.nn.Module, samples: Sequence[Sample], autocast: torch.dtype | None) -> Score:
         """Return how `module` does on samples, each process on its share of them."""
+        return self.score_batches(module, self.loader(samples), autocast)
+
+    def loader(self, samples: Sequence[Sample]) -> ImageLoader:
+        """Return the batches of samples to be scored, this process's share of them."""
         recipe = self.setup.recipe
         if id(samples) not in self.loaders:
             dataset = ImageDataset(samples[self.processes.rank :: self.processes.world], self.setup.preprocess, on_error=recipe.on_error)
             loader = image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, workers=self.pace.workers)
             self.loaders[id(samples)] = loader
-        loader = self.loaders[id(samples)]
-        found = self.processes.together(lambda: score_module(module, loader, device=self.setup.device, autocast=autocast))
+        return self.loaders[id(samples)]
+
+    def score_batches(self, module: torch.nn.Module, batches: Iterable[Any], autocast: torch.dtype | None) -> Score:
+        """Return how `module` does on what is in the batches of all processes, in which indices count those of each process."""
+        found = self.processes.together(lambda: score_module(module, batches, device=self.setup.device, autocast=autocast))
         found = self.processes.merge(found)
         self.note(found.unreadable)
         return found
