@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inceptions.data.dataset import Batch, ImageDataset, ImageLoader, image_loader
 from inceptions.devices import available_memory, memory_for
@@ -57,8 +57,8 @@ class FrozenBody:
     def _compute(self, body: nn.Module) -> None:
         """Compute the features of the training images, which every process gets all of, and of its share of those for validation."""
         run, splits, recipe = self.run, self.run.setup.splits, self.run.setup.recipe
-        count, width = len(splits.train) + len(splits.val), run.learner.module.num_features
-        run.processes.together(lambda: _check_memory(count * width * torch.float32.itemsize))
+        one = self._features(body, torch.zeros(1, run.setup.network.in_channels, *(run.setup.preprocess.image_size,) * 2))
+        run.processes.together(lambda: _check_memory((len(splits.train) + len(splits.val)) * one.nbytes))
         dataset = ImageDataset(splits.train, run.setup.preprocess, on_error=recipe.on_error)
         how = {"workers": run.pace.workers, "part": run.processes.part}
         loader = image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, **how)
@@ -71,21 +71,23 @@ class FrozenBody:
 
     def _run_through(self, body: nn.Module, loader: ImageLoader) -> list[Part]:
         """Return the features, labels and places of a loader's batches; raises StoppedError where the run was asked to stop."""
-        run, device, autocast, found = self.run, self.run.setup.device, self.run.setup.autocast, []
+        run, device, found = self.run, self.run.setup.device, []
         for batch in run.processes.iterate(loader):
             run.note(batch.unreadable)
             if any(run.processes.sum([run.stop.is_set])):
                 raise run.stop_here(f"epoch {run.at.epoch}, before its first step")
             if not len(batch.labels):
                 continue
-            with (
-                memory_for(len(batch.labels), device),
-                torch.no_grad(),
-                torch.autocast(device.type, autocast, enabled=autocast is not None),
-            ):
-                values = body(batch.images(device)).cpu()
+            with memory_for(len(batch.labels), device):
+                values = self._features(body, batch.images(device))
             found.append((values, batch.labels, batch.indices))
         return found
+
+    @torch.no_grad()
+    def _features(self, body: nn.Module, images: Tensor) -> Tensor:
+        device, autocast = self.run.setup.device, self.run.setup.autocast
+        with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+            return body(images.to(device)).cpu()
 
 
 def _check_memory(size: int) -> None:
