@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,10 +50,12 @@ def _take_own(device: torch.device) -> None:
 
 
 def pick_precision(wanted: str, device: torch.device) -> torch.dtype | None:
-    """Return bfloat16 where it is wanted or fast on `device`, None for float32 throughout."""
-    if wanted == "auto":
-        return torch.bfloat16 if _has_fast_bfloat16(device) else None
-    return torch.bfloat16 if wanted == "bfloat16" else None
+    """Return bfloat16 or float16 where it is wanted, or for "auto" where it is fast on `device`; None for float32 throughout."""
+    if wanted != "auto":
+        return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(wanted)
+    if _has_fast_bfloat16(device):
+        return torch.bfloat16
+    return torch.float16 if _has_tensor_cores(device) else None
 
 
 def _has_fast_bfloat16(device: torch.device) -> bool:
@@ -60,6 +63,23 @@ def _has_fast_bfloat16(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _has_tensor_cores(device: torch.device) -> bool:
+    """Return whether a card is Volta's or Turing's, such as V100 and T4: fast in float16, and without bfloat16, which came after them."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0)
+
+
+def prefer_speed(device: torch.device) -> None:
+    """Have a card's convolutions tried in several ways at the first of each size, for where sizes stay the same."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+
+
+def require_compiler(what: str, *, instead: str) -> None:
+    """Raise UserError where torch's compiler, which `what` needs, finds none of C++ to go on with."""
+    if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
+        raise UserError(f"{what} needs a C++ compiler, and there is none; install g++, or {instead}")
 
 
 def _first_line(error: BaseException) -> str:

@@ -50,7 +50,9 @@ def train(
     image_size: Annotated[int | None, typer.Option(help="Side of the images in pixels. [the network's]")] = None,
     channels: Annotated[int | None, typer.Option(min=1, help="Channels of the images: 1 grey, 3 colour, more. [the network's]")] = None,
     on_error: Annotated[Literal["fail", "skip"] | None, typer.Option(help="What to do with an image that can't be read.")] = None,
-    precision: Annotated[Literal["auto", "float32", "bfloat16"] | None, typer.Option(help="Arithmetic; auto is what is fast here.")] = None,
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"] | None, typer.Option(help="Arithmetic; auto is what is fast here.")
+    ] = None,
     log_with: Annotated[list[str] | None, typer.Option(help="Tell a tracker too: tensorboard, wandb, mlflow…; may be repeated.")] = None,
     checkpoint_minutes: Annotated[float, typer.Option(min=0, help="Between checkpoints within an epoch; 0: none there.")] = 5.0,
     address: Annotated[str | None, typer.Option(help="A Ray cluster for asynchronous recipes. [this machine]")] = None,

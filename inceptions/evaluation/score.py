@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from inceptions.data.dataset import Batch, Unreadable
 from inceptions.devices import memory_for
@@ -103,7 +102,7 @@ class Predictions(_Answers):
 AnyScore = TypeVar("AnyScore", Score, Predictions)
 
 
-def score(module: nn.Module, loader: DataLoader[Batch], *, device: torch.device, autocast: torch.dtype | None = None) -> Score:
+def score(module: nn.Module, loader: Iterable[Batch], *, device: torch.device, autocast: torch.dtype | None = None) -> Score:
     """Return how `module` (images to logits, or `Outputs`) does on the images of `loader`, in evaluation mode.
 
     autocast: the type of the arithmetic, where it is not that of the weights. The module is left in the mode that it was in.
@@ -114,7 +113,7 @@ def score(module: nn.Module, loader: DataLoader[Batch], *, device: torch.device,
 def score_at(
     temperatures: Sequence[float],
     module: nn.Module,
-    loader: DataLoader[Batch],
+    loader: Iterable[Batch],
     *,
     device: torch.device,
     autocast: torch.dtype | None = None,
@@ -129,7 +128,7 @@ def score_at(
     return [join(found) for found in shares]
 
 
-def logits_of(module: nn.Module, loader: DataLoader[Batch], *, device: torch.device) -> tuple[Tensor, Tensor]:
+def logits_of(module: nn.Module, loader: Iterable[Batch], *, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the logits (N, K) of the images of `loader`, in evaluation mode, float32, and their labels (N,)."""
     found = [(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64))]
     found += [(logits, batch.labels) for batch, logits in _answers(module, loader, device, None) if len(batch.labels)]
@@ -139,7 +138,7 @@ def logits_of(module: nn.Module, loader: DataLoader[Batch], *, device: torch.dev
 
 @torch.inference_mode()
 def _answers(
-    module: nn.Module, loader: DataLoader[Batch], device: torch.device, autocast: torch.dtype | None
+    module: nn.Module, loader: Iterable[Batch], device: torch.device, autocast: torch.dtype | None
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Yield each batch with its logits (N, K), float32 on the CPU; with (0, 1) where none of its images can be read."""
     was_training = module.training

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import AveragedModel
 
 from inceptions.data.dataset import Batch, ImageDataset, image_loader
+from inceptions.devices import prefer_speed
+from inceptions.training.compiled import Compiled
+from inceptions.training.features import FeatureBatch
 from inceptions.training.finetune import parameter_groups, set_trainable
-from inceptions.training.gradients import Gradients, Loss, balanced_weights, split
+from inceptions.training.followers import Lookahead, make_average
+from inceptions.training.gradients import Gradients, Loss, LossScale, balanced_weights, split
 from inceptions.training.head_start import IMAGES, start_ahead
-from inceptions.training.optimizers import each, kernel_groups, make_optimizer
+from inceptions.training.optimizers import kernel_groups, make_optimizer
 from inceptions.training.processes import Processes
-from inceptions.training.recipe import Average
 from inceptions.training.schedules import lr_factor, statistics_share
 from inceptions.training.setup import Setup, make_module
 
@@ -43,8 +44,7 @@ class Learner:
         self.module = make_module(setup)
         if recipe.whiten:
             start_ahead(self.module, _some_images(setup))
-        self.model: nn.Module = self.module
-        self.optimizer = make_optimizer(recipe.optimizer, self._groups(), lr=setup.peak_lr)
+        self.optimizer = make_optimizer(recipe.optimizer, self._groups(), lr=setup.peak_lr, fused_on=setup.device)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.average = make_average(self.module, recipe.average) if recipe.average else None
         self.lookahead = Lookahead(self.module.parameters(), steps=steps_per_epoch * recipe.epochs) if recipe.lookahead else None
@@ -53,7 +53,12 @@ class Learner:
         # statistics that nobody has measured yet move faster at first; those of trained weights are measured
         norms = [] if setup.weights else [layer for layer in self.module.modules() if isinstance(layer, _BatchNorm)]
         self.fresh = [(layer, layer.momentum) for layer in norms if layer.momentum is not None]
-        self.gradients = Gradients(make_loss(setup), setup.autocast, recipe.clip_norm)
+        self.compiled = Compiled(self.module, recipe.compile, [layer for layer, _ in self.fresh]) if recipe.compile != "none" else None
+        prefer_speed(setup.device)
+        self.whole: nn.Module = self.compiled or self.module
+        self.model = self.whole
+        self.scale = LossScale(self.optimizer, setup.device) if setup.autocast is torch.float16 else None
+        self.gradients = Gradients(make_loss(setup), setup.autocast, recipe.clip_norm, self.scale)
         self.mixing = _mixing(setup)
         if processes.world > 1:  # the same weights everywhere, but not the same dropout
             torch.manual_seed(recipe.seed * processes.world + processes.rank)
@@ -65,10 +70,14 @@ class Learner:
             self.module.train()
         else:
             set_trainable(self.module, finetune, epoch=epoch)
-        if finetune is not None or self.model is self.module:
-            self.model = self.processes.wrap(self.module)
+        if finetune is not None or self.model is self.whole:
+            self.model = self.processes.wrap(self.whole)
 
-    def learn(self, batch: Batch) -> StepResult:
+    def learn_from_features(self, head: nn.Module) -> None:
+        """Until the next epoch begins, take batches for what `head` reads, which is the end of the network and all of it that trains."""
+        self.model = self.processes.wrap(head)
+
+    def learn(self, batch: Batch | FeatureBatch) -> StepResult:
         """Take one step on a batch, of which each process has its share; return how it went over all of them.
 
         A share of fewer than two images counts as none, for batch normalisation can't learn from one. A loss that
@@ -76,29 +85,38 @@ class Learner:
         """
         device, recipe, processes = self.setup.device, self.setup.recipe, self.processes
         count = len(batch.labels) if len(batch.labels) > 1 else 0
-        images = batch.images(device, count=count)
-        labels = batch.labels[:count].to(device, non_blocking=True)
-        targets = labels
+        images, labels = batch.images(device, count=count), batch.labels[:count]
+        targets = labels.to(device, non_blocking=True)
         if self.mixing is not None and count:
-            images, targets = self.mixing(images, labels)
-        total, seen = processes.sum([self.gradients.loss.weight(targets), count])
+            images, targets = self.mixing(images, targets)
+        total, seen = processes.sum([self.gradients.loss.weight(labels if targets.ndim == 1 else targets), count])
         if not seen:
             return StepResult(0.0, 0, 0)
-        for layer, momentum in self.fresh:
-            layer.momentum = statistics_share(momentum, self.step)
+        self._pace_statistics()
         parts = split(images, targets, labels, count=recipe.accumulate, pad=processes.world > 1)
         self.optimizer.zero_grad()
-        loss, right = self.gradients.compute(self.model, parts, total=total, world=processes.world)
-        loss, right = processes.sum([loss, right])
+        done = self.gradients.compute(self.model, parts, total=total, world=processes.world)
+        loss, right = processes.sum([done.loss, done.right])
         if math.isfinite(loss):
-            self._move()
+            self._move(is_passed_over=not done.is_finite)
         return StepResult(loss, int(right), int(seen))
 
-    def _move(self) -> None:
+    def _pace_statistics(self) -> None:
+        if self.compiled is not None:
+            self.compiled.share = statistics_share(self.fresh[0][1], self.step) if self.fresh else 1.0
+            return
+        for layer, momentum in self.fresh:
+            layer.momentum = statistics_share(momentum, self.step)
+
+    def _move(self, *, is_passed_over: bool) -> None:
+        """Take the step; one that is passed over leaves the weights, and all else goes on, for statistics and time have moved."""
         factor = self.lr_factor()
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
-        self.optimizer.step()
+        if self.scale is not None:
+            self.scale.note(not is_passed_over)
+        if not is_passed_over:
+            self.optimizer.step()
         self.step += 1
         if self.lookahead is not None:
             self.lookahead.follow(self.step)
@@ -131,6 +149,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "lookahead": self.lookahead.state_dict() if self.lookahead is not None else None,
+            "scale": self.scale.state_dict() if self.scale is not None else None,
             "chance": self.processes.gather(chance),
         }
 
@@ -143,6 +162,8 @@ class Learner:
             self.average.load_state_dict(state["average"])
         if self.lookahead is not None:
             self.lookahead.load_state_dict(state["lookahead"])
+        if self.scale is not None and state.get("scale") is not None:
+            self.scale.load_state_dict(state["scale"])
         if len(state["chance"]) == self.processes.world:
             chance = state["chance"][self.processes.rank]
             torch.set_rng_state(chance["cpu"])
@@ -186,48 +207,3 @@ def _mixing(setup: Setup) -> v2.Transform | None:
     if recipe.cutmix:
         mixing.append(v2.CutMix(alpha=recipe.cutmix, num_classes=classes))
     return v2.RandomChoice(mixing)
-
-
-def make_average(module: nn.Module, average: Average) -> AveragedModel:
-    """Return torch's AveragedModel of `module`; call `update_parameters(module)` after each step."""
-
-    def mix(averaged: Any, current: Any, _count: Tensor | int) -> None:
-        if not averaged[0].is_floating_point():  # batch normalisation's count of batches
-            each._foreach_copy_(averaged, current)
-        else:  # the count that is given lies on the device, and asking for it would wait for all that is queued there
-            each._foreach_lerp_(averaged, current, 1 - average.decay_after(int(made.n_averaged)))
-
-    made = AveragedModel(module, multi_avg_fn=mix, use_buffers=True)
-    return made
-
-
-class Lookahead:
-    """A slow copy of the weights that follows them, and that they go back to, every few steps (1907.08610).
-
-    The slow copy keeps the more of itself the further training is: 0.95^5 (s/S)^3 of it after s of S steps, as 2404.00498 has it.
-    """
-
-    EVERY = 5
-
-    def __init__(self, parameters: Iterable[nn.Parameter], *, steps: int) -> None:
-        self.fast, self.steps = list(parameters), steps
-        self.slow = [parameter.detach().clone() for parameter in self.fast]
-
-    @torch.no_grad()
-    def follow(self, step: int) -> None:
-        """Call after each step, counted from 1."""
-        if step % self.EVERY:
-            return
-        kept = 0.95**self.EVERY * (step / self.steps) ** 3
-        for slow, fast in zip(self.slow, self.fast, strict=True):
-            fast.copy_(slow.lerp_(fast, 1 - kept))
-
-    def state_dict(self) -> list[Tensor]:
-        """Return the slow weights."""
-        return self.slow
-
-    @torch.no_grad()
-    def load_state_dict(self, state: list[Tensor]) -> None:
-        """Go back to what `state_dict` gave."""
-        for slow, saved in zip(self.slow, state, strict=True):
-            slow.copy_(saved)

@@ -12,6 +12,9 @@ from inceptions.data.dataset import Batch, ImageDataset, ImageLoader, image_load
 from inceptions.data.folders import locate_source
 from inceptions.devices import memory_for
 from inceptions.errors import UserError
+from inceptions.training.features import FeatureBatch
+from inceptions.training.finetune import fit_size
+from inceptions.training.frozen import FrozenBody
 from inceptions.training.learner import StepResult
 from inceptions.training.longer import ENDED_AFTER, change_epochs
 from inceptions.training.processes import Processes, world_size
@@ -123,11 +126,12 @@ def _train(run: Run) -> Result:
 def train_in_step(run: Run) -> None:
     """Train the epochs that are left, all processes in step."""
     loader = training_loader(run.setup, workers=run.pace.workers, part=run.processes.part)
+    frozen = FrozenBody(run, loader)
     while run.at.epoch <= run.setup.recipe.epochs and not _is_enough(run):
         set_epoch(loader, run.setup, epoch=run.at.epoch)
         loader.order.start = run.at.step
-        _train_epoch(run, loader)
-        run.end_epoch(_row(run), run.learner.kept)
+        _train_epoch(run, frozen)
+        run.end_epoch(_row(run, frozen), run.learner.kept)
 
 
 def training_loader(setup: Setup, *, workers: int | None, part: tuple[int, int] = (0, 1)) -> ImageLoader:
@@ -149,26 +153,28 @@ def set_epoch(loader: ImageLoader, setup: Setup, *, epoch: int) -> None:
     """Have the next pass of a `training_loader` be that of `epoch`, counted from 1: its order, its variations, the size of its images."""
     side = training_side(setup.recipe, epoch=epoch, image_size=setup.network.image_size)
     dataset = loader.order.dataset
-    dataset.preprocess = replace(setup.preprocess, image_size=side, resize_size=None)
+    dataset.preprocess = fit_size(setup.preprocess, image_size=side)
+    if setup.recipe.augment is not None:
+        dataset.preprocess = replace(dataset.preprocess, resize_size=None)
     dataset.epoch = epoch
 
 
-def _train_epoch(run: Run, loader: ImageLoader) -> None:
+def _train_epoch(run: Run, frozen: FrozenBody) -> None:
     run.learner.begin_epoch(run.at.epoch)
     run.clock = time.perf_counter()
-    for batch in run.processes.iterate(loader):
+    for batch in run.processes.iterate(frozen.batches()):
         _step(run, batch)
         _save_in_time(run)
     if not run.at.seen:
         raise UserError(f"no training image could be read ({len(run.unreadable)} unreadable files); look at the files named above")
 
 
-def _step(run: Run, batch: Batch) -> None:
+def _step(run: Run, batch: Batch | FeatureBatch) -> None:
     at = run.at
     run.note(batch.unreadable)
     at.step += 1
     if at.epoch == at.step == 1 and run.processes.is_first and len(batch.labels):
-        save_batch_picture(batch, run.folder.path / "train_batch.png")
+        save_batch_picture(_pictures(batch), run.folder.path / "train_batch.png")
     with memory_for(-(-len(batch.labels) // run.setup.recipe.accumulate), run.setup.device):
         done = run.learner.learn(batch)
     if not done.images:
@@ -183,9 +189,16 @@ def _step(run: Run, batch: Batch) -> None:
     run.reporter.stepped(at.epoch, at.step, done.loss, at.seen / max(at.epoch_seconds, 1e-9), run.learner.lr)
 
 
-def _refuse(run: Run, batch: Batch, done: StepResult) -> None:
+def _pictures(batch: Batch | FeatureBatch) -> Batch:
+    if isinstance(batch, Batch):
+        return batch
+    assert batch.read is not None
+    return batch.read()
+
+
+def _refuse(run: Run, batch: Batch | FeatureBatch, done: StepResult) -> None:
     name = "bad_batch.safetensors" if run.processes.world == 1 else f"bad_batch-{run.processes.rank}.safetensors"
-    path = save_batch(batch, run.folder.path / name)
+    path = save_batch(_pictures(batch), run.folder.path / name)
     run.folder.is_kept = True
     raise UserError(
         f"the loss is {done.loss} at epoch {run.at.epoch}, step {run.at.step} (lr {run.learner.lr:.3g}); train with a lower lr "
@@ -193,10 +206,10 @@ def _refuse(run: Run, batch: Batch, done: StepResult) -> None:
     )
 
 
-def _row(run: Run) -> EpochRow:
+def _row(run: Run, frozen: FrozenBody) -> EpochRow:
     at = run.at
     run.processes.share_buffers(run.learner.kept)
-    checked = run.validate(run.learner.kept)
+    checked = run.validated(frozen.score())
     run.tick()
     rate = at.seen / max(at.epoch_seconds, 1e-9)
     return EpochRow(

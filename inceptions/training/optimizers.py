@@ -12,21 +12,29 @@ from torch import Tensor, nn
 
 from inceptions.training.recipe import Adam, AdamW, Optimizer, RMSProp, Sgd
 
+FUSED = ("cpu", "cuda")  # devices for which torch has SGD and AdamW in one operation a group
 each: Any = torch  # whose operations on lists of tensors are private by their names alone
 
 
-def make_optimizer(optimizer: Optimizer, groups: Iterable[dict[str, Any]], *, lr: float) -> torch.optim.Optimizer:
-    """Return torch's optimiser over `groups` (keys params, weight_decay, and lr where it is not the common one)."""
-    groups = list(groups)
+def make_optimizer(
+    optimizer: Optimizer, groups: Iterable[dict[str, Any]], *, lr: float, fused_on: torch.device | None = None
+) -> torch.optim.Optimizer:
+    """Return torch's optimiser over `groups` (keys params, weight_decay, and lr where it is not the common one).
+
+    fused_on: the device of the parameters, where all of a group may move in one operation. Gradients must then lie in memory as their
+    parameters do, as those that torch accumulates do: its kernel for CPUs doesn't look.
+    """
+    groups, fused = list(groups), True if fused_on is not None and fused_on.type in FUSED else None
     match optimizer:
         case Sgd():
-            return SGD(groups, lr=lr, momentum=optimizer.momentum, nesterov=optimizer.nesterov and optimizer.momentum > 0)
+            nesterov = optimizer.nesterov and optimizer.momentum > 0
+            return SGD(groups, lr=lr, momentum=optimizer.momentum, nesterov=nesterov, fused=fused)
         case RMSProp():
             return TensorFlowRMSProp(groups, lr, decay=optimizer.decay, momentum=optimizer.momentum, epsilon=optimizer.epsilon)
         case Adam():
             return TensorFlowAdam(groups, lr, betas=(optimizer.beta1, optimizer.beta2), epsilon=optimizer.epsilon)
         case AdamW():
-            return TorchAdamW(groups, lr=lr, betas=(optimizer.beta1, optimizer.beta2), eps=optimizer.epsilon)
+            return TorchAdamW(groups, lr=lr, betas=(optimizer.beta1, optimizer.beta2), eps=optimizer.epsilon, fused=fused)
         case _:
             assert_never(optimizer)
 
@@ -63,9 +71,21 @@ class Eager(torch.optim.Optimizer):
 
 
 class SGD(Eager, torch.optim.SGD):
-    """torch's."""
+    """torch's, with momentum that begins at zero, which comes to the same; fused, torch takes a group's for all new or all old.
 
-    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+    A part that opens later would be refused, where it shares a group.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Move every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"] if group["fused"] and group["momentum"] else ():
+                if parameter.grad is not None and "momentum_buffer" not in self.state[parameter]:
+                    self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return self._step(closure)
+
+    _step = inspect.unwrap(torch.optim.SGD.step)
 
 
 class TorchAdamW(Eager, torch.optim.AdamW):
@@ -89,7 +109,7 @@ class TensorFlowAdam(Eager, torch.optim.Adam):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Move every parameter that has a gradient."""
         for group in self.param_groups:
-            taken = max((int(self.state[p]["step"]) for p in group["params"] if p.grad is not None and self.state[p]), default=0)
+            taken = next((int(self.state[p]["step"]) for p in group["params"] if p.grad is not None and self.state[p]), 0)
             group["eps"] = self.epsilon / math.sqrt(1 - group["betas"][1] ** (taken + 1))
         return self._step(closure)
 

@@ -84,6 +84,8 @@ class Finetune:
     head_only: the classifiers alone train in every epoch; then the body is a fixed function of the picture.
     layer_decay: each part's learning rate is this many times that of the part above it; the classifiers have the full rate.
     unfreeze_per_epoch: how many parts open in each epoch after `freeze_epochs`; 0 opens all of them at once.
+    cache_features: where nothing varies the pictures (`augment` none, nothing mixed), what a frozen body makes of each is computed once
+        and kept in memory; false computes it in every epoch, which gives the same.
     batch_norm: what becomes of the means and variances that batch normalisation has of the old images, in parts that are open.
         "frozen" computes with them and keeps them. Right for small sets and small batches, on which new ones would be noise, and for
         images like the old. Nothing then holds activations in their range, so it wants a lower learning rate than "train".
@@ -103,12 +105,14 @@ class Finetune:
     layer_decay: float = 1.0
     unfreeze_per_epoch: int = 0
     batch_norm: BatchNormMode = "frozen"
+    cache_features: bool = True
 
     def __post_init__(self) -> None:
         for name in ("freeze_epochs", "unfreeze_per_epoch"):
             value = getattr(self, name)
             check(name, value, _is_number(value) and isinstance(value, int) and value >= 0, "a whole number, 0 or more")
-        check("head_only", self.head_only, isinstance(self.head_only, bool), "true or false")
+        for name in ("head_only", "cache_features"):
+            check(name, getattr(self, name), isinstance(getattr(self, name), bool), "true or false")
         check("layer_decay", self.layer_decay, _is_layer_decay(self.layer_decay), "a number above 0 and at most 1")
         check("batch_norm", self.batch_norm, self.batch_norm in get_args(BatchNormMode), f"one of {', '.join(get_args(BatchNormMode))}")
         for name, default in (("freeze_epochs", 0), ("unfreeze_per_epoch", 0), ("layer_decay", 1)):
@@ -161,14 +165,19 @@ class Recipe:
     layer_decay: each part's learning rate is this many times that of the part above it; the classifiers have the full rate, and parts are
         the stages and what is above them. With finetune, its own holds.
     whiten: begin with a first convolution that whitens the patches of the images, and stays so, and hands on what it gets (`head_start`).
-    lookahead: go back to a slow copy of the weights every five steps (`learner.Lookahead`).
+    lookahead: go back to a slow copy of the weights every five steps (`followers.Lookahead`).
     sync_bn: with several processes, batch normalisation over all of a step's images, and not over each process's share of them.
     average: what is kept is a running average; None keeps the weights themselves.
+    augment: how training pictures are varied; None prepares them as in evaluation.
     progressive: pairs (share of the epochs, share of the side): until then, training images are that much smaller.
     train_on_val: learn from the validation images too, where there are test images; the last epoch then counts as the best.
     early_stop: epochs without a better validation accuracy after which to stop; 0 never.
     asynchronous: worker processes of asynchronous SGD with a parameter server; 0 trains in step.
-    precision: "auto" is bfloat16 where the device has it, with the weights in float32.
+    precision: "auto" is bfloat16 where the device has it, with the weights in float32; on cards that have float16 alone, such as V100 and
+        T4, it is that, for networks with batch normalisation, which holds activations in its range. float16 scales losses
+        (`gradients.LossScale`).
+    compile: torch.compile's mode, which takes minutes at the first step, and pays in long runs on a GPU, or none. "reduce-overhead" records
+        a step's kernels and plays them back.
     seed: of weights, order and augmentation. split_seed: of the parts that are set aside, so that runs of other seeds are tested on images
         that none of them has learned from.
     """
@@ -200,13 +209,14 @@ class Recipe:
     mixup: float = 0.0
     cutmix: float = 0.0
     average: Average | None = None
-    augment: Augment = field(default_factory=Augment)
+    augment: Augment | None = field(default_factory=Augment)
     progressive: tuple[tuple[float, float], ...] = ()
     train_on_val: bool = False
     finetune: Finetune | None = None
     early_stop: int = 0
     asynchronous: int = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: Literal["none", "default", "reduce-overhead", "max-autotune"] = "none"
     seed: int = 0
     split_seed: int = 0
     on_error: Literal["fail", "skip"] = "fail"

@@ -150,8 +150,17 @@ class Run:
         self, temperatures: Sequence[float], module: torch.nn.Module, samples: Sequence[Sample], autocast: torch.dtype | None
     ) -> list[Score]:
         """Return the same for each of the temperatures that its logits are divided by."""
-        loader, how = self._kept_loader(samples), {"device": self.setup.device, "autocast": autocast}
-        shares = self.processes.together(lambda: scoring.score_at(temperatures, module, loader, **how))
+        return self._score(temperatures, module, self.loader(samples), autocast)
+
+    def score_batches(self, module: torch.nn.Module, batches: Iterable[Any], autocast: torch.dtype | None) -> Score:
+        """Return how `module` does on what is in the batches of all processes, in which indices count those of each process."""
+        return self._score((1.0,), module, batches, autocast)[0]
+
+    def _score(
+        self, temperatures: Sequence[float], module: torch.nn.Module, batches: Iterable[Any], autocast: torch.dtype | None
+    ) -> list[Score]:
+        how = {"device": self.setup.device, "autocast": autocast}
+        shares = self.processes.together(lambda: scoring.score_at(temperatures, module, batches, **how))
         found = [self.processes.merge(share) for share in shares]
         self.note(found[0].unreadable)
         return found
@@ -159,11 +168,12 @@ class Run:
     def logits(self, module: torch.nn.Module, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
         """Return the logits (N, K) of `module`, in float32, and the labels (N,) of samples; of very many, of some: the same everywhere."""
         some = thinned(len(samples), classes=len(self.setup.splits.classes))
-        loader = self._kept_loader(samples) if some.step == 1 else self._loader(samples[some])
+        loader = self.loader(samples) if some.step == 1 else self._loader(samples[some])
         share = self.processes.together(lambda: scoring.logits_of(module, loader, device=self.setup.device))
         return join_logits(self.processes.gather(share))
 
-    def _kept_loader(self, samples: Sequence[Sample]) -> ImageLoader:
+    def loader(self, samples: Sequence[Sample]) -> ImageLoader:
+        """Return the batches of samples to be scored, this process's share of them; its readers stay for the next epoch."""
         if id(samples) not in self.loaders:
             self.loaders[id(samples)] = self._loader(samples)
         return self.loaders[id(samples)]
@@ -175,10 +185,12 @@ class Run:
         return image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, workers=self.pace.workers)
 
     def validate(self, module: torch.nn.Module) -> dict[str, float]:
-        """Return the columns of an epoch's row that are of the validation images; nan without any, and top 5 with five classes or fewer."""
-        setup = self.setup
-        found = self.score(module, setup.splits.val, setup.autocast)
-        five = top5_error(found, classes=len(setup.splits.classes))
+        """Return the columns of an epoch's row that are of the validation images."""
+        return self.validated(self.score(module, self.setup.splits.val, self.setup.autocast))
+
+    def validated(self, found: Score) -> dict[str, float]:
+        """Return these columns, of a score; nan without images, and top 5 with five classes or fewer."""
+        five = top5_error(found, classes=len(self.setup.splits.classes))
         return {"val_loss": found.loss, "val_accuracy": found.accuracy, "val_top5": math.nan if five is None else 1 - five.value}
 
     def tick(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +23,10 @@ from inceptions.networks import reshape
 from inceptions.networks.codec import decode_network, encode
 from inceptions.networks.modules.models import Classifier, training_module
 from inceptions.networks.spec import Network, NetworkError
+from inceptions.training.features import keeps_features
 from inceptions.training.finetune import start_from
 from inceptions.training.recipe import Recipe
-from inceptions.training.recipes import peak_lr
+from inceptions.training.recipes import has_batch_norm, peak_lr
 from inceptions.training.settings import recipe_from_dict
 from inceptions.training.trackers import check_trackers
 from inceptions.weights.card import read_card
@@ -122,7 +123,7 @@ def prepare(
     _warn_of_settings(recipe)
     if recipe.early_stop and not splits.val:
         log.warning("early_stop changes nothing, for there are no validation images")
-    if not splits.mirror:
+    if not splits.mirror and recipe.augment is not None:
         recipe = replace(recipe, augment=replace(recipe.augment, flip=False))
     frozen = recipe.finetune.freeze_epochs if recipe.finetune else 0
     if frozen >= recipe.epochs:
@@ -133,7 +134,7 @@ def prepare(
         splits=replace(splits, **{name: PackedSamples(part) for name, part in splits.parts.items()}),
         recipe=recipe,
         device=found,
-        autocast=pick_precision(recipe.precision, found),
+        autocast=_pick_arithmetic(recipe, network, found),
         source=source,
         place=place,
         log_with=trackers,
@@ -166,11 +167,21 @@ def _with_weights(setup: Setup, weights: str | Path, *, image_size: int | None, 
     module.load_state_dict({key: value for key, value in begin.module.state_dict().items() if network.aux or not key.startswith("aux.")})
     place = Path(weights).expanduser()
     setup = replace(setup, weights=str(weights), weights_place=str(place.absolute() if place.exists() else weights), start=module)
-    return replace(setup, network=network, preprocess=begin.preprocess, notes=begin.notes, licence=begin.card.licence)
+    setup = replace(setup, network=network, autocast=_pick_arithmetic(recipe, network, setup.device))
+    return replace(setup, preprocess=begin.preprocess, notes=(*begin.notes, *_note_features(setup)), licence=begin.card.licence)
+
+
+def _note_features(setup: Setup) -> Iterator[str]:
+    finetune = setup.recipe.finetune
+    if keeps_features(setup.recipe, setup.network):
+        yield "nothing varies the pictures, so what the frozen body makes of them is computed once"
+    elif finetune is not None and finetune.head_only and setup.recipe.augment is not None:
+        yield "pictures are varied, so the frozen body computes them anew in every epoch; with augment=none it does once"
 
 
 def _check_images(setup: Setup) -> Setup:
-    setup.recipe.augment.check_channels(setup.preprocess.channels)
+    if setup.recipe.augment is not None:
+        setup.recipe.augment.check_channels(setup.preprocess.channels)
     if setup.recipe.progressive:
         with torch.device("meta"):  # no time and no memory
             module = training_module(setup.network)
@@ -220,7 +231,7 @@ def _wants_aux(recipe: Recipe) -> bool:
 
 
 def _warn_of_settings(recipe: Recipe) -> None:
-    augment, plain = recipe.augment, Augment()
+    augment, plain = recipe.augment or Augment(), Augment()
     if augment.policy != "randaugment" and (augment.operations, augment.magnitude) != (plain.operations, plain.magnitude):
         log.warning(
             "augment.operations and augment.magnitude change nothing, for they are randaugment's and the policy is %s", augment.policy
@@ -232,8 +243,17 @@ def _warn_of_settings(recipe: Recipe) -> None:
 def _check_asynchronous(recipe: Recipe) -> None:
     absent = ("progressive", "mixup", "cutmix", "finetune", "early_stop", "whiten", "lookahead", "sync_bn")
     given = [name for name in absent if getattr(recipe, name)] + (["bias_lr"] if recipe.bias_lr != 1 else [])
+    given += ["precision=float16"] * (recipe.precision == "float16") + ["compile"] * (recipe.compile != "none")
     if recipe.asynchronous and given:
         raise UserError(f"asynchronous training knows no {' and no '.join(given)}; leave it out, or train in step: asynchronous=0")
+
+
+def _pick_arithmetic(recipe: Recipe, network: Network, device: torch.device) -> torch.dtype | None:
+    """Return the arithmetic; float16 by itself only where batch normalisation holds activations in its range, and losses can be scaled."""
+    picked = pick_precision(recipe.precision, device)
+    if picked is torch.float16 and recipe.precision == "auto" and (recipe.asynchronous or not has_batch_norm(network)):
+        return None
+    return picked
 
 
 def restore(values: dict[str, Any], *, begins: bool = False) -> Setup:
@@ -247,14 +267,14 @@ def restore(values: dict[str, Any], *, begins: bool = False) -> Setup:
     if _known_by(splits.record("")) != values["images"]:
         where = values["place"]
         raise UserError(f"the images in {where} are no longer those that the run began with; say where they are now, or start a new run")
-    device = pick_device(values["device"])
+    device, network = pick_device(values["device"]), decode_network(values["network"])
     setup = Setup(
-        network=decode_network(values["network"]),
+        network=network,
         preprocess=Preprocess.from_dict(values["preprocess"]),
         splits=splits,
         recipe=recipe,
         device=device,
-        autocast=pick_precision(recipe.precision, device),
+        autocast=_pick_arithmetic(recipe, network, device),
         source=values["data"],
         place=values["place"],
         weights=values["weights"],

@@ -37,6 +37,7 @@ for dataset.epoch in range(epochs):
 @pytest.mark.parametrize(("count", "epochs"), [(1_000, 4), pytest.param(10_000, 20, marks=pytest.mark.exhaustive)])
 def test_memory_stays_flat_over_epochs(tmp_path, count, epochs):
     """From the second epoch to the last, neither the process that trains nor its workers keep anything of the images they have read.
+
     They have 72 pixels, for smaller ones are kept until there are enough of them.
 
     In Python's own blocks, of which each image that is kept has one or more, that is exact but for what Python caches. Pages of memory

@@ -11,8 +11,9 @@ from inceptions.data.folders import load_splits
 from inceptions.errors import UserError
 from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import get_network
+from inceptions.training.followers import Lookahead
 from inceptions.training.head_start import principal_directions, start_ahead
-from inceptions.training.learner import Learner, Lookahead
+from inceptions.training.learner import Learner
 from inceptions.training.loop import prepare
 from inceptions.training.optimizers import kernel_groups
 from inceptions.training.processes import Processes

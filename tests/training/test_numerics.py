@@ -12,8 +12,8 @@ from torch.optim.swa_utils import AveragedModel as Reference
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from inceptions.networks.modules.models import Outputs
+from inceptions.training.followers import make_average
 from inceptions.training.gradients import Gradients, Loss, balanced_weights, split
-from inceptions.training.learner import make_average
 from inceptions.training.optimizers import TensorFlowRMSProp, make_optimizer
 from inceptions.training.recipe import Adam, AdamW, Average
 from inceptions.training.schedules import Constant, Exponential, OneCycle, Steps, lr_factor, statistics_share

@@ -91,7 +91,7 @@ def test_another_optimizer_brings_its_own_learning_rate(caplog):
         ("lr={a: 1}", "lr is {'a': 1}; it must be a number"),
         ("whiten=maybe", "whiten is 'maybe'; it must be true or false"),
         ("name=5", "name is 5; it must be text"),
-        ("precision=float16", "it must be 'auto', 'float32' or 'bfloat16'"),
+        ("precision=float8", "it must be 'auto', 'float32', 'bfloat16' or 'float16'"),
         ("lr", "needed is FIELD=VALUE"),
         ("lr={", "the value is no YAML"),
         ("augment.policy=autoaugment", "augment.policy is 'autoaugment'; it must be 'none', 'randaugment' or 'trivialaugment'"),

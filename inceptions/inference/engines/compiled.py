@@ -5,13 +5,11 @@ Compiling takes a C++ compiler and a minute, once; loading compiles nothing, but
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inceptions.errors import UserError
 from inceptions.inference.engines.base import Answers, Engine, EngineName, Precision
 
 if TYPE_CHECKING:
@@ -42,11 +40,11 @@ def prepare(classifier: Reader, example: Tensor, folder: Path, *, precision: Pre
     import torch
     from torch._inductor import aoti_compile_and_package
 
+    from inceptions.devices import require_compiler
     from inceptions.inference.engines.graph import export_graph
     from inceptions.inference.engines.torch import at_precision
 
-    if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
-        raise UserError("the engine 'compiled' needs a C++ compiler, and there is none; install g++, or take another engine")
+    require_compiler("the engine 'compiled'", instead="take another engine")
     program = export_graph(at_precision(classifier, precision, device), example.to(device))
     with torch.no_grad():
         aoti_compile_and_package(program, package_path=str(folder / PACKAGE), inductor_configs={"freezing": device == "cpu"})

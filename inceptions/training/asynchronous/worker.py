@@ -135,11 +135,12 @@ class Worker:
         seed = np.random.SeedSequence((self.job.seed, *ticket)).generate_state(1, np.uint64)
         torch.manual_seed(int(seed[0] >> np.uint64(1)))  # dropout, the same whichever worker does the batch
         images = batch.images(self.device)
-        labels = batch.labels.to(self.device)
+        labels = batch.labels
+        targets = labels.to(self.device)
         self.module.zero_grad()
         gradients = self.job.gradients
         with memory_for(len(images), self.device):
-            value, right = gradients.compute(self.module, [(images, labels, labels)], total=gradients.loss.weight(labels))
+            value, right, _ = gradients.compute(self.module, [(images, targets, labels)], total=gradients.loss.weight(labels))
         if not math.isfinite(value):
             raise UserError(f"the loss is {value} at epoch {ticket.epoch}, batch {ticket.batch}; train with a lower lr")
         return value, right
