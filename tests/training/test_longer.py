@@ -200,7 +200,6 @@ def test_pages_that_nothing_can_write_any_more_do_not_stay_beside_a_longer_run(t
 @pytest.mark.parametrize(("classes", "expected"), [(5, math.nan), (6, 0.75)])
 def test_top_5_is_told_of_more_than_five_classes(classes, expected):
     found = SimpleNamespace(loss=1.0, accuracy=0.25, count=4, right_in=lambda k: {1: 1, 5: 3}[k])
-    splits = SimpleNamespace(val=(), classes=tuple(range(classes)))
-    run = SimpleNamespace(setup=SimpleNamespace(splits=splits, autocast=None), score=lambda *_: found)
-    columns = Run.validate(run, torch.nn.Identity())
+    run = SimpleNamespace(setup=SimpleNamespace(splits=SimpleNamespace(classes=tuple(range(classes)))))
+    columns = Run.validated(run, found)
     assert columns == {"val_loss": 1.0, "val_accuracy": 0.25, "val_top5": pytest.approx(expected, nan_ok=True)}
