@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from inceptions.training.setup import Setup  # which imports torch
     from inceptions.weights.folder import LoadedModel
 
+log = logging.getLogger("inceptions")
+
 SECONDS_BETWEEN_LINES = 60  # in a log
 LINES_BETWEEN_TITLES = 20
 FEW_IMAGES = 5000  # to train on; with fewer, weights that were trained on other images mostly make the better model
@@ -58,6 +60,8 @@ def run_training(
     if output is None and instead != "find_lr" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("several processes write one run folder, which each of them must know; give --output FOLDER")
     _silence_all_but_the_first()
+    if instead == "find_lr" and _is_given("lr", changes):
+        log.warning("the learning rate that is given changes nothing: --find-lr tries others")
     chosen = _change_recipe(recipe, changes, finds_batch=finds_batch, workers=pace.workers)
     network = get_network(model or chosen.model)
     with err.status("loading torch…"):
@@ -81,8 +85,9 @@ def run_training(
 
         given = {"--model": model, "--image-size": image_size, "--channels": channels, "--weights": weights, "--device": device}
         given |= {"--recipe": None if recipe == ("finetune" if weights else "quick") else recipe, "--workers": pace.workers}
-        sized = [*changes, f"batch_size={setup.recipe.batch_size}"] if finds_batch else changes
-        run_range_test(setup, output, workers=pace.workers, command=["inceptions", "train", data, *_options(given, sized, log_with)])
+        sized = [f"batch_size={setup.recipe.batch_size}"] if finds_batch else []
+        command = ["inceptions", "train", data, *_options(given, [*changes, *sized], log_with)]
+        run_range_test(setup, output, workers=pace.workers, command=command)
         return
     folder = output or new_path(Path("runs"), f"{setup.network.name}-{name_source(data)}")
     with Terminal() as terminal:
