@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,16 +16,12 @@ if TYPE_CHECKING:
     from inceptions.training.range_test import LrRange
     from inceptions.training.setup import Setup  # which imports torch
 
-log = logging.getLogger("inceptions")
-
 
 def run_range_test(setup: Setup, output: Path | None, *, workers: int | None, command: Sequence[str]) -> None:
     """Take the steps, write their plot and numbers, print what they suggest. command: what trains this run, but for its learning rate."""
     from inceptions.training.range_test import STEPS, check_setup, find_lr, write_range
 
     check_setup(setup)
-    if setup.recipe.lr is not None:
-        log.warning("lr %g changes nothing: --find-lr tries all of them", setup.recipe.lr)
     for note in setup.notes:
         tell(f"note: {note}")
     folder = output or new_path(Path("runs"), f"lr-{setup.network.name}-{name_source(setup.source)}")

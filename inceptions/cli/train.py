@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from inceptions.training.setup import Setup  # which imports torch
     from inceptions.weights.folder import LoadedModel
 
+log = logging.getLogger("inceptions")
+
 SECONDS_BETWEEN_LINES = 60  # in a log
 PARTS = {"test": "test", "validation": "val", "training": "train"}  # of a result, as a card's metrics call them
 LINES_BETWEEN_TITLES = 20
@@ -60,6 +62,8 @@ def run_training(
     if output is None and instead != "find_lr" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("several processes write one run folder, which each of them must know; give --output FOLDER")
     _silence_all_but_the_first()
+    if instead == "find_lr" and _is_given("lr", changes):
+        log.warning("the learning rate that is given changes nothing: --find-lr tries others")
     chosen = _change_recipe(recipe, changes, finds_batch=finds_batch, workers=pace.workers)
     network = get_network(model or chosen.model)
     with err.status("loading torch…"):
@@ -83,8 +87,9 @@ def run_training(
 
         given = {"--model": model, "--image-size": image_size, "--channels": channels, "--weights": weights, "--device": device}
         given |= {"--recipe": None if recipe == ("finetune" if weights else "quick") else recipe, "--workers": pace.workers}
-        sized = [*changes, f"batch_size={setup.recipe.batch_size}"] if finds_batch else changes
-        run_range_test(setup, output, workers=pace.workers, command=["inceptions", "train", data, *_options(given, sized, log_with)])
+        sized = [f"batch_size={setup.recipe.batch_size}"] if finds_batch else []
+        command = ["inceptions", "train", data, *_options(given, [*changes, *sized], log_with)]
+        run_range_test(setup, output, workers=pace.workers, command=command)
         return
     folder = output or new_path(Path("runs"), f"{setup.network.name}-{name_source(data)}")
     with Terminal() as terminal:
@@ -186,24 +191,20 @@ def show_plan(setup: Setup, *, workers: int | None = None) -> None:
         say(line)
     say(f"cost: {plan.parameters:,} parameters, {plan.multiply_adds / 1e6:,.1f} M multiply-adds an image, forward")
     say(f"memory: {plan.memory / 2**20:,.0f} MiB at the highest, in the last two steps")
-    for line in _speeds(plan, setup.device.type):
-        say(line)
+    if plan.read_images_per_second is not None:
+        say(_compare_speeds(plan))
     minutes = round(plan.seconds / 60)
-    say(f"time: {plan.images_per_second:,.0f} images/s; all epochs in about {minutes // 60} h {minutes % 60:02} min, without validation")
+    shared = "; longer, as steps and reading share the cores" if plan.readers and setup.device.type == "cpu" else ""
+    duration = f"all epochs in about {minutes // 60} h {minutes % 60:02} min, without validation"
+    say(f"time: {plan.images_per_second:,.0f} images/s; {duration}{shared}")
 
 
-def _speeds(plan: Plan, device: str) -> Iterator[str]:
-    """Yield which of steps and reading is the slower."""
-    if plan.read_images_per_second is None:
-        return
-    step, read = f"{plan.step_images_per_second:,.0f} images/s in steps", f"{plan.read_images_per_second:,.0f} images/s read"
-    slower = "reading" if plan.is_slower_to_read else "the step"
+def _compare_speeds(plan: Plan) -> str:
+    steps, reading = f"{plan.step_images_per_second:,.0f} images/s in steps", f"{plan.read_images_per_second:,.0f} in reading"
+    slower = "reading is slower" if plan.is_slower_to_read else "the step is slower"
     if not plan.readers:
-        yield f"speed: {step}, {read} in between, by the same process; {slower} takes longer"
-        return
-    by = f"by {plan.readers} process{'es' if plan.readers > 1 else ''}"
-    shared = ", and they share the processor's cores: together they are slower" if device == "cpu" else ""
-    yield f"speed: {step}, {read} {by}, each measured alone{shared}; {slower} is the slower"
+        return f"speed: {steps}, {reading}, which is done in between; {slower}"
+    return f"speed: {steps}, {reading} by {plan.readers} process{'es' if plan.readers > 1 else ''}, each alone; {slower}"
 
 
 def is_first_process() -> bool:

@@ -34,9 +34,9 @@ def clock(monkeypatch):
 @pytest.mark.parametrize(
     ("readers", "read", "together", "seconds", "said"),
     [
-        (2, 10.0, 10.0, 4 * 6.0, "10 images/s read by 2 processes, each measured alone, and they share the processor's cores"),
-        (1, 60.0, 30.0, 2 * 1.0 + 2 * 2.0, "60 images/s read by 1 process, each measured alone"),
-        (0, 60.0, 20.0, 2 * (1.0 + 0.5) + 2 * (1.0 + 2.0), "60 images/s read in between, by the same process; the step takes longer"),
+        (2, 10.0, 10.0, 4 * 6.0, "10 in reading by 2 processes, each alone; reading is slower"),
+        (1, 60.0, 30.0, 2 * 1.0 + 2 * 2.0, "60 in reading by 1 process, each alone; the step is slower"),
+        (0, 60.0, 20.0, 2 * (1.0 + 0.5) + 2 * (1.0 + 2.0), "60 in reading, which is done in between; the step is slower"),
     ],
 )
 def test_the_slower_of_steps_and_reading_decides_the_time(setup, clock, monkeypatch, capsys, readers, read, together, seconds, said):
@@ -50,7 +50,9 @@ def test_the_slower_of_steps_and_reading_decides_the_time(setup, clock, monkeypa
     assert found.seconds == pytest.approx(seconds)
     assert found.is_slower_to_read == (read < 30)
     show_plan(setup)
-    assert f"speed: 30 images/s in steps, {said}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"speed: 30 images/s in steps, {said}\n" in out
+    assert ("longer, as steps and reading share the cores" in out) == (readers > 0)
 
 
 def test_reading_is_timed_after_the_first_batches_with_the_runs_own_workers(setup, clock, monkeypatch):
