@@ -36,7 +36,7 @@ def run_range_test(setup: Setup, output: Path | None, *, workers: int | None, co
     if missing_modules("matplotlib"):
         tell("note: it is not drawn, for matplotlib is not installed; pip install 'inceptions[report]'")
     if found.suggested is not None:
-        tell(f"Next: {shlex.join([*command, '--set', f'lr={found.suggested:.2g}'])}")
+        tell(f"Next: {shlex.join([*command, '--lr', f'{found.suggested:.2g}'])}")
 
 
 def _describe(found: LrRange, own: float) -> Iterator[str]:

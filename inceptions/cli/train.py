@@ -86,9 +86,9 @@ def run_training(
         from inceptions.cli.find_lr import run_range_test
 
         given = {"--model": model, "--image-size": image_size, "--channels": channels, "--weights": weights, "--device": device}
-        given |= {"--recipe": None if recipe == ("finetune" if weights else "quick") else recipe, "--workers": pace.workers}
+        given["--recipe"] = None if recipe == ("finetune" if weights else "quick") else recipe
         sized = [f"batch_size={setup.recipe.batch_size}"] if finds_batch else []
-        command = ["inceptions", "train", data, *_options(given, [*changes, *sized], log_with)]
+        command = ["inceptions", "train", data, *_options(given, [*changes, *sized], log_with, pace)]
         run_range_test(setup, output, workers=pace.workers, command=command)
         return
     folder = output or new_path(Path("runs"), f"{setup.network.name}-{name_source(data)}")
@@ -126,9 +126,10 @@ def _is_given(field: str, changes: Sequence[str]) -> bool:
     return any(line.partition("=")[0].strip() == field for line in changes)
 
 
-def _options(given: Mapping[str, object], changes: Sequence[str], log_with: Sequence[str]) -> Iterator[str]:
+def _options(given: Mapping[str, object], changes: Sequence[str], log_with: Sequence[str], pace: Pace) -> Iterator[str]:
     """Yield the options of a command again that were given, but for the learning rate and the place of what comes out."""
-    for name, value in given.items():
+    minutes = None if pace.minutes == Pace().minutes else pace.minutes
+    for name, value in {**given, "--workers": pace.workers, "--checkpoint-minutes": minutes, "--address": pace.address}.items():
         if value is not None:
             yield from (name, str(value))
     for line in changes:
@@ -136,6 +137,8 @@ def _options(given: Mapping[str, object], changes: Sequence[str], log_with: Sequ
             yield from ("--set", line)
     for tracker in log_with:
         yield from ("--log-with", tracker)
+    if pace.explain:
+        yield "--explain"
 
 
 def resume_training(folder: Path, *, data: str | None, epochs: int | None, pace: Pace) -> None:

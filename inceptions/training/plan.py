@@ -18,6 +18,7 @@ from inceptions.data.dataset import Batch
 from inceptions.devices import available_memory, is_out_of_memory, memory_for
 from inceptions.errors import UserError
 from inceptions.networks.trace import trace
+from inceptions.training.features import keeps_features
 from inceptions.training.learner import Learner
 from inceptions.training.loop import set_epoch, training_loader
 from inceptions.training.processes import Processes, world_size
@@ -59,7 +60,8 @@ def measure_plan(setup: Setup, *, workers: int | None = None) -> Plan:
     is that of the slower, or of both where no other process reads. On the CPU they share its cores in training, which then takes longer.
     Of several processes, each takes its share of a batch, as in training, and the memory is this one's. The time of steps on smaller images
     (progressive resizing) is taken in proportion to their area; reading takes as long, for most of it is decoding. Reading isn't measured
-    of asynchronous recipes, whose workers each read for themselves.
+    of asynchronous recipes, whose workers each read for themselves. Epochs on features that are kept of a frozen body take no time but the
+    first, in which they are computed.
     """
     recipe, count = setup.recipe, len(setup.splits.train)
     batch, side = setup.batch_size, setup.network.image_size
@@ -78,7 +80,8 @@ def measure_plan(setup: Setup, *, workers: int | None = None) -> Plan:
         of_step, of_reading = share / step, 1 / read if read else 0.0
         return max(of_step, of_reading) if readers else of_step + of_reading
 
-    shares = [(training_side(recipe, epoch=epoch, image_size=side) / side) ** 2 for epoch in range(1, recipe.epochs + 1)]
+    epochs = [epoch for epoch in range(1, recipe.epochs + 1) if epoch == 1 or not _has_features(setup, epoch=epoch)]
+    shares = [(training_side(recipe, epoch=epoch, image_size=side) / side) ** 2 for epoch in epochs]
     total = trace(replace(setup.network, aux=())).total
     return Plan(
         parameters=trace(setup.network).total.parameters,
@@ -90,6 +93,13 @@ def measure_plan(setup: Setup, *, workers: int | None = None) -> Plan:
         read_images_per_second=read,
         readers=readers,
     )
+
+
+def _has_features(setup: Setup, *, epoch: int) -> bool:
+    """Return whether an epoch's features are there once the first epoch has computed them."""
+    recipe = setup.recipe
+    kept = keeps_features(recipe, setup.network) and not recipe.asynchronous
+    return kept and recipe.finetune is not None and recipe.finetune.open_parts(epoch=epoch) <= 1
 
 
 def _reading_rate(setup: Setup, *, workers: int | None, part: tuple[int, int]) -> tuple[int, float]:

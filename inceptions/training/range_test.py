@@ -157,10 +157,10 @@ def plot_range(found: LrRange) -> Figure:
     axis = figure.subplots()
     axis.plot(found.rates, found.losses, ".", color=GREY, alpha=0.4, label="each step")
     axis.plot(found.rates, found.smoothed, color=BLUE, label="smoothed")
-    suggested = (("steepest", found.steepest, "--"), ("a tenth of the lowest", found.tenth_of_lowest, "-"))
-    for name, rate, style in suggested:
+    for name, rate in (("steepest", found.steepest), ("a tenth of the lowest", found.tenth_of_lowest)):
         if rate is not None:
-            axis.axvline(rate, color=ORANGE, linestyle=style, label=f"{name}: {rate:.2g}")
+            style, said = ("-", ", suggested") if rate == found.suggested else ("--", "")
+            axis.axvline(rate, color=ORANGE, linestyle=style, label=f"{name}: {rate:.2g}{said}")
     axis.set(xscale="log", xlabel="learning rate", ylabel="training loss (nats)")
     axis.set_ylim(0.9 * min(found.losses), 2 * found.smoothed[0])  # where it diverges it would flatten all else
     tidy(axis)

@@ -38,16 +38,20 @@ def test_plot_numbers_and_the_command_to_go_on_with_come_out_and_no_run(inceptio
     assert "batch size 2: " in result.err
 
 
-def test_the_next_command_is_that_of_the_run_at_the_rate_that_is_suggested(inceptions, pictures, tmp_path, found):
+def test_the_next_command_is_that_of_the_run_at_the_rate_that_is_suggested(inceptions, pictures, tmp_path, found, monkeypatch):
     setups = found(FALLS)
+    monkeypatch.setattr("inceptions.cli.train.heat_maps", lambda: lambda _: None)  # which need captum
     given = ("--recipe", "inception_v3_2015", "--model", "inception_small", "--set", "mixup=0.2", "--set", "lr=3", "--batch-size", "8")
+    given += ("--checkpoint-minutes", "2", "--explain")
     result = inceptions("train", pictures, *SMALL, *given, "--output", tmp_path / "lr", "--find-lr")
     assert result.code == 0, result.err
     assert "the learning rate that is given changes nothing" in result.err
     assert "suggested: 0.01, the lower of two rules (it falls most steeply at 0.01 and a tenth of where it is lowest is 0.1)" in result.out
     (line,) = [line for line in result.err.splitlines() if line.startswith("Next: ")]
     command = line.removeprefix("Next: ")
-    assert parse(command).params["output"] is None  # which is taken now
+    parsed = parse(command).params
+    assert parsed["output"] is None  # which is taken now
+    assert (parsed["lr"], parsed["checkpoint_minutes"], parsed["workers"], parsed["explain"]) == (0.01, 2, 0, True)
     assert inceptions(*shlex.split(command)[1:], "--find-lr", "--output", tmp_path / "again").code == 0
     first, second = setups
     assert second.recipe.lr == pytest.approx(0.01)

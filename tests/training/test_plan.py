@@ -12,6 +12,7 @@ from inceptions.training import plan
 from inceptions.training.learner import Learner
 from inceptions.training.loop import prepare, set_epoch, training_loader
 from inceptions.training.plan import measure_plan
+from inceptions.training.recipe import Finetune
 from inceptions.training.recipes import QUICK
 
 TINY = reshape.scale_width(get_network("inception_small"), 0.25)
@@ -67,6 +68,17 @@ def test_reading_is_timed_after_the_first_batches_with_the_runs_own_workers(setu
     assert rate == pytest.approx(15 * (plan.READ_BATCHES + 1) / 1.5)
     assert {batch.preprocess.image_size for batch in asked} == {32}  # the last epoch's
     assert plan._reading_rate(setup, workers=0, part=(1, 2))[1] == pytest.approx((7 + 7 + 7) * 2 / 1.5)
+
+
+@pytest.mark.parametrize(
+    ("finetune", "seconds"),
+    [(Finetune(head_only=True), 2.0), (Finetune(freeze_epochs=3), 2 * 2.0), (Finetune(head_only=True, cache_features=False), 4 * 2.0)],
+)
+def test_epochs_on_features_that_are_kept_take_no_time(setup, clock, monkeypatch, finetune, seconds):
+    """Of four epochs, each of two seconds."""
+    monkeypatch.setattr(plan, "_reading_rate", lambda *_, **__: (1, 60.0))
+    setup = replace(setup, recipe=replace(setup.recipe, progressive=(), augment=None, finetune=finetune))
+    assert measure_plan(setup).seconds == pytest.approx(seconds)
 
 
 def test_reading_of_asynchronous_workers_is_not_timed(setup, clock):

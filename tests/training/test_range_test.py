@@ -15,7 +15,7 @@ from inceptions.networks.registry import get_network
 from inceptions.training import range_test
 from inceptions.training.learner import StepResult
 from inceptions.training.loop import prepare
-from inceptions.training.range_test import LrRange, find_lr, write_range
+from inceptions.training.range_test import LrRange, find_lr, plot_range, write_range
 from inceptions.training.recipe import Finetune
 from inceptions.training.recipes import QUICK
 
@@ -120,6 +120,17 @@ def test_numbers_and_plot_are_written(tmp_path):
     assert [float(row["lr"]) for row in rows] == pytest.approx(found.rates, rel=1e-5)
     assert [float(row["smoothed_loss"]) for row in rows] == pytest.approx(found.smoothed, rel=1e-5)
     assert (tmp_path / "lr.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("lowest", "suggested"), [(24, "a tenth of the lowest"), (30, "steepest")])
+def test_the_plot_shows_which_rule_is_followed(lowest, suggested):
+    """A step down of a half at 20; the rate is ten times as high six places on."""
+    losses = [3.0 - 0.01 * min(place, 2 * lowest - place) - 0.5 * (place > 20) for place in range(46)]
+    lines = plot_range(curve(losses)).axes[0].get_lines()
+    drawn = {str(line.get_label()).partition(":")[0]: line for line in lines if ":" in str(line.get_label())}
+    assert set(drawn) == {"steepest", "a tenth of the lowest"}
+    assert [name for name, line in drawn.items() if str(line.get_label()).endswith(", suggested")] == [suggested]
+    assert [name for name, line in drawn.items() if line.get_linestyle() == "-"] == [suggested]
 
 
 @pytest.mark.parametrize(
