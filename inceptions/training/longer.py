@@ -53,10 +53,14 @@ def change_epochs(folder: Path, values: dict[str, Any], state: dict[str, Any] | 
     done = at["epoch"] - 1
     least = done + (reopens or at["step"] > 0)  # the epoch that is under way
     if epochs < max(1, least):
-        has = f"{done} epochs and {at['step']} steps" if at["step"] else f"{done} epochs"
+        has = _count(done, "epoch") + (f" and {_count(at['step'], 'step')}" if at["step"] else "")
         raise UserError(f"{folder} has {has} already; epochs, how many there are to be in all, is {epochs}; give {max(1, least)} or more")
     changed = {**values, "recipe": {**values["recipe"], "epochs": epochs}}
     return EpochChange({**changed, ENDED_AFTER: done} if reopens else changed, before, (state or {}).get("step", 0))
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
 def _depends_on_epochs(setup: Setup) -> bool:

@@ -124,7 +124,7 @@ def test_a_run_that_was_stopped_goes_on_to_more_epochs_or_fewer(base, tmp_path):
     setup = prepare(TINY, load_splits(pictures), replace(STEADY, epochs=9), source=str(pictures), image_size=16, device="cpu")
     with pytest.raises(MemoryError):
         fit(setup, tmp_path / "run", reporter=Dies(2, 3), pace=Pace(workers=0, steps=1))
-    with pytest.raises(UserError, match="has 1 epochs and 2 steps already; epochs, how many there are to be in all, is 1; give 2 or more"):
+    with pytest.raises(UserError, match="has 1 epoch and 2 steps already; epochs, how many there are to be in all, is 1; give 2 or more"):
         resume(tmp_path / "run", epochs=1)
     resume(tmp_path / "run", epochs=4, pace=PACE)
     assert_same_run(base / "four", tmp_path / "run")
