@@ -1,8 +1,8 @@
 """What a training step asks of a device, counted by torch's profiler: `python scripts/measure_steps.py [FIELD=VALUE...]`.
 
-Inception-v3 with its recipe of 2015 and 1,000 classes, on two images, in float32 on the CPU, which counts what a GPU would be asked for; the
-settings change the recipe. Prints for the third step how many operations the host asks for, where one may be of many tensors at once, and
-views and empty tensors are none; and how many numbers it reads. It waits for each that lies on a GPU until all that is queued there is done.
+Inception-v3 with its recipe of 2015 and 1,000 classes, on two images, in float32 on the CPU, of which is counted what a GPU would be asked
+for; the settings change the recipe. Prints for the third step how many operations the host asks for, where one may be of many tensors at
+once, and views and empty tensors are none; and how many numbers it reads: for each that lies on a GPU it waits until the GPU is done.
 
     PYTHONPATH=CHECKOUT python scripts/measure_steps.py     # of another commit
 """
@@ -86,7 +86,7 @@ def main(changes):
         learner.learn(batch)
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         learner.learn(batch)
-    events = [event for event in profiled.events() if event.name.startswith("aten::")]
+    events = [event for event in profiled.events() or () if event.name.startswith("aten::")]
     counts = Counter(label for event in events if event.name not in NONE and (label := place(event)) is not None)
     for label, count in [*sorted(counts.items(), reverse=True), ("in all", counts.total())]:
         print(f"{label}: {count:,} operations")

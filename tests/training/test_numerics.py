@@ -2,6 +2,7 @@
 
 import math
 from contextlib import contextmanager
+from copy import deepcopy
 
 import pytest
 import torch
@@ -88,6 +89,28 @@ def test_fused_sgd_is_torchs_also_where_parameters_of_a_group_open_one_after_ano
         mine.step(), other.step()
     for one, two in zip(kernels, copies, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-7)  # two ways to round
+
+
+@pytest.mark.parametrize("kind", [Sgd(), AdamW()])
+def test_a_run_that_began_unfused_goes_on_so(kind):
+    """To the bit as it would have: one of an earlier version, whose checkpoints say how its optimiser moved."""
+    torch.manual_seed(0)
+    weights = [nn.Parameter(torch.ones(5)) for _ in range(2)]
+    old, new = (
+        make_optimizer(kind, [{"params": [weight], "weight_decay": 0.01}], lr=0.1, fused_on=device)
+        for weight, device in zip(weights, (None, torch.device("cpu")), strict=True)
+    )
+    for step in range(4):
+        gradient = torch.randn(5)
+        for weight, optimizer in zip(weights, (old, new), strict=True):
+            weight.grad = gradient.clone()
+            if step != 1 or optimizer is old:
+                optimizer.step()
+        if step == 1:
+            weights[1].data.copy_(weights[0])
+            new.load_state_dict(deepcopy(old.state_dict()))
+            assert not new.param_groups[0]["fused"]
+    assert torch.equal(*weights)
 
 
 def test_adam_by_hand_with_tensorflows_epsilon():
