@@ -1,8 +1,8 @@
 """What a training step asks of a device, counted by torch's profiler: `python scripts/measure_steps.py [FIELD=VALUE...]`.
 
-Inception-v3 with its recipe of 2015 and 1,000 classes, on two images, in float32 on the CPU, of which is counted what a GPU would be asked
-for; the settings change the recipe. Prints for the third step how many operations the host asks for, where one may be of many tensors at
-once, and views and empty tensors are none; and how many numbers it reads: for each that lies on a GPU it waits until the GPU is done.
+Inception-v3 with its recipe of 2015 and 1,000 classes, on two images, in float32 on the CPU, which counts what a GPU would be asked for;
+the settings change the recipe. Prints for the third step how many operations the host asks for, where one may be of many tensors at once,
+and views and empty tensors are none; and how many numbers it reads. It waits for each that lies on a GPU until all queued there is done.
 
     PYTHONPATH=CHECKOUT python scripts/measure_steps.py     # of another commit
 """

@@ -21,7 +21,7 @@ from inceptions.weights.folder import load_model, save_model, update_metrics
 
 def ship(source: Path, name: str, data: str, said: str, licence: str, command: str) -> None:
     """Write the model folder in the package, then measure it."""
-    model = load_model(source)
+    model = load_model(source, calibrated=False)
     folder = Path(__file__).parent.parent / "inceptions" / "weights" / "shipped" / name
     provenance = {**model.card.provenance, "data": said, "command": command}
     save_model(
@@ -32,6 +32,7 @@ def ship(source: Path, name: str, data: str, said: str, licence: str, command: s
         licence=licence,
         split=model.card.split,
         provenance=provenance,
+        temperature=model.card.temperature,
         kernels=torch.bfloat16,
     )
     shipped = load_model(folder)

@@ -11,6 +11,7 @@ from inceptions.cli.terminal import Column, err, print_json, print_table, say, t
 from inceptions.data.preprocess import Preprocess
 from inceptions.errors import UserError
 from inceptions.networks.registry import get_network
+from inceptions.weights.card import read_card
 
 if TYPE_CHECKING:
     from inceptions.weights.importer import Audit
@@ -56,11 +57,13 @@ def run_export(source: Path, output: Path, *, framework: str, as_json: bool = Fa
         raise UserError(f"{output} exists already; give another file, or delete it")
     from inceptions.weights.writers import write_tensors
 
-    count = write_tensors(source, output, framework=framework)
+    count, temperature = write_tensors(source, output, framework=framework), read_card(source).temperature
     if as_json:
-        print_json({"file": str(output), "framework": framework, "tensors": count})
-    else:
-        say(f"wrote {count} tensors as {framework}'s in {output}")
+        print_json({"file": str(output), "framework": framework, "tensors": count, "temperature": temperature})
+        return
+    say(f"wrote {count} tensors as {framework}'s in {output}")
+    if temperature != 1:
+        tell(f"note: the weights are as they were trained; divide logits by {temperature:g}, the model's temperature, before the softmax")
 
 
 def _with_pixels(preprocess: Preprocess, **given: str | None) -> Preprocess:

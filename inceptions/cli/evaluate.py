@@ -46,6 +46,7 @@ class Options:
     device: str | None
     output: Path | None
     explain: bool = False
+    calibrated: bool = True
 
 
 def read_crops(text: str) -> tuple[int, ...]:
@@ -54,8 +55,8 @@ def read_crops(text: str) -> tuple[int, ...]:
         numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    if not numbers or not set(numbers) <= {1, 10, 12, 144}:
-        raise UserError(f"--crops is {text!r}; give 1, 10, 12 or 144, or several with commas between")
+    if not numbers or not set(numbers) <= {1, 2, 6, 10, 12, 144}:
+        raise UserError(f"--crops is {text!r}; give 1, 2, 6, 10, 12 or 144, or several with commas between")
     return numbers
 
 
@@ -116,7 +117,7 @@ def _load_models(options: Options) -> dict[str, Any]:
     models = {}
     for name in options.models:
         with Download(name) as download:
-            how = {"engine": options.engine, "device": options.device, "most_lost": options.most_lost}
+            how = {"engine": options.engine, "device": options.device, "most_lost": options.most_lost, "calibrated": options.calibrated}
             models[name] = load_for(name, **how, progress=download.step)
     if options.explain:
         from inceptions.explain.attribution import check_explainable
@@ -130,6 +131,12 @@ def _engines(models: dict[str, Any]) -> dict[str, str]:
     """Return what runs each model, in words."""
     found = {name: getattr(model, "engine", None) for name, model in models.items()}
     return {name: str(engine or "torch in float32") for name, engine in found.items()}
+
+
+def _temperatures(options: Options, models: dict[str, Any]) -> list[str]:
+    """Return in words what the logits of each model are divided by, where its folder has a temperature."""
+    held = {name: model.card.temperature for name, model in models.items() if model.card.temperature != 1}
+    return [f"{name}: {value:.3g}{'' if options.calibrated else ', left aside (--uncalibrated)'}" for name, value in held.items()]
 
 
 def _choose_images(options: Options, listed: Splits | tuple[Sample, ...], models: dict[str, Any]) -> Measured:
@@ -177,7 +184,7 @@ def _conclude(
             _write_predictions(found, folder)
     finally:
         if as_json:
-            print_json({**_said(options, measured, folder), "engines": _engines(models), **as_plain(found)})
+            print_json({**_said(options, measured, folder), **_how(options, models), **as_plain(found)})
         else:
             _print(found, options, measured, models)
     with _complete(folder, "report.html"):
@@ -200,6 +207,11 @@ def _conclude_unlabelled(found: Evaluation[Predictions], options: Options, measu
             print_predictions(found, options.data)
     if not as_json:
         _print_paths(folder, "predictions.parquet")
+
+
+def _how(options: Options, models: dict[str, Any]) -> dict[str, Any]:
+    held = {name: model.card.temperature if options.calibrated else 1.0 for name, model in models.items()}
+    return {"engines": _engines(models), "temperatures": held}
 
 
 def _said(options: Options, measured: Measured, folder: Path) -> dict[str, Any]:
@@ -228,17 +240,19 @@ def _write_predictions(found: Evaluation[Any], folder: Path) -> None:
 
 
 def _write_report(found: Evaluation[Score], options: Options, measured: Measured, models: dict[str, Any], folder: Path) -> None:
+    from inceptions.evaluation.crops import WHOLE
     from inceptions.evaluation.protocols import PROTOCOLS
     from inceptions.evaluation.report import Report, write_report
     from inceptions.networks.drawing.page import draw
     from inceptions.versions import now, versions
 
     last = found.rows[-1]
-    how = PROTOCOLS[options.protocol][1] if options.crops == (1,) else "as in 1409.4842, section 7"
+    how = PROTOCOLS[options.protocol][1] if set(options.crops) <= set(WHOLE) else "as in 1409.4842, section 7"
     facts = (
         ("command", shlex.join(["inceptions", *sys.argv[1:]])),
         *(("model", f"{name}, SHA-256 {model.card.sha256[:16]}") for name, model in models.items()),
         *(("engine", f"{name}: {engine}") for name, engine in _engines(models).items()),
+        *(("temperature", said) for said in _temperatures(options, models)),
         ("measured", measured.said),
         ("crops", f"{', '.join(map(str, options.crops))}; {how}"),
         ("cost", f"{last.multiply_adds / 1e9:,.2f} G multiply-adds an image"),
@@ -319,6 +333,7 @@ def _print(found: Evaluation[Score], options: Options, measured: Measured, model
         notes.append(f"a network gives nan for {nan} images: they count as wrong, and not in loss and ECE")
     if base.unreadable:
         notes.append(f"{len(base.unreadable)} unreadable files left out, such as {base.unreadable[0].path}")
+    notes += [f"temperature of {said}" for said in _temperatures(options, models)]
     for note in notes:
         tell(f"note: {note}")
     speeds = ", ".join(f"{name} {rate:,.0f}" for name, rate in found.views_per_second.items())

@@ -41,7 +41,9 @@ def train(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder, new. [runs/MODEL-DATA]")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped; DATA if it has moved.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times to go through the training images. [the recipe's]")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Times to go through the training images; with --resume: in all. [the recipe's]")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate. [the recipe's]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation. [0]")] = None,
     split_seed: Annotated[int | None, typer.Option(help="Of val and test, where they are set aside. [0, or that of --weights]")] = None,
@@ -56,6 +58,9 @@ def train(
     address: Annotated[str | None, typer.Option(help="A Ray cluster for asynchronous recipes. [this machine]")] = None,
     explain: Explain = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the recipe, cost, memory and time, and train nothing.")] = False,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Try rising learning rates, draw the loss, suggest one; train nothing.")
+    ] = False,
     batch_size: Annotated[str | None, typer.Option(help="Images per step; auto: as many as memory holds. [the recipe's]")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that read images, or of asynchronous SGD. [by the machine]")] = None,
     device: Device = None,
@@ -67,7 +72,16 @@ def train(
     if data is not None or named_data is not None:  # "" is what a shell makes of a variable that isn't set
         data = once("the images to train on: DATA or --data DATA", data, named_data)
     fitting = batch_size == "auto"
-    said = {"epochs": epochs, "batch_size": None if fitting else batch_size, "lr": lr, "seed": seed, "split_seed": split_seed}
+    if find_lr and (dry_run or resume is not None):
+        other = "--dry-run" if dry_run else "--resume"
+        raise typer.BadParameter(f"--find-lr looks for the learning rate of a run to come; leave out one of --find-lr and {other}")
+    said = {
+        "epochs": epochs if resume is None else None,
+        "batch_size": None if fitting else batch_size,
+        "lr": lr,
+        "seed": seed,
+        "split_seed": split_seed,
+    }
     said |= {"on_error": on_error, "precision": precision}
     lines = [f"{name}={value}" for name, value in said.items() if value is not None] + list(changes or ())
     pace = Pace(minutes=checkpoint_minutes, workers=workers, address=address, explain=heat_maps() if explain else None)
@@ -75,8 +89,8 @@ def train(
         named = (model, recipe, weights, image_size, channels, output, device)
         given = [*lines, *(log_with or ()), *(value for value in named if value is not None)]
         if given or dry_run or fitting:
-            raise typer.BadParameter("--resume takes its settings from the run; leave out the others")
-        resume_training(resume, data=data, pace=pace)
+            raise typer.BadParameter("--resume takes its settings from the run, but for --epochs; leave out the others")
+        resume_training(resume, data=data, epochs=epochs, pace=pace)
         return
     run_training(
         "digits" if data is None else data,
@@ -91,7 +105,7 @@ def train(
         log_with=log_with or (),
         pace=pace,
         finds_batch=fitting,
-        dry_run=dry_run,
+        instead="plan" if dry_run else "find_lr" if find_lr else None,
     )
 
 
@@ -158,7 +172,9 @@ def evaluate(
     named_models: Annotated[list[str] | None, typer.Option("--model", "-m", help="The same by name; may be repeated.")] = None,
     data: Annotated[str, typer.Option("--data", "-d", help="Labelled images, as `train` takes them; of unlabelled, predictions alone.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for report and predictions. [runs/evaluate-DATA]")] = None,
-    crops: Annotated[str, typer.Option(help="1, 10, 12 or 144 of each image, as the papers; 1,10,144 makes GoogLeNet's table.")] = "1",
+    crops: Annotated[
+        str, typer.Option(help="1, 10, 12 or 144 of each image, as the papers; 1,10,144 makes GoogLeNet's table; 2 or 6 of all of it.")
+    ] = "1",
     protocol: Annotated[Protocol, typer.Option(help="How one crop is taken.")] = "model",
     part: Annotated[Literal["auto", "test", "val", "train", "all"], typer.Option(help="Which images; auto: test, val or all.")] = "auto",
     split_seed: Annotated[int | None, typer.Option(help="Of parts that are set aside. [the models', else 0]")] = None,
@@ -168,6 +184,7 @@ def evaluate(
     ] = None,
     exit_early: ExitEarly = False,
     most_lost: MostLost = None,
+    uncalibrated: Annotated[bool, typer.Option("--uncalibrated", help="Don't divide logits by the temperatures of the models.")] = False,
     explain: Explain = False,
     batch_size: BatchSize = 64,
     workers: Workers = None,
@@ -195,5 +212,6 @@ def evaluate(
         device=device,
         output=output,
         explain=explain,
+        calibrated=not uncalibrated,
     )
     run_evaluation(options, as_json=json)

@@ -70,6 +70,7 @@ def run_prediction(
     size = batch_size or running.batch_size
     top_k = min(top_k, len(card.classes))
     settings = {"images": list(sources), "model": card.sha256 or str(folder), "top_k": top_k, "batch_size": size, "on_error": on_error}
+    settings |= {"temperature": card.temperature} if card.temperature != 1 else {}
     settings |= {**running.settings, "preprocess": card.preprocess.to_dict()}
     with (
         _rows_in(output, settings, top_k=top_k, batch_size=size) as rows,

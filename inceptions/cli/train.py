@@ -7,27 +7,34 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from inceptions.cli.terminal import err, say, tell
 from inceptions.data.folders import name_source
 from inceptions.errors import UserError
 from inceptions.files import new_path
 from inceptions.networks.registry import get_network
-from inceptions.training.progress import EpochRow, Pace, Reporter, Result, Start
+from inceptions.training.progress import EpochRow, Pace, Reporter, Result, Start, peak_memory
+from inceptions.weights.card import read_card
 
 if TYPE_CHECKING:
     from inceptions.evaluation.report import HeatMap
+    from inceptions.training.plan import Plan
     from inceptions.training.recipe import Recipe
     from inceptions.training.setup import Setup  # which imports torch
     from inceptions.weights.folder import LoadedModel
 
+log = logging.getLogger("inceptions")
+
 SECONDS_BETWEEN_LINES = 60  # in a log
+PARTS = {"test": "test", "validation": "val", "training": "train"}  # of a result, as a card's metrics call them
+LINES_BETWEEN_TITLES = 20
 FEW_IMAGES = 5000  # to train on; with fewer, weights that were trained on other images mostly make the better model
 
 
@@ -45,15 +52,18 @@ def run_training(
     log_with: Sequence[str],
     pace: Pace,
     finds_batch: bool,
-    dry_run: bool,
+    instead: Literal["plan", "find_lr"] | None,
 ) -> None:
-    """Train and print how it went; with `dry_run`, print what would be trained and what it would cost.
+    """Train and print how it went.
 
-    model: None is the recipe's. changes: lines FIELD=VALUE. finds_batch: as many images a step as memory holds.
+    model: None is the recipe's. changes: lines FIELD=VALUE. finds_batch: as many images a step as memory holds. instead of training: "plan"
+    prints what would be trained and what it would cost, "find_lr" looks for the learning rate.
     """
-    if output is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if output is None and instead != "find_lr" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("several processes write one run folder, which each of them must know; give --output FOLDER")
     _silence_all_but_the_first()
+    if instead == "find_lr" and _is_given("lr", changes):
+        log.warning("the learning rate that is given changes nothing: --find-lr tries others")
     chosen = _change_recipe(recipe, changes, finds_batch=finds_batch, workers=pace.workers)
     network = get_network(model or chosen.model)
     with err.status("loading torch…"):
@@ -69,8 +79,17 @@ def run_training(
         raise UserError(f"--weights {weights} holds {setup.network.name}, not {network.name}; leave out --model")
     setup = _fit_batch(setup) if finds_batch else setup
     setup = replace(setup, notes=(*setup.notes, *_advise_weights(setup, data)))
-    if dry_run:
-        show_plan(setup)
+    if instead == "plan":
+        show_plan(setup, workers=pace.workers)
+        return
+    if instead == "find_lr":
+        from inceptions.cli.find_lr import run_range_test
+
+        given = {"--model": model, "--image-size": image_size, "--channels": channels, "--weights": weights, "--device": device}
+        given["--recipe"] = None if recipe == ("finetune" if weights else "quick") else recipe
+        sized = [f"batch_size={setup.recipe.batch_size}"] if finds_batch else []
+        command = ["inceptions", "train", data, *_options(given, [*changes, *sized], log_with, pace)]
+        run_range_test(setup, output, workers=pace.workers, command=command)
         return
     folder = output or new_path(Path("runs"), f"{setup.network.name}-{name_source(data)}")
     with Terminal() as terminal:
@@ -107,14 +126,29 @@ def _is_given(field: str, changes: Sequence[str]) -> bool:
     return any(line.partition("=")[0].strip() == field for line in changes)
 
 
-def resume_training(folder: Path, *, data: str | None, pace: Pace) -> None:
-    """Go on with a run that was stopped, and print how it went. data: where the images are now, if they have moved."""
+def _options(given: Mapping[str, object], changes: Sequence[str], log_with: Sequence[str], pace: Pace) -> Iterator[str]:
+    """Yield the options of a command again that were given, but for the learning rate and the place of what comes out."""
+    minutes = None if pace.minutes == Pace().minutes else pace.minutes
+    for name, value in {**given, "--workers": pace.workers, "--checkpoint-minutes": minutes, "--address": pace.address}.items():
+        if value is not None:
+            yield from (name, str(value))
+    for line in changes:
+        if not _is_given("lr", [line]):
+            yield from ("--set", line)
+    for tracker in log_with:
+        yield from ("--log-with", tracker)
+    if pace.explain:
+        yield "--explain"
+
+
+def resume_training(folder: Path, *, data: str | None, epochs: int | None, pace: Pace) -> None:
+    """Go on with a run, and print how it went. data: where the images are now, if they have moved. epochs: of a longer run, in all."""
     _silence_all_but_the_first()
     with err.status("loading torch…"):
         from inceptions.training.loop import resume
 
     with Terminal() as terminal:
-        result = resume(folder, data=data, reporter=terminal, pace=pace)
+        result = resume(folder, data=data, epochs=epochs, reporter=terminal, pace=pace)
     _conclude(result)
 
 
@@ -142,23 +176,38 @@ def _advise_weights(setup: Setup, data: str) -> Iterator[str]:
         )
 
 
-def show_plan(setup: Setup) -> None:
-    """Print the resolved recipe, the network's cost, and the memory and time that two real steps foretell."""
+def show_plan(setup: Setup, *, workers: int | None = None) -> None:
+    """Print the resolved recipe, the network's cost, and the memory and time that two real steps and some reading foretell.
+
+    workers: processes that read; None lets the machine decide.
+    """
     import yaml
 
     from inceptions.training.plan import measure_plan
     from inceptions.training.report import settings_of
 
-    with err.status("taking two steps…"):
-        plan = measure_plan(setup)
+    with err.status("taking two steps, reading some images…"):
+        plan = measure_plan(setup, workers=workers)
     if not is_first_process():
         return
     for line in yaml.safe_dump(settings_of(setup), sort_keys=False, allow_unicode=True).splitlines():
         say(line)
     say(f"cost: {plan.parameters:,} parameters, {plan.multiply_adds / 1e6:,.1f} M multiply-adds an image, forward")
     say(f"memory: {plan.memory / 2**20:,.0f} MiB at the highest, in the last two steps")
-    hours, minutes = divmod(plan.seconds / 60, 60)
-    say(f"time: {plan.images_per_second:,.0f} images/s; all epochs in about {hours:.0f} h {minutes:02.0f} min, without validation")
+    if plan.read_images_per_second is not None:
+        say(_compare_speeds(plan))
+    minutes = round(plan.seconds / 60)
+    shared = "; longer, as steps and reading share the cores" if plan.readers and setup.device.type == "cpu" else ""
+    duration = f"all epochs in about {minutes // 60} h {minutes % 60:02} min, without validation"
+    say(f"time: {plan.images_per_second:,.0f} images/s; {duration}{shared}")
+
+
+def _compare_speeds(plan: Plan) -> str:
+    steps, reading = f"{plan.step_images_per_second:,.0f} images/s in steps", f"{plan.read_images_per_second:,.0f} in reading"
+    slower = "reading is slower" if plan.is_slower_to_read else "the step is slower"
+    if not plan.readers:
+        return f"speed: {steps}, {reading}, which is done in between; {slower}"
+    return f"speed: {steps}, {reading} by {plan.readers} process{'es' if plan.readers > 1 else ''}, each alone; {slower}"
 
 
 def is_first_process() -> bool:
@@ -180,11 +229,20 @@ def _conclude(result: Result) -> None:
     tell()
     say(f"{result.on} accuracy {100 * accuracy.value:.2f} % on {score.count} images{left_out}", style="bold")
     say(f"  95 % interval {100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %; the model of epoch {result.best_epoch}")
+    _tell_confidence(result)
     files = (("best", "the model"), ("report.html", "how it did, with its mistakes"), ("metrics.csv", "every epoch"))
     for name, what in (*files, ("tensorboard", "every epoch and step, for tensorboard --logdir")):
         if (result.folder / name).exists():
             say(f"  {result.folder / name}  {what}")
     tell(f"Next: inceptions predict IMAGES --model {result.folder / 'best'}")
+
+
+def _tell_confidence(result: Result) -> None:
+    """Say how far the model's confidence is from its accuracy, and was before its logits were divided by a temperature."""
+    card = read_card(result.folder / "best")
+    errors = [card.metrics.get(f"{PARTS[result.on]}_calibration_error{of}") for of in ("", "_undivided")]
+    if errors[0] is not None and errors[1] is not None:
+        say(f"  calibration error {100 * errors[0]:.1f} %, and {100 * errors[1]:.1f} % without its temperature of {card.temperature:.3g}")
 
 
 class Terminal(Reporter):
@@ -193,8 +251,8 @@ class Terminal(Reporter):
     def __init__(self) -> None:
         columns = (
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),  # what the others leave
+            TextColumn("{task.percentage:.0f} %"),  # the number of steps has no room in 80 columns
             TextColumn("{task.fields[detail]}", markup=False),
             TimeRemainingColumn(compact=True),
         )
@@ -210,6 +268,8 @@ class Terminal(Reporter):
     def started(self, start: Start) -> None:
         """Print what is about to be trained."""
         self.epochs, self.steps, self.spoke = start.epochs, start.steps_per_epoch, time.monotonic()
+        self.validates, self.columns, self.told = bool(start.images["val"]), tuple(_columns(start)), 0
+        self.device, self.memory, self.looked = start.device, "", -math.inf
         self.progress.disable = self.progress.disable or not is_first_process()
         self.bar = self.progress.add_task("epoch 1", total=start.epochs * start.steps_per_epoch, detail="")
         if not is_first_process():
@@ -228,24 +288,48 @@ class Terminal(Reporter):
         """Move the bar; where there is none, as in a log, say once a minute how far it is."""
         if is_first_process() and not err.is_terminal and time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES:
             self.spoke = time.monotonic()
-            tell(f"epoch {epoch}/{self.epochs}, step {step}/{self.steps}: loss {loss:.3f}, {images_per_second:.0f} images/s")
+            done = f"epoch {epoch}/{self.epochs}, step {step}/{self.steps}"
+            tell(f"{done}: loss {loss:.3f}, lr {lr:.3g}, {images_per_second:.0f} images/s, {self._memory()}")
         self.progress.update(
             self.bar,
             completed=(epoch - 1) * self.steps + step,
             description=f"epoch {epoch}/{self.epochs}",
-            detail=f"loss {loss:.3f}  {images_per_second:.0f} images/s  {_resident() / 2**30:.1f} GiB",
+            detail=f"loss {loss:.3f}  lr {lr:.2g}  {images_per_second:.0f} img/s  {self._memory()}",
         )
 
     def finished_epoch(self, row: EpochRow, *, best: bool) -> None:
-        """Print the epoch's line."""
+        """Print the epoch's line, and what its columns are every so often."""
         if not is_first_process():
             return
-        place = f"epoch {row.epoch:>{len(str(self.epochs))}}/{self.epochs}"
-        validated = f"validation {row.val_loss:.3f}, {100 * row.val_accuracy:5.2f} % right"
-        if math.isnan(row.val_loss):  # there are no validation images, and the last epoch counts as the best
-            validated, best = f"{100 * row.train_accuracy:5.2f} % right", False
-        speed = f"{row.images_per_second:.0f} images/s"
-        tell(f"{place}  loss {row.train_loss:.3f}  {validated}  {speed}{'  best' if best else ''}")
+        if self.told % LINES_BETWEEN_TITLES == 0:
+            tell("  ".join(title.rjust(width) for title, width, _ in self.columns), style="dim")
+        self.told += 1
+        line = "  ".join(value(row).rjust(width) for _, width, value in self.columns)
+        tell(f"{line}  best" if best and self.validates else line)  # without validation images each is, as the last of them counts
+
+    def _memory(self) -> str:
+        """Return the accelerator's memory that was held at the most, or what this process holds of the machine's; a second old at most."""
+        if time.monotonic() - self.looked > 1:
+            held = peak_memory(self.device)
+            self.memory, self.looked = f"{(_resident() if held is None else held) / 2**30:.1f} GiB", time.monotonic()
+        return self.memory
+
+
+def _columns(start: Start) -> Iterator[tuple[str, int, Callable[[EpochRow], str]]]:
+    """Yield title, width and value of what is told of each epoch."""
+    yield "epoch", max(5, 2 * len(str(start.epochs)) + 1), lambda row: f"{row.epoch}/{start.epochs}"
+    yield "loss", 6, lambda row: f"{row.train_loss:.3f}"
+    if start.images["val"]:
+        yield "val loss", 8, lambda row: f"{row.val_loss:.3f}"
+        yield "val right", 9, lambda row: f"{100 * row.val_accuracy:.2f} %"
+        if start.classes > 5:
+            yield "in top 5", 8, lambda row: f"{100 * row.val_top5:.2f} %"
+    else:
+        yield "right", 8, lambda row: f"{100 * row.train_accuracy:.2f} %"
+    yield "lr", 8, lambda row: f"{row.lr:.3g}"
+    yield "images/s", 8, lambda row: f"{row.images_per_second:.0f}"
+    if peak_memory(start.device) is not None:
+        yield "GiB", 5, lambda _: f"{(peak_memory(start.device) or 0) / 2**30:.1f}"
 
 
 def _resident() -> int:

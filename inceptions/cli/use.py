@@ -1,4 +1,4 @@
-"""predict, serve, engines, quantize, exits, benchmark, export, convert: what is done with a model; the options of these verbs."""
+"""predict, serve, engines, quantize, exits, calibrate, benchmark, export, convert: what is done with a model; these verbs' options."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from inceptions.cli.app import (
+    BatchSize,
     Device,
     Engine,
     ExitEarly,
@@ -15,6 +16,7 @@ from inceptions.cli.app import (
     Json,
     MostLost,
     Network,
+    Workers,
     command,
     models_like,
     once,
@@ -185,6 +187,24 @@ def exits(
     from inceptions.cli.exits import run_exits
 
     run_exits(model, data, engine=engine, device=device, as_json=json)
+
+
+@command()
+def calibrate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder; with --output, a tag too.", autocompletion=models_like)],
+    data: Annotated[str, typer.Option("--data", "-d", help="Labelled images with validation and, better, test parts.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A new folder for a copy. [the model's card is changed]")] = None,
+    part: Annotated[Literal["val", "train"], typer.Option(help="Which images to fit on; train for want of others.")] = "val",
+    batch_size: BatchSize = 64,
+    workers: Workers = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Find the temperature that makes a model as sure as it is right; the model folder keeps it, as training does of its own accord."""
+    from inceptions.cli.calibrate import run_calibration
+
+    how = {"part": part, "batch_size": batch_size, "workers": workers, "device": device}
+    run_calibration(model, data, output, as_json=json, **how)
 
 
 @command()

@@ -21,9 +21,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from inceptions.cores import count_cores
 from inceptions.data.augment import Augment
-from inceptions.data.decode import Reduction, read_image
+from inceptions.data.bands import Picture
+from inceptions.data.decode import read_image
 from inceptions.data.packed import PackedSamples, number_groups
 from inceptions.data.preprocess import Preprocess
+from inceptions.data.sampling import Sampling, draw_places
 from inceptions.data.splits import Sample
 from inceptions.data.stored import Stored
 from inceptions.errors import DataError, ImageError, UserError
@@ -31,6 +33,8 @@ from inceptions.names import shown
 
 FEW_SAMPLES = 1_000  # fewer are read sooner than worker processes start
 MOST_WORKERS = 8
+KEPT_PIXELS = 64 * 64  # pictures of no more are kept as they were decoded, for a file takes longer to open than they to be varied
+KEPT_BYTES = 1 << 28  # of them in each process that reads
 REDUCED_AT_LEAST = 2  # times the size of the crop that is made of it: what a training picture may be decoded at
 
 
@@ -71,6 +75,7 @@ class Batch(NamedTuple):
 class Asked(NamedTuple):
     """Which pictures a batch is to have, by their places, and in which epoch, prepared how: all that differs from batch to batch.
 
+    A picture that an epoch has more than once is at its place plus the number of all pictures for each time that it has been before.
     Processes that read keep the data set as it was when they began, for as many epochs as there are.
     """
 
@@ -85,6 +90,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
     epoch, preprocess: set by the training loop before each pass. Epoch and seed decide the order and the variations.
     on_error: "fail" raises ImageError for a picture that can't be read, "skip" gives an `Unreadable` in its place.
     interleaved: how many groups of samples a shuffled pass is in at a time, as `Splits.interleaved` says.
+    sampling: which pictures a shuffled pass has, as `sampling` says.
 
     With an `augment`, a JPEG whose crop is at least four times as large as the network's input is decoded at a half, a quarter or an eighth
     of its size, so that twice the input's is left to resize from. Pixels then differ by about a level; evaluation and prediction, which
@@ -100,6 +106,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
         seed: int = 0,
         on_error: Literal["fail", "skip"] = "fail",
         interleaved: int = 1,
+        sampling: Sampling = "each_once",
     ) -> None:
         self.samples = samples if isinstance(samples, PackedSamples) else PackedSamples(samples)
         self.groups = number_groups(samples)
@@ -108,54 +115,69 @@ class ImageDataset(Dataset[Example | Unreadable]):
         self.seed = seed
         self.on_error = on_error
         self.interleaved = interleaved
+        self.sampling: Sampling = sampling
         self.mirrored: np.ndarray | None = None  # which pictures are in the first epoch, where they take turns
         if augment is not None and augment.alternate:
             self.mirrored = np.random.default_rng(seed).random(len(self.samples)) < 0.5
         self.epoch = 0
+        self._kept: dict[int, Picture] = {}
+        self._room = KEPT_BYTES
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Example | Unreadable:
-        return next(self._items(Asked(self.epoch, self.preprocess, [index])))
+        return next(self._items(Asked(self.epoch, self.preprocess, [range(len(self))[index]])))
 
     def __getitems__(self, asked: Asked) -> Batch:
         """Return the batch; torch's loader asks for it in one call."""
         return collate(list(self._items(asked)), preprocess=asked.preprocess)
 
     def _items(self, asked: Asked) -> Iterator[Example | Unreadable]:
-        for index, rng in zip(asked.indices, self._chance(asked), strict=True):
-            pixels = self._pixels(index, rng, asked)
+        for place, rng in zip(asked.indices, self._chance(asked), strict=True):
+            times, index = divmod(place, len(self.samples))
+            pixels = self._pixels(index, rng, asked, turn=asked.epoch + times)
             yield pixels if isinstance(pixels, Unreadable) else Example(pixels, self.samples.label(index), index)
 
-    def _pixels(self, index: int, rng: np.random.Generator, asked: Asked) -> np.ndarray | Unreadable:
+    def _pixels(self, index: int, rng: np.random.Generator, asked: Asked, *, turn: int) -> np.ndarray | Unreadable:
         path, preprocess = self.samples[index].path, asked.preprocess
         try:
-            image = read_image(path, channels=preprocess.channels, reduction=self._reduction(rng, preprocess.image_size))
+            image = self._read(index, rng, asked)
         except ImageError as error:
             if self.on_error == "fail":
                 raise
             return Unreadable(path, str(error).removeprefix(f"{shown(path)}: "))
         if self.augment is None:
             return preprocess.pixels_of(preprocess.crop(image))
-        is_turn = None if self.mirrored is None else bool(self.mirrored[index]) ^ bool(asked.epoch % 2)
+        is_turn = None if self.mirrored is None else bool(self.mirrored[index]) ^ bool(turn % 2)
         return self.augment(image, preprocess.image_size, rng, is_turn=is_turn)
 
-    def _reduction(self, rng: np.random.Generator, image_size: int) -> Reduction | None:
-        """Return what decides by how much a JPEG may be reduced: by the crop that `rng` is about to give, and is then set back from."""
-        augment, least = self.augment, REDUCED_AT_LEAST * image_size
-        if augment is None:
-            return None
+    def _read(self, index: int, rng: np.random.Generator, asked: Asked) -> Picture:
+        """Return a picture, from memory if it is small and was read before; nothing that is done with it changes it."""
+        if index in self._kept:
+            return self._kept[index]
+        divisors = [1]
 
         def choose(size: tuple[int, int]) -> int:
-            if min(size) < 2 * least:  # most pictures: nothing to gain
-                return 1
-            state = rng.bit_generator.state
-            left, top, right, bottom = augment.draw_box(size, rng)
-            rng.bit_generator.state = state
-            return next((divisor for divisor in (8, 4, 2) if min(right - left, bottom - top) >= divisor * least), 1)
+            divisors.append(self._divisor(size, rng, asked.preprocess.image_size))
+            return divisors[-1]
 
-        return choose
+        channels = asked.preprocess.channels
+        image = read_image(self.samples[index].path, channels=channels, reduction=choose if self.augment else None)
+        pixels = image.size[0] * image.size[1]
+        if divisors[-1] == 1 and pixels <= KEPT_PIXELS and pixels * channels <= self._room:
+            self._kept[index], self._room = image, self._room - pixels * channels
+        return image
+
+    def _divisor(self, size: tuple[int, int], rng: np.random.Generator, image_size: int) -> int:
+        """Return by how much a JPEG of this size may be reduced: by the crop that `rng` is about to give, and is then set back from."""
+        least = REDUCED_AT_LEAST * image_size
+        if self.augment is None or min(size) < 2 * least or size[0] * size[1] <= KEPT_PIXELS:  # most pictures: nothing to gain
+            return 1
+        state = rng.bit_generator.state
+        left, top, right, bottom = self.augment.draw_box(size, rng)
+        rng.bit_generator.state = state
+        return next((divisor for divisor in (8, 4, 2) if min(right - left, bottom - top) >= divisor * least), 1)
 
     def _chance(self, asked: Asked) -> Iterator[np.random.Generator]:
         """Yield the random numbers of each picture: seed and epoch are the key of a counter-based generator, the index is its counter.
@@ -171,7 +193,7 @@ class ImageDataset(Dataset[Example | Unreadable]):
 
 
 class EpochOrder(Sampler[Asked]):
-    """The batches of one pass: in order, or in a permutation that the data set's seed and epoch decide; begins at batch `start`.
+    """The batches of one pass: in order, or drawn and in an order as the data set's seed and epoch decide; begins at batch `start`.
 
     Where samples have groups, such as shards that are fetched one by one, the groups are in random order, and so many of them are read at a
     time as the data set says; see `interleave`.
@@ -199,11 +221,12 @@ class EpochOrder(Sampler[Asked]):
     def _permutation(self) -> list[int]:
         state = np.random.SeedSequence((self.dataset.seed, self.dataset.epoch)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0] >> 1))
-        order = torch.randperm(len(self.dataset), generator=generator)
-        groups, together = self.dataset.groups, self.dataset.interleaved
-        if groups is None or together > groups.max():
-            return order.tolist()
-        return interleave(torch.from_numpy(groups), together, generator).tolist()
+        dataset, count = self.dataset, len(self.dataset)
+        places = draw_places(dataset.samples.labels, dataset.sampling, np.random.default_rng((dataset.seed, dataset.epoch)))
+        order = torch.randperm(count, generator=generator)
+        if dataset.groups is not None and dataset.interleaved <= dataset.groups.max():
+            order = interleave(torch.from_numpy(dataset.groups[places % count]), dataset.interleaved, generator)
+        return places[order.numpy()].tolist()
 
 
 def split_evenly(count: int, batch_size: int) -> list[int]:

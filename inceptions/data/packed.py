@@ -52,6 +52,11 @@ class PackedSamples(Sequence[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         return (self[place] for place in range(len(self)))
 
+    @property
+    def labels(self) -> np.ndarray:
+        """All labels, (N,) int64."""
+        return self._labels
+
     def label(self, index: int) -> int:
         """Return the label alone."""
         return int(self._labels[index])

@@ -1,3 +1,5 @@
+from .calibrate import Calibrated as Calibrated
+from .calibrate import calibrate_model as calibrate_model
 from .compare import RunRecord as RunRecord
 from .compare import differing as differing
 from .compare import read_run as read_run
@@ -21,3 +23,5 @@ from .saved import read_predictions as read_predictions
 from .saved import write_predictions as write_predictions
 from .score import Predictions as Predictions
 from .score import Score as Score
+from .temperature import Fitted as Fitted
+from .temperature import fit_temperature as fit_temperature

@@ -21,7 +21,7 @@ from inceptions.data.packed import PackedSamples
 from inceptions.data.splits import Sample
 from inceptions.devices import memory_for
 from inceptions.errors import UserError
-from inceptions.evaluation.crops import places_among
+from inceptions.evaluation.crops import WHOLE, places_among
 from inceptions.evaluation.protocols import with_protocol
 from inceptions.evaluation.views import ViewBatch, Views, ViewSet, iterate_views
 from inceptions.weights.card import ModelCard
@@ -66,9 +66,9 @@ class Settings:
     part: tuple[int, int]
 
     @property
-    def is_one_crop(self) -> bool:
-        """Whether each image is cropped once, as the protocol says."""
-        return self.crops == (1,)
+    def is_whole(self) -> bool:
+        """Whether each image is cropped once, as the protocol says, and all views are of that."""
+        return set(self.crops) <= set(WHOLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,12 @@ def iterate_blocks(
 ) -> Iterator[Block]:
     """Yield what the models make of this process's share of the samples, for classes by name; one block at least, if an empty one.
 
-    Raises UserError: a protocol with many crops, or no such protocol.
+    Raises UserError: a protocol with many crops, or no such protocol; crops that are taken in different ways.
     """
-    if not settings.is_one_crop and settings.protocol != "model":
-        numbers = ", ".join(map(str, settings.crops))
+    numbers = ", ".join(map(str, settings.crops))
+    if not settings.is_whole and not set(settings.crops).isdisjoint(WHOLE[1:]):
+        raise UserError(f"crops are {numbers}; 2 and 6 are views of the whole image, and others are cut out of it: evaluate them apart")
+    if not settings.is_whole and settings.protocol != "model":
         raise UserError(f"protocol={settings.protocol} is for one crop, and crops are {numbers}; leave out one of the two")
     rank, world = settings.part
     mine = samples[rank::world]
@@ -131,7 +133,7 @@ def _block(
     found, unreadable, views, seconds = {}, {}, {}, {}
     for name, model in models.items():
         preprocess = with_protocol(model.card, settings.protocol)
-        view_set = ViewSet(samples, preprocess, None if settings.is_one_crop else settings.crops[-1])
+        view_set = ViewSet(samples, preprocess, settings.crops[-1], settings.is_whole)
         began = time.perf_counter()
         found[name], bad, views[name] = _probabilities(model, view_set, classes, settings, step)
         seconds[name] = time.perf_counter() - began

@@ -24,6 +24,7 @@ from inceptions.data.preprocess import RESAMPLING, Interpolation
 from inceptions.errors import UserError
 
 Crops = Literal[1, 10, 12, 144]
+WHOLE = (1, 2, 6)  # numbers of views that lose nothing of the picture; each has those of the smaller ones first
 _SCALES = (256, 288, 320, 352)  # of the shorter side, for crops of 224
 _VIEWS = {1: (4,), 10: (0, 1, 2, 3, 4), 12: (0, 1, 2, 3, 4, 5), 144: (0, 1, 2, 3, 4, 5)}  # corners 0 to 3, centre 4, the whole square 5
 
@@ -51,8 +52,21 @@ def iterate_crops(image: Picture, *, crops: int, image_size: int, interpolation:
         yield torch.from_numpy(_at_scale(image, scale, crops, image_size, interpolation))
 
 
+def whole_views(pixels: np.ndarray, count: int) -> np.ndarray:
+    """Return views of a picture (S, S, C) that lose nothing of it, (count, S, S, C): 1, 2 or 6, each followed by its mirror image.
+
+    What a move by a pixel brings in at two edges is the mirror image of what is beside them.
+    """
+    side, moves = len(pixels), (1, 0, 2)[: -(-count // 2)]  # of the padded picture; 1 is the picture itself
+    padded = np.pad(pixels, ((1, 1), (1, 1), (0, 0)), "reflect" if side > 1 else "edge") if count > 2 else None
+    moved = [pixels if padded is None else padded[at : at + side, at : at + side] for at in moves]
+    return np.stack([view for one in moved for view in (one, one[:, ::-1])][:count])
+
+
 def places_among(crops: int, of: int) -> list[int]:
-    """Return where the crops of one protocol stand among those of a larger one: 1, 10 and 12 are all among the 144."""
+    """Return where the crops of one protocol stand among those of a larger one: 1, 10 and 12 are all among the 144, 1 and 2 among the 6."""
+    if of in WHOLE:
+        return list(range(crops))
     order = {name: place for place, name in enumerate(_names(of))}
     return [order[name] for name in _names(crops)]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LONGEST = 18  # letters of a name beside an axis
 NAMED, NUMBERED = 50, 25  # so many classes have their names at the confusion matrix, and numbers in its cells
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"
+BLUE, ORANGE, GREY, BLACK = "#0072b2", "#d55e00", "#666666", "#000000"
 
 
 def curves(rows: Sequence[Any], *, best_epoch: int) -> Figure:
@@ -121,29 +121,44 @@ def _dots(axis: Axes, counts: np.ndarray, most: int = 2_000) -> None:
     axis.scatter(columns, rows, s=4 + 60 * wrong[rows, columns] / max(1, wrong.max()), color=ORANGE, alpha=0.7, linewidths=0)
 
 
-def reliability(score: Score, *, bins: int = 10) -> Figure:
-    """Return accuracy against confidence, and how many images have which: where the bars end below the diagonal, it is too sure."""
+def reliability(score: Score, *, undivided: Score | None = None, bins: int = 10) -> Figure:
+    """Return accuracy against confidence, and how many images have which: where the bars end below the diagonal, it is too sure.
+
+    undivided: what it was before its logits were divided by a temperature, which becomes dots and a line.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5.2))
     margins = {"left": 0.14, "right": 0.96, "bottom": 0.1, "top": 0.93, "hspace": 0.09}
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1), gridspec_kw=margins)
     edges = np.linspace(0, 1, bins + 1)
-    answered = ~np.isnan(score.confidence)
-    places = np.clip(np.digitize(score.confidence[answered], edges[1:-1], right=True), 0, bins - 1)
-    counts = np.bincount(places, minlength=bins)
-    right = np.bincount(places, weights=score.ranks[answered] == 0, minlength=bins)
-    shares = np.divide(right, counts, out=np.zeros(bins), where=counts > 0)
+    counts, shares = _by_confidence(score, edges)
     left, width = 100 * edges[:-1], 100 / bins
     top.bar(left, 100 * shares, width=width, align="edge", color=BLUE, edgecolor="white", label="images right")
     top.plot([0, 100], [0, 100], color=ORANGE, linestyle="--", label="as sure as it should be")
+    if undivided is not None:
+        before, were_right = _by_confidence(undivided, edges)
+        middles, some = 100 * (edges[:-1] + edges[1:]) / 2, before > 0
+        top.plot(middles[some], 100 * were_right[some], color=BLACK, marker="o", markersize=4, linestyle=":", label="without temperature")
+        bottom.stairs(100 * before / max(1, undivided.count), 100 * edges, color=BLACK, linestyle=":")
     top.set(ylabel="right (%)", ylim=(0, 100), xlim=(0, 100))
-    top.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)  # above, where no bar is
+    above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}  # where no bar is
+    narrow = {} if undivided is None else {"fontsize": 8, "columnspacing": 1, "handlelength": 1.5}
+    top.legend(frameon=False, ncols=3, **narrow, **above)
     bottom.bar(left, 100 * counts / max(1, score.count), width=width, align="edge", color=GREY, edgecolor="white")
     bottom.set(xlabel="confidence (%)", ylabel="of the images (%)")
     for axis in (top, bottom):
         axis.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _by_confidence(score: Score, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many images have a confidence between two edges (B + 1,), (B,), and the share of them that is right, 0 to 1."""
+    bins, answered = len(edges) - 1, ~np.isnan(score.confidence)
+    places = np.clip(np.digitize(score.confidence[answered], edges[1:-1], right=True), 0, bins - 1)
+    counts = np.bincount(places, minlength=bins)
+    right = np.bincount(places, weights=score.ranks[answered] == 0, minlength=bins)
+    return counts, np.divide(right, counts, out=np.zeros(bins), where=counts > 0)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

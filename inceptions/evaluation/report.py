@@ -23,6 +23,7 @@ from inceptions.evaluation.evaluate import Row
 from inceptions.evaluation.metrics import calibration_error, class_rows, commonest_confusions, error, error_difference, top5_error
 from inceptions.evaluation.score import NO_CLASS, Score
 from inceptions.evaluation.standalone import environment, picture_address, template_text
+from inceptions.evaluation.temperature import Confidence
 from inceptions.files import write_whole
 
 THUMBNAIL_PX = 96
@@ -54,7 +55,7 @@ class Report:
 
     on: which images were scored, such as "test". paths: of all images of that set. rows: of metrics.csv, where there was training.
     facts: name and value of what else is to be known: command, versions, hashes. lines: what was compared; the score shown is the last's.
-    heat_map: what shows why, for the mistakes.
+    heat_map: what shows why, for the mistakes. confidence: where it is known how the model came by it.
     """
 
     title: str
@@ -70,6 +71,7 @@ class Report:
     lines: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
     heat_map: HeatMap | None = None
+    confidence: Confidence | None = None
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -77,7 +79,7 @@ def write_report(report: Report, folder: Path) -> None:
     counts = report.score.confusion(len(report.classes))
     figures = {
         "confusion_matrix": plots.confusion_matrix(counts, report.classes, title=f"{report.on}: {report.score.count} images"),
-        "reliability": plots.reliability(report.score),
+        "reliability": plots.reliability(report.score, undivided=report.confidence and report.confidence.undivided),
     }
     if report.rows:
         figures["curves"] = plots.curves(report.rows, best_epoch=report.best_epoch)
@@ -100,6 +102,7 @@ def _page(report: Report, drawn: dict[str, str]) -> str:
         accuracy=report.score.interval,
         top5=top5_error(report.score, classes=len(report.classes)),
         calibration=calibration_error(report.score),
+        undivided=calibration_error(report.confidence.undivided) if report.confidence and report.confidence.undivided else None,
         figures={name: Markup(svg) for name, svg in drawn.items()},
         drawing=Markup(report.drawing),
         table=class_rows(report.score, report.classes),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
@@ -102,24 +102,55 @@ class Predictions(_Answers):
 AnyScore = TypeVar("AnyScore", Score, Predictions)
 
 
-@torch.inference_mode()
 def score(module: nn.Module, loader: Iterable[Batch], *, device: torch.device, autocast: torch.dtype | None = None) -> Score:
     """Return how `module` (images to logits, or `Outputs`) does on the images of `loader`, in evaluation mode.
 
     autocast: the type of the arithmetic, where it is not that of the weights. The module is left in the mode that it was in.
     """
+    return score_at((1.0,), module, loader, device=device, autocast=autocast)[0]
+
+
+def score_at(
+    temperatures: Sequence[float],
+    module: nn.Module,
+    loader: Iterable[Batch],
+    *,
+    device: torch.device,
+    autocast: torch.dtype | None = None,
+) -> list[Score]:
+    """Return the same for each of the temperatures that the logits are divided by; the images are read and computed once."""
+    nothing = score_of(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), np.zeros(0, dtype=np.int64))
+    shares = [[nothing] for _ in temperatures]
+    for batch, logits in _answers(module, loader, device, autocast):
+        for found, temperature in zip(shares, temperatures, strict=True):
+            log_probabilities = (logits / temperature).log_softmax(1)
+            found.append(score_of(log_probabilities, batch.labels, batch.indices.numpy(), batch.unreadable))
+    return [join(found) for found in shares]
+
+
+def logits_of(module: nn.Module, loader: Iterable[Batch], *, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the logits (N, K) of the images of `loader`, in evaluation mode, float32, and their labels (N,)."""
+    found = [(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64))]
+    found += [(logits, batch.labels) for batch, logits in _answers(module, loader, device, None) if len(batch.labels)]
+    logits, labels = zip(*(found[1:] or found), strict=True)
+    return torch.cat(logits), torch.cat(labels)
+
+
+@torch.inference_mode()
+def _answers(
+    module: nn.Module, loader: Iterable[Batch], device: torch.device, autocast: torch.dtype | None
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Yield each batch with its logits (N, K), float32 on the CPU; with (0, 1) where none of its images can be read."""
     was_training = module.training
     module.eval()
-    shares = [score_of(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), np.zeros(0, dtype=np.int64))]
     for batch in loader:
         logits = torch.zeros(0, 1)
         if len(batch.labels):
             with memory_for(len(batch.labels), device), torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
                 out = module(batch.images(device))
             logits = (out if isinstance(out, Tensor) else out.logits).float().cpu()
-        shares.append(score_of(logits.log_softmax(1), batch.labels, batch.indices.numpy(), batch.unreadable))
+        yield batch, logits
     module.train(was_training)
-    return join(shares)
 
 
 def score_of(log_probabilities: Tensor, labels: Tensor, indices: np.ndarray, unreadable: tuple[Unreadable, ...] = ()) -> Score:

@@ -20,7 +20,7 @@ from inceptions.data.decode import read_image
 from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import Sample
 from inceptions.errors import ImageError
-from inceptions.evaluation.crops import multi_crop
+from inceptions.evaluation.crops import multi_crop, whole_views
 
 
 class Views(NamedTuple):
@@ -40,11 +40,12 @@ class ViewBatch(NamedTuple):
 
 @dataclass
 class ViewSet(Dataset[Views]):
-    """The images of `samples` with the views that a protocol takes of each: one, as `preprocess` crops it, or so many `crops`."""
+    """The images of `samples` with so many crops of each as a protocol takes or, if `is_whole`, views of what `preprocess` crops."""
 
     samples: Sequence[Sample]
     preprocess: Preprocess
-    crops: int | None
+    crops: int
+    is_whole: bool
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -55,9 +56,9 @@ class ViewSet(Dataset[Views]):
             image = read_image(path, channels=prep.channels)
         except ImageError as error:
             return Views(Unreadable(path, str(error).removeprefix(f"{path}: ")), index)
-        if self.crops is None:
-            pixels = np.asarray(prep.crop(image)).reshape(1, prep.image_size, prep.image_size, prep.channels)
-            return Views(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()), index)
+        if self.is_whole:
+            pixels = np.asarray(prep.crop(image)).reshape(prep.image_size, prep.image_size, prep.channels)
+            return Views(torch.from_numpy(whole_views(pixels, self.crops).transpose(0, 3, 1, 2).copy()), index)
         return Views(multi_crop(image, crops=self.crops, image_size=prep.image_size, interpolation=prep.interpolation), index)
 
 
@@ -66,7 +67,7 @@ def iterate_views(views: ViewSet, *, batch_size: int, workers: int | None = None
 
     workers: processes that read; 0 reads in this one; None lets the machine decide, by the number of views.
     """
-    readers = choose_workers(len(views) * (views.crops or 1)) if workers is None else workers
+    readers = choose_workers(len(views) * views.crops) if workers is None else workers
     loader = ImageLoader(views, batch_size=None, num_workers=readers, worker_init_fn=freeze_garbage, generator=torch.Generator())
     waiting: list[tuple[Tensor, Tensor, Tensor]] = []
     held = 0

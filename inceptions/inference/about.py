@@ -33,6 +33,7 @@ def describe_model(card: ModelCard, name: str) -> dict[str, Any]:
         "trained_on": _trained_on(card),
         "metrics": dict(card.metrics),
         "accuracy": _accuracy(card),
+        "temperature": card.temperature,
         "confusions": confusions,
         "preprocess": card.preprocess.to_dict(),
         "licence": card.licence,

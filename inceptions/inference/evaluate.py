@@ -85,13 +85,19 @@ def load_for(
     engine: str | None = None,
     device: str | None = None,
     most_lost: float | None = None,
+    calibrated: bool = True,
     progress: Progress | None = None,
 ) -> LoadedModel | EngineModel:
     """Return a model as `evaluation.evaluate` takes it: its module, which torch runs in float32, or an engine that runs it.
 
     engine: None is torch, and of a quantised model what runs its integers, for these are what is to be measured.
-    most_lost: of early exits, as `open_early_exit` takes it.
+    most_lost: of early exits, as `open_early_exit` takes it. calibrated: with logits divided by the temperature of the card; not so,
+    of a folder or tag that torch runs whole.
     """
+    if not calibrated:
+        if isinstance(model, LoadedModel) or engine not in (None, "torch") or most_lost is not None:
+            raise UserError("without its temperature a whole network is measured that torch runs, from a folder or tag; leave out the rest")
+        return load_model(find_model(model, progress=progress), calibrated=False)
     if most_lost is not None:
         folder = model if isinstance(model, LoadedModel) else find_model(model, progress=progress)
         return EngineModel(*open_model(folder, engine=engine or "torch", device=device, most_lost=most_lost))

@@ -210,7 +210,7 @@ def _names(card: ModelCard, preprocess: bool) -> tuple[str, str]:
 def describe(card: ModelCard, *, preprocess: bool) -> str:
     """Return what travels in a file's metadata: JSON with the network, the class names in order, and what is to be done to pictures."""
     told = {"network": card.network.name, "classes": list(card.classes), "preprocess": card.preprocess.to_dict()}
-    told |= {"scaling_in_file": preprocess, "licence": card.licence, "weights_sha256": card.sha256}
+    told |= {"scaling_in_file": preprocess, "licence": card.licence, "weights_sha256": card.sha256, "temperature_in_file": card.temperature}
     return json.dumps(told)  # escapes all that isn't ASCII: any reader takes it
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -135,7 +136,7 @@ def run_study(
     arms = tuple(_summarize(name, cost, [run for run in runs if run.arm == name]) for name, cost in costs.items())
     if study.measure == "averages":
         samples = take_evenly(splits.test or splits.val, budget.images // CROPPED_FRACTION)
-        models = [load_model(run.folder / "best") for run in planned]
+        models = [load_model(run.folder / "best", calibrated=False) for run in planned]  # as the papers averaged them
         found = average(models, samples, splits.classes, device=pick_device(device), workers=workers)
         write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
         return StudyResult(study, arms, tuple(runs), judge_averages(found.rows), table(found.rows))
@@ -201,6 +202,7 @@ def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None) -> 
     if accuracy is None:
         write_whole(run.settings_file, json.dumps(run.settings, indent=1))
         accuracy = fit(run.setup, run.folder, reporter=reporter, pace=Pace(workers=workers), goes_on=True).score.accuracy
+        shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)  # no run of a study goes on for more epochs
     with (run.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     curve = tuple(float(row["val_accuracy"]) for row in rows)

@@ -7,6 +7,8 @@ from .progress import Pace as Pace
 from .progress import Reporter as Reporter
 from .progress import Result as Result
 from .progress import Start as Start
+from .range_test import LrRange as LrRange
+from .range_test import find_lr as find_lr
 from .recipe import Recipe as Recipe
 from .recipes import RECIPES as RECIPES
 from .recipes import get_recipe as get_recipe

@@ -100,8 +100,9 @@ class Features:
     def batches(self, order: EpochOrder) -> Iterator[FeatureBatch]:
         """Yield the batches of a pass, those that the pictures' loader has in this order."""
         rows = {index: row for row, index in enumerate(self.indices.tolist())}
-        for asked in order:
-            found = [rows[index] for index in asked.indices if index in rows]
+        for asked in order:  # in which a place beyond the last stands for a picture that comes once more
+            indices = [place % len(order.dataset) for place in asked.indices]
+            found = [rows[index] for index in indices if index in rows]
             yield FeatureBatch(self.values[found], self.labels[found], self.indices[found], partial(self.read, asked))
 
 

@@ -20,7 +20,7 @@ from inceptions.errors import UserError, WeightsError
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier, ClassifierWithAux, training_module
 from inceptions.networks.spec import Network
-from inceptions.training.optimizers import decay_groups
+from inceptions.training.optimizers import kernel_groups
 from inceptions.training.recipe import Finetune
 from inceptions.weights.card import WEIGHTS_NAME, ModelCard, read_card
 from inceptions.weights.folder import LoadedModel, load_model
@@ -46,16 +46,19 @@ def network_parts(module: Classifier) -> tuple[Part, ...]:
     return (Part(CLASSIFIER, heads), *(part for part in body if any(True for _ in part.modules[0].parameters())))
 
 
-def parameter_groups(module: Classifier, finetune: Finetune, *, weight_decay: float, lr: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    module: Classifier, layer_decay: float, *, weight_decay: float, lr: float, bias_lr: float = 1.0
+) -> list[dict[str, Any]]:
     """Return all parameters, each once, in an optimiser's groups, from the classifiers down to the first stage: kernels alone decay.
 
-    lr: that of the classifiers. Frozen ones are among them: they get no gradient, so an optimiser passes them by, and it needs no change
+    layer_decay: each part's rate is this many times that of the part above it. lr: that of the classifiers. bias_lr: as `kernel_groups` has
+    it. Frozen ones are among them: they get no gradient, so an optimiser passes them by, and it needs no change
     when they open.
     """
     return [
-        {**group, "lr": lr * finetune.layer_decay**depth}
-        for depth, part in enumerate(network_parts(module))
-        for group in decay_groups((p for layer in part.modules for p in layer.parameters()), weight_decay=weight_decay)
+        {"lr": rate, **group}
+        for rate, part in ((lr * layer_decay**depth, part) for depth, part in enumerate(network_parts(module)))
+        for group in kernel_groups(nn.ModuleList(part.modules), weight_decay=weight_decay, lr=rate, bias_lr=bias_lr)
     ]
 
 
@@ -140,7 +143,8 @@ def start_from(
 def _load(source: str | Path, *, aux: bool) -> LoadedModel:
     folder = find_model(source)
     network = read_card(folder).network
-    return load_model(folder, aux=aux and bool(network.aux) and bool(network.classes) and _has_aux(folder / WEIGHTS_NAME))
+    aux = aux and bool(network.aux) and bool(network.classes) and _has_aux(folder / WEIGHTS_NAME)
+    return load_model(folder, aux=aux, calibrated=False)  # what learns goes on from what was learnt
 
 
 def _has_aux(weights: Path) -> bool:

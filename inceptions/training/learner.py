@@ -171,10 +171,11 @@ class Learner:
                 torch.cuda.set_rng_state(chance["cuda"], self.setup.device)
 
     def _groups(self) -> list[dict[str, Any]]:
-        recipe, peak = self.setup.recipe, self.setup.peak_lr
-        if recipe.finetune is None:
-            return kernel_groups(self.module, weight_decay=recipe.weight_decay, lr=peak, bias_lr=recipe.bias_lr)
-        return parameter_groups(self.module, recipe.finetune, weight_decay=recipe.weight_decay, lr=peak)
+        recipe = self.setup.recipe
+        rates = {"weight_decay": recipe.weight_decay, "lr": self.setup.peak_lr, "bias_lr": recipe.bias_lr}
+        if recipe.finetune is None and recipe.layer_decay == 1:
+            return kernel_groups(self.module, **rates)
+        return parameter_groups(self.module, recipe.finetune.layer_decay if recipe.finetune else recipe.layer_decay, **rates)
 
 
 def make_loss(setup: Setup) -> Loss:

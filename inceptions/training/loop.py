@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from inceptions.data.dataset import Batch, ImageDataset, image_loader
+from inceptions.data.dataset import Batch, ImageDataset, ImageLoader, image_loader
 from inceptions.data.folders import locate_source
 from inceptions.devices import memory_for
 from inceptions.errors import UserError
@@ -16,12 +16,13 @@ from inceptions.training.features import FeatureBatch
 from inceptions.training.finetune import fit_size
 from inceptions.training.frozen import FrozenBody
 from inceptions.training.learner import StepResult
+from inceptions.training.longer import ENDED_AFTER, change_epochs
 from inceptions.training.processes import Processes, world_size
 from inceptions.training.progress import EpochRow, Pace, Reporter, Result
 from inceptions.training.recipes import training_side
 from inceptions.training.report import save_batch, save_batch_picture, settings_of
 from inceptions.training.run import Run
-from inceptions.training.run_folder import RunFolder, is_left_over, new_run_folder, read_resume
+from inceptions.training.run_folder import RunFolder, is_finished, is_left_over, new_run_folder, read_finished, read_resume
 from inceptions.training.setup import Setup, prepare, restore
 
 __all__ = ["Pace", "Setup", "fit", "prepare", "resume"]
@@ -57,21 +58,33 @@ def fit(setup: Setup, folder: Path, *, reporter: Reporter | None = None, pace: P
             raise
 
 
-def resume(folder: Path, *, data: str | None = None, reporter: Reporter | None = None, pace: Pace | None = None) -> Result:
+def resume(
+    folder: Path, *, data: str | None = None, epochs: int | None = None, reporter: Reporter | None = None, pace: Pace | None = None
+) -> Result:
     """Go on with the run in `folder` from its last checkpoint, as if it had never stopped; begin it where it had none yet.
 
-    data: where the images are, if they have moved.
-    Raises UserError: no such run, one that is finished, or images, or weights to begin with, that are no longer the same.
+    data: where the images are, if they have moved. epochs: how many there are to be in all; then a finished run goes on too (`longer`).
+    Raises UserError: no such run, one that is finished, fewer epochs than it has, or images, or weights to begin with, that are no longer
+    the same.
     """
-    values, run_folder = read_resume(folder), RunFolder(folder)
+    reopens, run_folder = epochs is not None and is_finished(folder), RunFolder(folder)
+    values = read_finished(folder) if reopens else read_resume(folder)
     state = run_folder.checkpoints.read_last()
+    change = None if epochs is None else change_epochs(folder, values, state, epochs=epochs, reopens=reopens)
+    values = change.values if change else values
     setup = restore(values if data is None else {**values, "data": data, "place": locate_source(data)}, begins=state is None)
+    setup = replace(setup, notes=(*setup.notes, change.note(setup))) if change else setup
     _check_processes(setup)
+    ended = {name: value for name, value in values.items() if name == ENDED_AFTER}
     with Processes(setup.device) as processes:
         if processes.is_first:
             run_folder.sweep()
-            run_folder.write_resume(setup.to_dict())
-        return _train(Run(setup, run_folder, processes, reporter=reporter or Reporter(), pace=pace or Pace(), state=state))
+            if reopens:
+                run_folder.reopen()
+            if change:
+                run_folder.write_epochs(setup.recipe.epochs)
+            run_folder.write_resume({**setup.to_dict(), **ended})
+        return _train(Run(setup, run_folder, processes, reporter=reporter or Reporter(), pace=pace or Pace(), state=state, **ended))
 
 
 def _check_processes(setup: Setup) -> None:
@@ -112,26 +125,38 @@ def _train(run: Run) -> Result:
 
 def train_in_step(run: Run) -> None:
     """Train the epochs that are left, all processes in step."""
-    recipe = run.setup.recipe
+    loader = training_loader(run.setup, workers=run.pace.workers, part=run.processes.part)
+    frozen = FrozenBody(run, loader)
+    while run.at.epoch <= run.setup.recipe.epochs and not _is_enough(run):
+        set_epoch(loader, run.setup, epoch=run.at.epoch)
+        loader.order.start = run.at.step
+        _train_epoch(run, frozen)
+        run.end_epoch(_row(run, frozen), run.learner.kept)
+
+
+def training_loader(setup: Setup, *, workers: int | None, part: tuple[int, int] = (0, 1)) -> ImageLoader:
+    """Return the loader of the images that a run learns from; `set_epoch` before each pass. workers, part: as for `image_loader`."""
+    recipe, splits = setup.recipe, setup.splits
     dataset = ImageDataset(
-        run.setup.splits.train,
-        run.setup.preprocess,
+        splits.train,
+        setup.preprocess,
         augment=recipe.augment,
         seed=recipe.seed,
         on_error=recipe.on_error,
-        interleaved=run.setup.splits.interleaved,
+        interleaved=splits.interleaved,
+        sampling=recipe.sampling,
     )
-    how = {"workers": run.pace.workers, "part": run.processes.part}
-    loader = image_loader(dataset, batch_size=recipe.batch_size, shuffle=True, even=True, **how)
-    frozen = FrozenBody(run, loader)
-    while run.at.epoch <= recipe.epochs and not _is_enough(run):
-        side = training_side(recipe, epoch=run.at.epoch, image_size=run.setup.network.image_size)
-        dataset.preprocess = fit_size(run.setup.preprocess, image_size=side)
-        if recipe.augment is not None:
-            dataset.preprocess = replace(dataset.preprocess, resize_size=None)
-        dataset.epoch, loader.order.start = run.at.epoch, run.at.step
-        _train_epoch(run, frozen)
-        run.end_epoch(_row(run, frozen), run.learner.kept)
+    return image_loader(dataset, batch_size=recipe.batch_size, shuffle=True, even=True, workers=workers, part=part)
+
+
+def set_epoch(loader: ImageLoader, setup: Setup, *, epoch: int) -> None:
+    """Have the next pass of a `training_loader` be that of `epoch`, counted from 1: its order, its variations, the size of its images."""
+    side = training_side(setup.recipe, epoch=epoch, image_size=setup.network.image_size)
+    dataset = loader.order.dataset
+    dataset.preprocess = fit_size(setup.preprocess, image_size=side)
+    if setup.recipe.augment is not None:
+        dataset.preprocess = replace(dataset.preprocess, resize_size=None)
+    dataset.epoch = epoch
 
 
 def _train_epoch(run: Run, frozen: FrozenBody) -> None:
@@ -184,15 +209,14 @@ def _refuse(run: Run, batch: Batch | FeatureBatch, done: StepResult) -> None:
 def _row(run: Run, frozen: FrozenBody) -> EpochRow:
     at = run.at
     run.processes.share_buffers(run.learner.kept)
-    checked = frozen.score()
+    checked = run.validated(frozen.score())
     run.tick()
     rate = at.seen / max(at.epoch_seconds, 1e-9)
     return EpochRow(
         epoch=at.epoch,
         train_loss=at.loss / at.seen,
         train_accuracy=at.right / at.seen,
-        val_loss=checked.loss,
-        val_accuracy=checked.accuracy,
+        **checked,
         lr=run.learner.lr,
         images_per_second=rate,
         seconds=at.seconds,
@@ -201,7 +225,7 @@ def _row(run: Run, frozen: FrozenBody) -> EpochRow:
 
 def _is_enough(run: Run) -> bool:
     patience = run.setup.recipe.early_stop
-    if not patience or not run.at.rows or run.at.rows[-1].epoch - run.at.best < patience:
+    if not patience or not run.at.rows or run.at.rows[-1].epoch - max(run.at.best, run.ended_after) < patience:
         return False
     log.info("stopped early: no better validation accuracy for %d epochs", patience)
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -50,13 +51,17 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRow:
-    """A row of metrics.csv: losses in nats, accuracies 0 to 1, the last learning rate, training images per second, seconds in all."""
+    """A row of metrics.csv: losses in nats, accuracies 0 to 1, the last learning rate, training images per second, seconds in all.
+
+    val_top5: the share of images whose class is among the five likeliest; nan where there are no more than five classes.
+    """
 
     epoch: int
     train_loss: float
     train_accuracy: float
     val_loss: float
     val_accuracy: float
+    val_top5: float = math.nan
     lr: float
     images_per_second: float
     seconds: float
@@ -75,6 +80,16 @@ class Result:
     on: str
     score: Score
     unreadable: int
+
+
+def peak_memory(device: str) -> int | None:
+    """Return how many bytes of an accelerator's memory torch has held here at the most; None where it doesn't count them."""
+    import torch
+
+    kind = torch.device(device).type
+    if kind not in ("cuda", "xpu"):
+        return None
+    return getattr(torch, kind).max_memory_allocated(device)
 
 
 class Reporter:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from inceptions.data.augment import Augment
+from inceptions.data.sampling import Sampling
 from inceptions.errors import UserError
 from inceptions.training.schedules import OneCycle, Schedule, check
 
@@ -112,7 +113,7 @@ class Finetune:
             check(name, value, _is_number(value) and isinstance(value, int) and value >= 0, "a whole number, 0 or more")
         for name in ("head_only", "cache_features"):
             check(name, getattr(self, name), isinstance(getattr(self, name), bool), "true or false")
-        check("layer_decay", self.layer_decay, _is_number(self.layer_decay) and 0 < self.layer_decay <= 1, "a number above 0 and at most 1")
+        check("layer_decay", self.layer_decay, _is_layer_decay(self.layer_decay), "a number above 0 and at most 1")
         check("batch_norm", self.batch_norm, self.batch_norm in get_args(BatchNormMode), f"one of {', '.join(get_args(BatchNormMode))}")
         for name, default in (("freeze_epochs", 0), ("unfreeze_per_epoch", 0), ("layer_decay", 1)):
             if self.head_only and getattr(self, name) != default:
@@ -157,8 +158,12 @@ class Recipe:
         of the statistics would be those that nobody has measured. The released code has no such start, and needs none in millions of steps.
     label_smoothing: spread over all classes, the true one too (1512.00567, section 7).
     class_weights: "balanced" weighs each class by the inverse of its share of the training images.
+    sampling: of the training images, an epoch has as many as there are: "each_once"; "balanced", every class as often as every other; or
+        "square_root", classes in proportion to the square roots of their numbers of images.
     mixup, cutmix: alpha of the Beta distribution that mixes pairs of images, 0 for none; with both, each batch takes one of them.
     bias_lr: the learning rate of batch normalisation's biases, in multiples of the others' (2404.00498, section 3.4).
+    layer_decay: each part's learning rate is this many times that of the part above it; the classifiers have the full rate, and parts are
+        the stages and what is above them. With finetune, its own holds.
     whiten: begin with a first convolution that whitens the patches of the images, and stays so, and hands on what it gets (`head_start`).
     lookahead: go back to a slow copy of the weights every five steps (`followers.Lookahead`).
     sync_bn: with several processes, batch normalisation over all of a step's images, and not over each process's share of them.
@@ -192,10 +197,12 @@ class Recipe:
     clip_norm: float | None = 2.0
     label_smoothing: float = 0.1
     class_weights: Literal["none", "balanced"] = "none"
+    sampling: Sampling = "each_once"
     aux_weight: float | None = None
     drop_rate: float | None = None
     bn_momentum: float | None = None
     bias_lr: float = 1.0
+    layer_decay: float = 1.0
     whiten: bool = False
     lookahead: bool = False
     sync_bn: bool = False
@@ -230,6 +237,9 @@ class Recipe:
             value = getattr(self, name)
             holds = value is None or (_is_number(value) and 0 < value <= high and value < math.inf)
             check(name, value, holds, f"a number above 0{'' if high == math.inf else f', at most {high:g}'}, or none")
+        check("layer_decay", self.layer_decay, _is_layer_decay(self.layer_decay), "a number above 0 and at most 1")
+        if self.finetune and self.layer_decay != 1:
+            raise UserError(f"layer_decay is {self.layer_decay}, but this recipe has finetune, with its own; set finetune.layer_decay")
         if self.batch_size // self.accumulate < 2:
             raise UserError(f"batch_size {self.batch_size} in {self.accumulate} parts leaves fewer than 2 images; lower accumulate")
         shares = all(0 < until <= 1 and 0 < side <= 1 for until, side in self.progressive)
@@ -249,6 +259,10 @@ def _plain(value: Any) -> Any:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_layer_decay(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
 
 
 def _check_decay(name: str, value: float) -> None:

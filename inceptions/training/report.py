@@ -7,27 +7,37 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import safetensors.torch
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from inceptions.data.dataset import Batch
 from inceptions.data.folders import name_source
-from inceptions.evaluation.metrics import commonest_confusions
+from inceptions.data.splits import Sample
+from inceptions.evaluation.metrics import calibration_error, commonest_confusions
 from inceptions.evaluation.score import Score
+from inceptions.evaluation.temperature import Confidence, Fitted, fit_temperature
 from inceptions.extras import REPORT_MODULES, missing_modules
 from inceptions.networks.drawing.page import draw
 from inceptions.networks.modules.models import Classifier
 from inceptions.networks.trace import trace
 from inceptions.training.progress import EpochRow, Result, Start
-from inceptions.training.run_folder import RESUME_NAME, RunFolder
+from inceptions.training.run_folder import RunFolder
 from inceptions.training.setup import Setup
 from inceptions.versions import now, versions
 from inceptions.weights.card import read_card
-from inceptions.weights.folder import LoadedModel, copy_model, load_model, save_model, update_metrics
+from inceptions.weights.folder import (
+    LoadedModel,
+    apply_temperature,
+    copy_model,
+    keep_temperature,
+    load_model,
+    save_model,
+    update_metrics,
+)
 
 if TYPE_CHECKING:
     from inceptions.evaluation.report import HeatMap
@@ -35,7 +45,13 @@ if TYPE_CHECKING:
 NAMES = {"test": "test", "val": "validation", "train": "training"}
 CARD_CONFUSIONS = 10  # that the card keeps
 MEASURED = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
-Scorer = Callable[[nn.Module, tuple, torch.dtype | None], Score]
+
+
+class Judges(NamedTuple):
+    """What finds out, over all processes, how a module does on samples: scores at temperatures, and logits (N, K) with labels (N,)."""
+
+    score_at: Callable[[Sequence[float], nn.Module, Sequence[Sample], torch.dtype | None], list[Score]]
+    logits: Callable[[nn.Module, Sequence[Sample]], tuple[Tensor, Tensor]]
 
 
 def save_model_folder(setup: Setup, folder: RunFolder, module: nn.Module, row: EpochRow, *, best: bool) -> None:
@@ -58,7 +74,7 @@ def save_model_folder(setup: Setup, folder: RunFolder, module: nn.Module, row: E
 def finish(
     setup: Setup,
     folder: RunFolder,
-    scorer: Scorer,
+    judges: Judges,
     rows: Sequence[EpochRow],
     *,
     best: int,
@@ -66,24 +82,52 @@ def finish(
     writes: bool,
     explain: Callable[[LoadedModel], HeatMap] | None = None,
 ) -> Result:
-    """Score the best model as it is used, in float32, on the test images or for want of them on validation; report.
+    """Fit temperatures on validation images; score the best model as it is used, in float32, on test or for want of it validation; report.
 
     best: the epoch that it is of. unreadable: how many files were left out in training. writes: whether this process does.
     explain: as `Pace` has it.
     """
     on = next((name for name in ("test", "val") if getattr(setup.splits, name)), "train")
     samples = getattr(setup.splits, on)
-    model = load_model(folder.best)
-    module = model.module.to(setup.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    tested = scorer(module, samples, None)
+    model, fitted = _calibrate(setup, folder, judges, writes=writes)
+    divided_by = () if fitted.temperature == 1 else (1 / fitted.temperature,)
+    tested, *undivided = judges.score_at((1.0, *divided_by), model.module, samples, None)
     if writes:
         measured = {f"{on}_accuracy": tested.accuracy, f"{on}_loss": tested.loss, f"{on}_images": tested.count, "epoch": best}
+        measured |= {f"{on}_calibration_error": calibration_error(tested)}
+        measured |= {f"{on}_calibration_error_undivided": calibration_error(score) for score in undivided}
         confusions = commonest_confusions(tested, setup.splits.classes, most=CARD_CONFUSIONS)
         update_metrics(folder.best, {name: value for name, value in measured.items() if not math.isnan(value)}, confusions=confusions)
-        _report(setup, folder, NAMES[on], tested, samples, rows, best, explain(model) if explain else None)
-        (folder.path / RESUME_NAME).unlink(missing_ok=True)
-        folder.checkpoints.remove()
+        same = "; they are measured here too" if on == "val" and fitted.temperature != 1 else ""
+        confidence = Confidence(fitted.said("validation") + same, next(iter(undivided), None))
+        _report(setup, folder, NAMES[on], tested, confidence, samples, rows, best, explain(model) if explain else None)
+        folder.conclude()
     return Result(folder.path, tuple(rows), best, NAMES[on], tested, unreadable)
+
+
+def _calibrate(setup: Setup, folder: RunFolder, judges: Judges, *, writes: bool) -> tuple[LoadedModel, Fitted]:
+    """Return the best model, its logits divided by a temperature that is fitted on validation images, and that; both folders keep theirs.
+
+    Each process has the same numbers to fit on, and none reads what another writes.
+    """
+    last, best = (load_model(path, calibrated=False) for path in (folder.last, folder.best))
+    same = last.card.sha256 == best.card.sha256
+    fitted = _fit(setup, best, judges)
+    found = {folder.best: fitted, folder.last: fitted if same else _fit(setup, last, judges)}
+    for path, each in found.items():
+        if writes and each.images:
+            keep_temperature(path, each.temperature, record=each.record("validation"))
+    apply_temperature(best.module, fitted.temperature)
+    return replace(best, card=replace(best.card, temperature=fitted.temperature)), fitted
+
+
+def _fit(setup: Setup, model: LoadedModel, judges: Judges) -> Fitted:
+    """Return the temperature of a model, which is on the run's device afterwards."""
+    module = model.module.to(setup.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if not setup.splits.val:
+        merged = setup.recipe.train_on_val and setup.splits.test
+        return Fitted(1.0, 0, "there are no validation images" + (": they train too (train_on_val)" if merged else ""))
+    return fit_temperature(*judges.logits(module, setup.splits.val))
 
 
 def _provenance(setup: Setup) -> dict[str, Any]:
@@ -96,6 +140,7 @@ def _report(
     folder: RunFolder,
     on: str,
     tested: Score,
+    confidence: Confidence,
     samples: tuple,
     rows: Sequence[EpochRow],
     best_epoch: int,
@@ -107,11 +152,12 @@ def _report(
     if missing_modules(*REPORT_MODULES):  # as was said before the first step
         return
     paths = tuple(sample.path for sample in samples)
-    write_predictions({(setup.network.name, 1): tested}, setup.splits.classes, paths, folder.path / "predictions.parquet")
+    write_predictions({(setup.network.name, 1): tested}, setup.splits.classes, paths, folder.results / "predictions.parquet")
     report = Report(
         title=f"{setup.network.name} on {name_source(setup.source)}",
         on=on,
         score=tested,
+        confidence=confidence,
         classes=setup.splits.classes,
         paths=paths,
         drawing=draw(setup.network),
@@ -121,13 +167,13 @@ def _report(
         best_epoch=best_epoch,
         heat_map=heat_map,
     )
-    write_report(report, folder.path)
+    write_report(report, folder.results)
 
 
 def _facts(setup: Setup, folder: RunFolder) -> tuple[tuple[str, str], ...]:
     total, card = trace(replace(setup.network, aux=())).total, read_card(folder.best)
     return (
-        ("model", f"{folder.best}, SHA-256 {card.sha256[:16]}"),
+        ("model", f"{folder.path / 'best'}, SHA-256 {card.sha256[:16]}"),
         ("network", f"{setup.network.title}: {total.parameters:,} parameters, {total.multiply_adds / 1e6:,.0f} M multiply-adds an image"),
         ("images", ", ".join(f"{len(getattr(setup.splits, part))} {name}" for part, name in NAMES.items() if getattr(setup.splits, part))),
         ("recipe", f"{setup.recipe.name}: {setup.recipe.source}"),

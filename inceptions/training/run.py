@@ -14,16 +14,19 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from inceptions.data.dataset import ImageDataset, ImageLoader, Unreadable, image_loader
 from inceptions.data.splits import Sample
 from inceptions.errors import StoppedError, UserError
+from inceptions.evaluation import score as scoring
+from inceptions.evaluation.metrics import top5_error
 from inceptions.evaluation.score import Score
-from inceptions.evaluation.score import score as score_module
+from inceptions.evaluation.temperature import join_logits, thinned
 from inceptions.training.learner import Learner
 from inceptions.training.processes import Processes
 from inceptions.training.progress import EpochRow, Pace, Reporter, Reporters, Result
-from inceptions.training.report import finish, hyperparameters_of, save_model_folder, start_of
+from inceptions.training.report import Judges, finish, hyperparameters_of, save_model_folder, start_of
 from inceptions.training.run_folder import RunFolder
 from inceptions.training.setup import Setup
 from inceptions.training.trackers import Trackers
@@ -76,17 +79,28 @@ class StopRequest:
 
 
 class Run:
-    """A learner, a folder, and where the run is. state: a checkpoint to go on from."""
+    """A learner, a folder, and where the run is.
+
+    state: a checkpoint to go on from. ended_after: the epoch with which the run was finished once, before it was to go on.
+    """
 
     def __init__(
-        self, setup: Setup, folder: RunFolder, processes: Processes, *, reporter: Reporter, pace: Pace, state: dict[str, Any] | None = None
+        self,
+        setup: Setup,
+        folder: RunFolder,
+        processes: Processes,
+        *,
+        reporter: Reporter,
+        pace: Pace,
+        state: dict[str, Any] | None = None,
+        ended_after: int = 0,
     ) -> None:
         self.setup, self.folder, self.processes, self.reporter, self.pace = setup, folder, processes, reporter, pace
         if setup.log_with and processes.is_first:
             self.reporter = Reporters(reporter, Trackers(setup.log_with, hyperparameters_of(setup)))
         self.steps = setup.steps_per_epoch
         self.learner = Learner(setup, processes, steps_per_epoch=self.steps)
-        self.at = Counters()
+        self.at, self.ended_after = Counters(), ended_after
         self.unreadable: dict[str, Unreadable | None] = {}  # None: named before the run went on
         self.stop = StopRequest()
         self.loaders: dict[int, ImageLoader] = {}  # of samples that are scored, whose readers stay for the next epoch
@@ -120,7 +134,7 @@ class Run:
             return finish(
                 self.setup,
                 self.folder,
-                self.score,
+                Judges(self.score_at, self.logits),
                 self.at.rows,
                 best=self.at.best,
                 unreadable=len(self.unreadable),
@@ -130,23 +144,54 @@ class Run:
 
     def score(self, module: torch.nn.Module, samples: Sequence[Sample], autocast: torch.dtype | None) -> Score:
         """Return how `module` does on samples, each process on its share of them."""
-        return self.score_batches(module, self.loader(samples), autocast)
+        return self.score_at((1.0,), module, samples, autocast)[0]
 
-    def loader(self, samples: Sequence[Sample]) -> ImageLoader:
-        """Return the batches of samples to be scored, this process's share of them."""
-        recipe = self.setup.recipe
-        if id(samples) not in self.loaders:
-            dataset = ImageDataset(samples[self.processes.rank :: self.processes.world], self.setup.preprocess, on_error=recipe.on_error)
-            loader = image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, workers=self.pace.workers)
-            self.loaders[id(samples)] = loader
-        return self.loaders[id(samples)]
+    def score_at(
+        self, temperatures: Sequence[float], module: torch.nn.Module, samples: Sequence[Sample], autocast: torch.dtype | None
+    ) -> list[Score]:
+        """Return the same for each of the temperatures that its logits are divided by."""
+        return self._score(temperatures, module, self.loader(samples), autocast)
 
     def score_batches(self, module: torch.nn.Module, batches: Iterable[Any], autocast: torch.dtype | None) -> Score:
         """Return how `module` does on what is in the batches of all processes, in which indices count those of each process."""
-        found = self.processes.together(lambda: score_module(module, batches, device=self.setup.device, autocast=autocast))
-        found = self.processes.merge(found)
-        self.note(found.unreadable)
+        return self._score((1.0,), module, batches, autocast)[0]
+
+    def _score(
+        self, temperatures: Sequence[float], module: torch.nn.Module, batches: Iterable[Any], autocast: torch.dtype | None
+    ) -> list[Score]:
+        how = {"device": self.setup.device, "autocast": autocast}
+        shares = self.processes.together(lambda: scoring.score_at(temperatures, module, batches, **how))
+        found = [self.processes.merge(share) for share in shares]
+        self.note(found[0].unreadable)
         return found
+
+    def logits(self, module: torch.nn.Module, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+        """Return the logits (N, K) of `module`, in float32, and the labels (N,) of samples; of very many, of some: the same everywhere."""
+        some = thinned(len(samples), classes=len(self.setup.splits.classes))
+        loader = self.loader(samples) if some.step == 1 else self._loader(samples[some])
+        share = self.processes.together(lambda: scoring.logits_of(module, loader, device=self.setup.device))
+        return join_logits(self.processes.gather(share))
+
+    def loader(self, samples: Sequence[Sample]) -> ImageLoader:
+        """Return the batches of samples to be scored, this process's share of them; its readers stay for the next epoch."""
+        if id(samples) not in self.loaders:
+            self.loaders[id(samples)] = self._loader(samples)
+        return self.loaders[id(samples)]
+
+    def _loader(self, samples: Sequence[Sample]) -> ImageLoader:
+        """Return the loader of this process's share of the samples."""
+        recipe = self.setup.recipe
+        dataset = ImageDataset(samples[self.processes.rank :: self.processes.world], self.setup.preprocess, on_error=recipe.on_error)
+        return image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, workers=self.pace.workers)
+
+    def validate(self, module: torch.nn.Module) -> dict[str, float]:
+        """Return the columns of an epoch's row that are of the validation images."""
+        return self.validated(self.score(module, self.setup.splits.val, self.setup.autocast))
+
+    def validated(self, found: Score) -> dict[str, float]:
+        """Return these columns, of a score; nan without images, and top 5 with five classes or fewer."""
+        five = top5_error(found, classes=len(self.setup.splits.classes))
+        return {"val_loss": found.loss, "val_accuracy": found.accuracy, "val_top5": math.nan if five is None else 1 - five.value}
 
     def tick(self) -> float:
         """Add the time since the last tick to the run's, and return the sum in seconds."""

@@ -17,19 +17,28 @@ import torch
 import yaml
 
 from inceptions.errors import UserError
-from inceptions.files import whole_folder, write_whole
+from inceptions.files import whole_file, whole_folder, write_whole
 from inceptions.training.progress import EpochRow
 from inceptions.versions import now, versions
 
+RECIPE_NAME = "recipe.yaml"
 RESUME_NAME = "resume.json"
+FINISHED_NAME = "finished.json"  # what it becomes when the run is finished: it can still go on for more epochs
+LONGER_NAME = "longer"
+OF_THE_TEST = ("report.html", "curves.png", "confusion_matrix.png", "reliability.png", "predictions.parquet")
 
 
 class RunFolder:
-    """The folder of a run. is_kept: it stays when the run fails, for it can be gone on with."""
+    """The folder of a run. is_kept: it stays when the run fails, for it can be gone on with.
+
+    results: where its models, rows and report are written. That is the folder itself; of a finished run that goes on for more epochs, a
+    folder within, until it is finished again, so that what is there stays whole and of one run.
+    """
 
     def __init__(self, path: Path, *, is_kept: bool = True) -> None:
         self.path = path
-        self.best, self.last, self.metrics = path / "best", path / "last", path / "metrics.csv"
+        self.results = path / LONGER_NAME if (path / FINISHED_NAME).is_file() else path
+        self.best, self.last, self.metrics = (self.results / name for name in ("best", "last", "metrics.csv"))
         self.checkpoints = Checkpoints(path / "checkpoints")
         self.is_kept = is_kept
 
@@ -46,6 +55,30 @@ class RunFolder:
             writer.writerow({name: _rounded(value) for name, value in asdict(row).items()})
         write_whole(self.metrics, text.getvalue())
 
+    def reopen(self) -> None:
+        """Prepare the results of a finished run that is to go on, which begin with its best model; `write_resume` then begins it."""
+        shutil.rmtree(self.results, ignore_errors=True)  # of one that was killed before it had begun
+        _copy_whole(self.path / "best", self.best)
+
+    def write_epochs(self, epochs: int) -> None:
+        """Write recipe.yaml with another number of epochs."""
+        settings = yaml.safe_load((self.path / RECIPE_NAME).read_text(encoding="utf-8"))
+        settings["recipe"]["epochs"] = epochs
+        write_whole(self.results / RECIPE_NAME, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+
+    def conclude(self) -> None:
+        """Put the results in their place, and mark the run as finished. Its last checkpoint stays, for more epochs to begin with."""
+        if self.results != self.path:
+            for name in OF_THE_TEST:
+                if not (self.results / name).exists():  # nothing here can write it any more
+                    (self.path / name).unlink(missing_ok=True)
+            for made in self.results.iterdir():  # a run that is killed meanwhile does this again
+                _copy_whole(made, self.path / made.name)
+        if (self.path / RESUME_NAME).is_file():
+            (self.path / RESUME_NAME).replace(self.path / FINISHED_NAME)
+        shutil.rmtree(self.path / LONGER_NAME, ignore_errors=True)
+        self.checkpoints.keep(1)
+
     def discard(self) -> None:
         """Delete the folder unless there is something worth keeping in it."""
         if not self.is_kept and not self.metrics.exists():
@@ -53,7 +86,7 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Delete what a killed process was writing when it died."""
-        for leftover in self.path.glob(".*-*"):
+        for leftover in (*self.path.glob(".*-*"), *(self.path / LONGER_NAME).glob(".*-*")):
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
@@ -75,7 +108,7 @@ def new_run_folder(path: Path, *, settings: dict[str, Any], resume: dict[str, An
         raise taken
     with whole_folder(path, replace=False) as fresh:
         text = yaml.safe_dump({**settings, "versions": versions(), "started": now()}, sort_keys=False, allow_unicode=True)
-        (fresh / "recipe.yaml").write_text(text, encoding="utf-8")
+        (fresh / RECIPE_NAME).write_text(text, encoding="utf-8")
         folder = RunFolder(fresh)
         folder.write_resume(resume)
         made = fresh.stat().st_ino
@@ -88,11 +121,22 @@ def read_resume(path: Path) -> dict[str, Any]:
     """Return what `write_resume` wrote into the run folder `path`; UserError where nothing can be resumed."""
     file = path / RESUME_NAME
     if not file.is_file():
-        if (path / "report.html").is_file() or (path / "best").is_dir():
-            raise UserError(f"{path} is finished already; train further with the weights {path / 'best'}")
+        if is_finished(path) or (path / "report.html").is_file() or (path / "best").is_dir():
+            more = ", or go on with it for more epochs: --epochs N" if is_finished(path) else ""
+            raise UserError(f"{path} is finished already; train further with the weights {path / 'best'}{more}")
         missing = f"there are no settings in it ({RESUME_NAME}); begin anew" if path.is_dir() else "it isn't there; check the name"
         raise UserError(f"{path} is no run folder that can be resumed: {missing}")
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def is_finished(path: Path) -> bool:
+    """Return whether the run in `path` is finished, and can go on for more epochs."""
+    return (path / FINISHED_NAME).is_file() and not (path / RESUME_NAME).is_file()
+
+
+def read_finished(path: Path) -> dict[str, Any]:
+    """Return what a run was set up by that is finished, as `is_finished` says."""
+    return json.loads((path / FINISHED_NAME).read_text(encoding="utf-8"))
 
 
 def is_left_over(path: Path, values: dict[str, Any]) -> bool:
@@ -102,6 +146,15 @@ def is_left_over(path: Path, values: dict[str, Any]) -> bool:
         left = json.loads(file.read_text(encoding="utf-8"))
         return {**left, "data": "", "place": ""} == {**json.loads(json.dumps(values)), "data": "", "place": ""}
     return False
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    if source.is_dir():
+        with whole_folder(target) as fresh:
+            shutil.copytree(source, fresh, dirs_exist_ok=True)
+    else:
+        with whole_file(target) as scratch:
+            shutil.copyfile(source, scratch)
 
 
 def _rounded(value: float) -> float | int:
@@ -150,8 +203,7 @@ class Checkpoints:
             write_state(self.folder / f"step-{step:09}.pt", state)
         except (OSError, RuntimeError) as error:
             raise self._failure(error) from None
-        for old in self.found()[:-KEPT]:
-            old.unlink(missing_ok=True)
+        self.keep(KEPT)
 
     def found(self) -> list[Path]:
         """Return the files that there are, the oldest first."""
@@ -172,9 +224,10 @@ class Checkpoints:
             raise UserError(f"{self.folder}: none of {len(paths)} checkpoints can be read; start the run again in another folder")
         return None
 
-    def remove(self) -> None:
-        """Delete all of them: the run is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def keep(self, count: int) -> None:
+        """Delete all but the last `count`."""
+        for old in self.found()[:-count]:
+            old.unlink(missing_ok=True)
 
     def _failure(self, error: Exception) -> UserError:
         cause: BaseException | None = error

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from inceptions.data.augment import Augment
 from inceptions.data.dataset import split_evenly
 from inceptions.data.folders import load_splits, locate_source
 from inceptions.data.packed import PackedSamples
@@ -60,7 +61,7 @@ class Setup:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch, which has every image once."""
+        """Batches of an epoch, which has as many images as there are."""
         return len(split_evenly(len(self.splits.train), self.recipe.batch_size))
 
     @property
@@ -119,6 +120,7 @@ def prepare(
     found = pick_device(device)
     splits = _merge_val(splits) if recipe.train_on_val else splits
     recipe = replace(recipe, split_seed=splits.seed)
+    _warn_of_settings(recipe)
     if recipe.early_stop and not splits.val:
         log.warning("early_stop changes nothing, for there are no validation images")
     if not splits.mirror and recipe.augment is not None:
@@ -138,7 +140,7 @@ def prepare(
         log_with=trackers,
     )
     if weights is not None:
-        return _check_progressive(_with_weights(made, weights, image_size=image_size, channels=channels))
+        return _check_images(_with_weights(made, weights, image_size=image_size, channels=channels))
     if recipe.finetune is not None:
         raise UserError(f"recipe {recipe.name} trains weights further; give it weights (a tag or a model folder), or take another recipe")
     network = reshape.with_classes(network, len(splits.classes))
@@ -150,7 +152,7 @@ def prepare(
     if fitting != network:
         log.warning("training without auxiliary heads: they don't fit images of %d pixels", network.image_size)
     preprocess = for_training(network.image_size, channels=network.in_channels)
-    return _check_progressive(replace(made, network=_apply(recipe, fitting), preprocess=preprocess))
+    return _check_images(replace(made, network=_apply(recipe, fitting), preprocess=preprocess))
 
 
 def _with_weights(setup: Setup, weights: str | Path, *, image_size: int | None, channels: int | None) -> Setup:
@@ -177,7 +179,9 @@ def _note_features(setup: Setup) -> Iterator[str]:
         yield "pictures are varied, so the frozen body computes them anew in every epoch; with augment=none it does once"
 
 
-def _check_progressive(setup: Setup) -> Setup:
+def _check_images(setup: Setup) -> Setup:
+    if setup.recipe.augment is not None:
+        setup.recipe.augment.check_channels(setup.preprocess.channels)
     if setup.recipe.progressive:
         with torch.device("meta"):  # no time and no memory
             module = training_module(setup.network)
@@ -224,6 +228,16 @@ def _known_by(record: SplitRecord) -> dict[str, Any]:
 
 def _wants_aux(recipe: Recipe) -> bool:
     return recipe.aux_weight != 0 and not (recipe.finetune and recipe.finetune.head_only)
+
+
+def _warn_of_settings(recipe: Recipe) -> None:
+    augment, plain = recipe.augment or Augment(), Augment()
+    if augment.policy != "randaugment" and (augment.operations, augment.magnitude) != (plain.operations, plain.magnitude):
+        log.warning(
+            "augment.operations and augment.magnitude change nothing, for they are randaugment's and the policy is %s", augment.policy
+        )
+    if recipe.sampling != "each_once" and recipe.class_weights != "none":
+        log.warning("sampling=%s and class_weights=%s both make up for rare classes; one is enough", recipe.sampling, recipe.class_weights)
 
 
 def _check_asynchronous(recipe: Recipe) -> None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from inceptions.errors import UserError
 from inceptions.training.progress import EpochRow, Reporter, Result, Start
@@ -109,5 +112,7 @@ def _open(name: str, folder: Path, *, first: int) -> Any:
 
 
 def _name_run(folder: Path) -> str:
-    """Return what tells this run from all others, also when it goes on: a hash of its settings and of when it started."""
-    return hashlib.sha256((folder / "recipe.yaml").read_bytes()).hexdigest()[:16]
+    """Return what tells this run from all others, also when it goes on: a hash of its settings, but for the epochs, and of its start."""
+    settings = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+    settings["recipe"].pop("epochs")
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]

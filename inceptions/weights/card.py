@@ -6,6 +6,7 @@ Enters the JSON of a model folder, leaves a `ModelCard`, every key checked.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from inceptions.networks.spec import Network, NetworkError
 SCHEMA_VERSION = 1
 CARD_NAME = "model.json"
 WEIGHTS_NAME = "model.safetensors"
+COLDEST, HOTTEST = 0.05, 20.0  # temperatures that a card may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class ModelCard:
     provenance: where the weights come from; metrics: what was measured on them, by name.
     confusions: the commonest ones of the test, as true class, predicted class and how often; None where they aren't known.
     split: which images they were trained on, and how these were divided; None where it isn't known.
+    temperature: what the logits are divided by, so that the network is as sure as it is right; the weights file has them undivided.
     """
 
     network: Network
@@ -42,6 +45,7 @@ class ModelCard:
     confusions: tuple[tuple[str, str, int], ...] | None = None
     sha256: str = ""
     split: SplitRecord | None = None
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if self.classes and len(self.classes) != self.network.classes:
@@ -50,6 +54,10 @@ class ModelCard:
             require_different(self.classes)
         except DataError as error:
             raise ModelFolderError(str(error)) from None
+        if not COLDEST <= self.temperature <= HOTTEST:
+            raise ModelFolderError(f"temperature is {self.temperature}; it must be a number from {COLDEST:g} to {HOTTEST:g}")
+        if self.temperature != 1 and not self.network.classes:
+            raise ModelFolderError(f"temperature is {self.temperature}, and a network without classes has no logits; leave it out")
 
     def to_json(self) -> str:
         """Return the text of `model.json`; numerics stand apart from the network, for they belong to the weights."""
@@ -64,6 +72,7 @@ class ModelCard:
             "numerics": numerics,
             "metrics": self.metrics,
             **({"confusions": [list(row) for row in self.confusions]} if self.confusions is not None else {}),
+            **({"temperature": self.temperature} if self.temperature != 1 else {}),
             "provenance": self.provenance,
             **({"split": self.split.to_dict()} if self.split else {}),
             "sha256": self.sha256,
@@ -113,7 +122,14 @@ def _card(data: Any) -> ModelCard:
         confusions=_confusions(data["confusions"]) if data.get("confusions") is not None else None,
         sha256=_get(data, "sha256", str),
         split=SplitRecord.from_dict(data["split"]) if data.get("split") is not None else None,
+        temperature=_temperature(data.get("temperature", 1.0)),
     )
+
+
+def _temperature(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ModelFolderError(f"temperature is {value!r}; it must be a number from {COLDEST:g} to {HOTTEST:g}")
+    return float(value)
 
 
 def _confusions(rows: Any) -> tuple[tuple[str, str, int], ...]:

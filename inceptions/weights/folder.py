@@ -40,17 +40,20 @@ def save_model(
     provenance: dict[str, Any] | None = None,
     metrics: dict[str, float] | None = None,
     split: SplitRecord | None = None,
+    temperature: float = 1.0,
     kernels: torch.dtype = torch.float32,
 ) -> ModelCard:
     """Write `module` with everything that travels with it as a model folder; an older one there is replaced, whole, at the end.
 
-    classes: names in the order of the outputs. kernels: how those of convolutions and classifier are stored; bfloat16 is half as large.
+    classes: names in the order of the outputs. temperature: of the card; `module` doesn't divide by it yet.
+    kernels: how those of convolutions and classifier are stored; bfloat16 is half as large.
     Raises ModelFolderError: as many classes as outputs are needed; a folder that is no model's.
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / CARD_NAME).is_file():
         raise ModelFolderError(f"{folder} exists and is not a model folder; give another, or delete it")
     card = ModelCard(module.network, preprocess, classes, "classification", licence, provenance or {}, metrics or {}, split=split)
+    card = replace(card, temperature=temperature)
     tensors = {key: _stored(value.detach().cpu(), kernels) for key, value in module.state_dict().items()}
     with whole_folder(folder) as target:
         weights = target / WEIGHTS_NAME
@@ -81,8 +84,34 @@ def update_metrics(folder: Path, metrics: dict[str, float], *, confusions: Seque
     write_whole(folder / CARD_NAME, replace(card, metrics={**card.metrics, **metrics}, confusions=found).to_json())
 
 
-def load_model(folder: str | Path, *, aux: bool = False) -> LoadedModel:
+def keep_temperature(folder: Path, temperature: float, *, record: dict[str, Any]) -> None:
+    """Write into the card of a model folder what its logits are to be divided by; record: how that was found.
+
+    Raises UserError where the card can't be written; the one that was there stays.
+    """
+    card = read_card(folder)
+    written = replace(card, temperature=temperature, provenance={**card.provenance, "calibration": record})
+    try:
+        write_whole(folder / CARD_NAME, written.to_json())
+    except OSError as error:
+        raise cannot_write(folder / CARD_NAME, error) from error
+
+
+def apply_temperature(module: Classifier, temperature: float) -> None:
+    """Have `module` give its logits divided by the temperature, by the weights of its last layer; auxiliary heads stay as they are.
+
+    No other place divides: what is compiled, exported, quantised or served is made of a module that does already.
+    """
+    if temperature == 1:
+        return
+    for parameter in module.classifier.parameters():
+        parameter.data = parameter.data / temperature
+
+
+def load_model(folder: str | Path, *, aux: bool = False, calibrated: bool = True) -> LoadedModel:
     """Return the model in `folder`, in evaluation mode on the CPU and in float32; with `aux`, its auxiliary heads too.
+
+    calibrated: with logits divided by the card's temperature, to be used; not so, with the weights as they were trained, to go on from.
 
     Raises ModelFolderError: not a model folder, a file that is damaged, or tensors that are not the network's.
     """
@@ -98,6 +127,8 @@ def load_model(folder: str | Path, *, aux: bool = False) -> LoadedModel:
     expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     tensors = _read_tensors(path, expected)
     module.load_state_dict(tensors, assign=True)
+    if calibrated:
+        apply_temperature(module, card.temperature)
     return LoadedModel(module.eval(), card)
 
 

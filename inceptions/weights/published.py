@@ -15,23 +15,25 @@ from inceptions.weights.folder import LoadedModel
 from inceptions.weights.locate import find_model, first_line
 
 
-def load_model(source: str | Path, *, aux: bool = False, progress: Progress | None = None) -> LoadedModel:
+def load_model(source: str | Path, *, aux: bool = False, calibrated: bool = True, progress: Progress | None = None) -> LoadedModel:
     """Return the model that a folder, a tag or `hf:organisation/repository` means, in evaluation mode on the CPU.
 
-    aux: with its auxiliary heads. Raises UserError: nothing such, a fetch that failed, or a folder that is not whole.
+    aux: with its auxiliary heads. calibrated: with logits divided by the card's temperature; not so, with the weights as they were trained.
+    Raises UserError: nothing such, a fetch that failed, or a folder that is not whole.
     """
-    return folders.load_model(find_model(source, progress=progress), aux=aux)
+    return folders.load_model(find_model(source, progress=progress), aux=aux, calibrated=calibrated)
 
 
 def create_model(name: str, *, weights: str | Path | None = None, **settings: Any) -> Any:
     """Return a network by name, as `networks.modules.models.create_model` does; with `weights`, those of a tag or a model folder.
 
-    With weights, num_classes other than theirs gives a fresh classifier on them, 0 none; numerics are those of the weights.
+    With weights, num_classes other than theirs gives a fresh classifier on them, 0 none; numerics are those of the weights,
+    which are as they were trained: `load_model` gives a network that divides its logits by the card's temperature.
     Raises UserError: weights of another network, or settings that would need other tensors.
     """
     if weights is None:
         return models.create_model(name, **settings)
-    loaded = load_model(weights, aux=bool(settings.get("aux")))
+    loaded = load_model(weights, aux=bool(settings.get("aux")), calibrated=False)
     network = loaded.card.network
     if get_network(name).name != network.name:
         raise WeightsError(f"{weights} holds weights of {network.name}, not of {name}")

@@ -18,7 +18,7 @@ _SUFFIXES = {"torchvision": (".pth", ".pt", ".safetensors"), "timm": (".pth", ".
 
 
 def write_tensors(source: Path, path: Path, *, framework: str) -> int:
-    """Write the weights of the model folder `source` as `framework`'s, and return how many tensors they are.
+    """Write the weights of the model folder `source`, as they were trained, as `framework`'s; return how many tensors they are.
 
     Raises WeightsError: an unknown framework, a suffix that it has not, or a network or numerics that it can't hold.
     """
@@ -27,7 +27,7 @@ def write_tensors(source: Path, path: Path, *, framework: str) -> int:
     if path.suffix not in _SUFFIXES[framework]:
         raise WeightsError(f"{path}: {framework} reads {', '.join(_SUFFIXES[framework])} files; give one of these suffixes")
     has_aux = bool(read_card(source).network.aux) and framework == "torchvision"
-    tensors = export_tensors(load_model(source, aux=has_aux).module, framework=framework)
+    tensors = export_tensors(load_model(source, aux=has_aux, calibrated=False).module, framework=framework)
     with whole_file(path) as part:
         try:
             if framework == "keras":

@@ -31,7 +31,7 @@ MISTAKES = {
     "train digits --batch-size auto --set ' batch_size = 8'": "leave one of them out",
     "study modlues --data digits": "did you mean modules",
     "evaluate nothing --data digits --protocol tim": "'tim' is not one of 'model', 'tensorflow', 'torchvision', 'timm', 'caffe'",
-    "evaluate nothing --data digits --crops 7": "give 1, 10, 12 or 144",
+    "evaluate nothing --data digits --crops 7": "give 1, 2, 6, 10, 12 or 144",
     "evaluate nothing --data digits --part tset": "'tset' is not one of",
     "evaluate nothing --model nothing --data digits": "MODEL... or --model MODEL, once",
     "predict nothing.png --model nothing": "no such file or folder",

@@ -32,7 +32,7 @@ def run(tmp_path_factory):
 def test_train_tells_what_it_does_and_where_everything_is(inceptions, pictures, tmp_path):
     result = inceptions("train", pictures, "--output", tmp_path / "run", *QUICK)
     assert result.code == 0, result.err
-    assert "epoch 1/2" in result.err
+    assert "  1/2  " in result.err
     assert "60 train, 6 val, 12 test images" in result.err
     assert "test accuracy" in result.out
     for name in ("best", "report.html", "metrics.csv"):

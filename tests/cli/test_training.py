@@ -79,8 +79,9 @@ def test_a_stopped_run_says_how_to_go_on_and_does(inceptions, pictures, tmp_path
         stopped = inceptions("train", pictures, *SMALL, "--epochs", "2", "--output", run)
     assert stopped.code == 130
     assert f"go on with: inceptions train --resume {run}" in stopped.err
-    mixed = inceptions("train", "--resume", run, "--epochs", "5")
+    mixed = inceptions("train", "--resume", run, "--lr", "0.1")
     assert mixed.code == 2
+    assert "--resume takes its settings from the run, but for --epochs" in mixed.err
     resumed = inceptions("train", "--resume", run, "--workers", "0")
     assert resumed.code == 0, resumed.err
     assert "going on at epoch 1, after step 2" in resumed.err
@@ -88,6 +89,11 @@ def test_a_stopped_run_says_how_to_go_on_and_does(inceptions, pictures, tmp_path
     again = inceptions("train", "--resume", run)
     assert again.code == 2
     assert "finished already" in again.err
+    assert "or go on with it for more epochs: --epochs N" in again.err
+    longer = inceptions("train", "--resume", run, "--epochs", "3", "--workers", "0")
+    assert longer.code == 0, longer.err
+    assert "note: 3 epochs in all, in place of 2" in longer.err
+    assert "going on at epoch 3, after step 0" in longer.err
 
 
 def test_training_goes_further_from_a_model_folder(inceptions, pictures, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from inceptions.data import Augment, Preprocess, Sample, for_training, read_image
+from inceptions.data import Augment, Preprocess, Sample, dataset, for_training, read_image
 from inceptions.data.dataset import Batch, Example, ImageDataset, Unreadable, collate, image_loader, normalize, split_evenly
 from inceptions.data.preprocess import CAFFE, IMAGENET_MEAN, IMAGENET_STD
 from inceptions.errors import ImageError, UserError
@@ -220,10 +220,10 @@ def test_unreadable_pictures_are_left_out_and_named_and_none_takes_their_place(d
 
 
 def test_unreadable_pictures_do_not_change_how_others_are_varied(samples):
-    dataset = ImageDataset(samples, for_training(8), augment=Augment(), on_error="skip")
-    whole = load(dataset)
+    once, again = (ImageDataset(samples, for_training(8), augment=Augment(), on_error="skip") for _ in range(2))
+    whole = load(once)
     samples[3].path.unlink()
-    for before, after in zip(whole, load(dataset), strict=True):
+    for before, after in zip(whole, load(again), strict=True):
         kept = before.indices != 3
         assert torch.equal(before.pixels[kept], after.pixels)
 
@@ -272,3 +272,25 @@ print(multiprocessing.active_children())
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=600, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_small_pictures_are_read_once_and_large_ones_each_time(samples, monkeypatch):
+    """Whatever is kept, and in whatever order it was read: the pictures are those of a data set that keeps nothing."""
+    Image.new("RGB", (64, 65)).save(samples[7].path)  # one row too many to be kept
+    Image.effect_noise((512, 512), 90).save(samples[8].path, "JPEG")  # is decoded at an eighth, and so 64 x 64, for some crops
+    read, opened = dataset.read_image, []
+    monkeypatch.setattr(dataset, "read_image", lambda path, **how: opened.append(path) or read(path, **how))
+    one, fresh = (ImageDataset(samples, Preprocess(8), augment=Augment(area=(0.1, 1.0))) for _ in range(2))
+    for epoch in range(9):
+        one.epoch = fresh.epoch = epoch
+        fresh._kept.clear()
+        assert same(load(one), load(fresh))
+    counts = [opened.count(sample.path) for sample in samples]
+    assert counts == [10] * 7 + [18, 18] + [10] * 2  # by `fresh` in each epoch, and once by the other
+
+
+def test_what_is_kept_has_a_limit(samples, monkeypatch):
+    monkeypatch.setattr(dataset, "KEPT_BYTES", 30 * 20 * 3 + 30 * 21 * 3)
+    first = ImageDataset(samples, Preprocess(8))
+    assert len(load(first, shuffle=False)) == 3
+    assert list(first._kept) == [0, 1]

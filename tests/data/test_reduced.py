@@ -75,7 +75,7 @@ def test_what_is_reduced_differs_by_about_a_level_of_the_same_crop(large, monkey
     samples, preprocess = [Sample(large, 0)], for_training(100)
     dataset = ImageDataset(samples, preprocess, augment=Augment(), seed=1)
     whole = ImageDataset(samples, preprocess, augment=Augment(), seed=1)
-    monkeypatch.setattr(whole, "_reduction", lambda *_: None)
+    monkeypatch.setattr(whole, "_divisor", lambda *_: 1)
     monkeypatch.setattr(augment, "_LARGE", math.inf)  # Pillow, which resizes from between pixels too
     differences, shifted = [], []
     for dataset.epoch in range(12):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps
 
 from inceptions.errors import UserError
-from inceptions.evaluation.crops import iterate_crops, multi_crop, scales_for
+from inceptions.evaluation.crops import iterate_crops, multi_crop, places_among, scales_for, whole_views
 
 SIZES = {"landscape": (500, 375), "portrait": (201, 340), "square": (256, 256), "tiny": (7, 5), "huge": (2400, 1800), "strip": (40, 900)}
 CROPS = (1, 10, 12, 144)
@@ -91,3 +91,17 @@ def test_144_crops_resize_a_photo_once_for_each_scale_and_each_whole_square_once
     monkeypatch.setattr(Image.Image, "resize", counting)
     multi_crop(image, crops=144, image_size=224)
     assert sorted(sizes, reverse=True) == [(469, 352), (426, 320), (384, 288), (341, 256), *[(224, 224)] * 12]
+
+
+def test_whole_views_are_moved_by_a_pixel_and_lose_nothing_else():
+    pixels = np.asarray(photo((9, 9)))
+    views = whole_views(pixels, 6)
+    assert views.shape == (6, 9, 9, 3)
+    assert np.array_equal(views[0], pixels)
+    assert np.array_equal(views[2][1:, 1:], pixels[:-1, :-1])  # its content moves towards the lower right
+    assert np.array_equal(views[2][0, 1:], pixels[1, :-1])  # and what comes in is mirrored at the edge
+    assert np.array_equal(views[4][:-1, :-1], pixels[1:, 1:])
+    assert all(np.array_equal(views[place + 1], views[place][:, ::-1]) for place in (0, 2, 4))
+    for count in (1, 2):
+        assert np.array_equal(whole_views(pixels, count), views[places_among(count, 6)])
+    assert whole_views(pixels[:1, :1], 6).shape == (6, 1, 1, 3)

@@ -11,7 +11,7 @@ from inceptions.data.decode import read_image
 from inceptions.data.splits import Sample
 from inceptions.errors import UserError
 from inceptions.evaluation import blocks
-from inceptions.evaluation.crops import multi_crop, places_among
+from inceptions.evaluation.crops import multi_crop, places_among, whole_views
 from inceptions.evaluation.evaluate import evaluate, merge, predict_unlabelled
 from inceptions.evaluation.protocols import with_protocol
 from inceptions.evaluation.score import Score
@@ -54,6 +54,21 @@ def test_softmaxes_are_averaged_over_crops_and_one_pass_gives_all(samples):
         losses = -expected.log()[range(7), [sample.label for sample in samples]]
         assert row.score.losses == pytest.approx(losses.numpy(), abs=1e-4)
         assert row.score.predicted.tolist() == expected.argmax(1).tolist()
+
+
+def test_views_of_the_whole_image_are_of_the_models_own_crop(samples):
+    model = make_model(mean=(100.0, 110.0, 120.0), std=(50.0, 60.0, 70.0))
+    one, two, six = evaluate({"m": model}, samples, NAMES, crops=(1, 2, 6), protocol="timm", batch_size=5).rows
+    prep = with_protocol(model.card, "timm")
+    views = np.stack([whole_views(np.asarray(prep.crop(read_image(sample.path))), 6) for sample in samples])
+    pixels = np.stack([prep.normalize(Image.fromarray(view)) for view in views.reshape(-1, *views.shape[2:])])
+    with torch.inference_mode():
+        found = model.module(torch.from_numpy(pixels)).softmax(1).reshape(len(samples), 6, -1)
+    for row, count in ((one, 1), (two, 2), (six, 6)):
+        losses = -found[:, :count].mean(1).log()[range(7), [sample.label for sample in samples]]
+        assert row.score.losses == pytest.approx(losses.numpy(), abs=1e-4)
+    with pytest.raises(UserError, match="evaluate them apart"):
+        evaluate({"m": model}, samples, NAMES, crops=(6, 10))
 
 
 def test_fewer_crops_are_among_more(samples):

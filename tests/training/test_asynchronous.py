@@ -25,6 +25,7 @@ from inceptions.networks.modules.models import training_module
 from inceptions.networks.registry import get_network
 from inceptions.training.asynchronous import driver
 from inceptions.training.asynchronous.driver import Training, ray_session, train_asynchronously
+from inceptions.training.asynchronous.run import lr_scales, shard_optimizer
 from inceptions.training.asynchronous.server import (
     Held,
     Rule,
@@ -38,7 +39,11 @@ from inceptions.training.asynchronous.server import (
 )
 from inceptions.training.asynchronous.worker import Job
 from inceptions.training.gradients import Gradients, Loss
+from inceptions.training.learner import Learner
+from inceptions.training.processes import Processes
 from inceptions.training.recipe import Average
+from inceptions.training.recipes import QUICK
+from inceptions.training.setup import prepare
 
 ray = pytest.importorskip("ray")
 
@@ -153,6 +158,18 @@ def test_learning_rate_of_a_group_is_scaled(tmp_path):
     push(shard, 0)
     assert shard.pull().arrays["a"] == pytest.approx([0.9, 2.1])
     assert shard.pull().arrays["b"][0, 0] == 0.5
+
+
+def test_parameters_of_a_shard_have_the_rates_that_they_have_in_step(pictures):
+    recipe = replace(QUICK, layer_decay=0.5)
+    setup = prepare(TINY, load_splits(pictures), recipe, source="pictures", device="cpu")
+    learner = Learner(setup, Processes(), steps_per_epoch=2)
+    pairs = list(learner.module.named_parameters())[::2]  # of two shards, the first
+    optimizer = shard_optimizer(pairs, recipe=recipe, lr=setup.peak_lr, scales=lr_scales(learner))
+    plain = {id(p): (group["lr"], group["weight_decay"]) for group in learner.optimizer.param_groups for p in group["params"]}
+    found = {id(p): (setup.peak_lr * group["lr_scale"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    assert found == {id(parameter): plain[id(parameter)] for _, parameter in pairs}
+    assert len({rate for rate, _ in found.values()}) > 5
 
 
 def test_averages_are_read_out_and_weights_are_pulled(tmp_path):

@@ -87,7 +87,7 @@ def test_dropout_before_the_classifier_works_on_a_frozen_body():
 def test_groups_hold_every_parameter_once_and_decay_kernels_alone(network):
     network = reshape.with_classes(network, 3)
     module = training_module(network)
-    groups = parameter_groups(module, Finetune(), weight_decay=0.1, lr=1.0)
+    groups = parameter_groups(module, 1.0, weight_decay=0.1, lr=1.0)
     held = [id(p) for group in groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in module.parameters())
     assert all(0.1 * (p.ndim > 1) == group["weight_decay"] for group in groups for p in group["params"])
@@ -99,13 +99,25 @@ def test_each_part_has_the_decayed_rate_of_the_part_above():
     assert parts[:3] == ["classifier", "7c", "7b"]
     with_weights = {name for name, stage in module.stages.named_children() if any(True for _ in stage.parameters())}
     assert set(parts) == {"classifier", *with_weights}  # pools are no step of the decay
-    groups = parameter_groups(module, Finetune(layer_decay=0.5), weight_decay=0.1, lr=2.0)
+    groups = parameter_groups(module, 0.5, weight_decay=0.1, lr=2.0)
     assert list(dict.fromkeys(group["lr"] for group in groups)) == [2 * 0.5**depth for depth in range(len(parts))]
+
+
+def test_biases_of_batch_normalisation_have_their_multiple_of_the_rate_of_their_part():
+    module = Classifier(SMALL)
+    groups = parameter_groups(module, 0.5, weight_decay=0.1, lr=2.0, bias_lr=16)
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    for depth, part in enumerate(network_parts(module)):
+        for layer in (layer for top in part.modules for layer in top.modules()):
+            for name, parameter in layer.named_parameters(recurse=False):
+                is_its_bias = isinstance(layer, nn.BatchNorm2d) and name == "bias"
+                assert rates[id(parameter)] == 2 * 0.5**depth * (16 if is_its_bias else 1)
+    assert groups[0]["lr"] == 2  # by which the learning rate is told
 
 
 def test_groups_drive_an_optimizer():
     module = Classifier(SMALL)
-    groups = parameter_groups(module, Finetune(layer_decay=0.5), weight_decay=1e-4, lr=0.1)
+    groups = parameter_groups(module, 0.5, weight_decay=1e-4, lr=0.1)
     optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
     set_trainable(module, Finetune(head_only=True), epoch=1)
     before = {key: value.clone() for key, value in module.state_dict().items()}

@@ -119,9 +119,9 @@ def test_kept_features_train_the_same_head_as_computed_ones_and_each_picture_is_
         del looked_at[:]
         recipe = replace(HEAD, finetune=Finetune(head_only=True, cache_features=kept))
         results[name] = run(painted, body, tmp_path / name, recipe=recipe), sum(looked_at)
-    readable, test, made_up = 65, 6, 1  # to see how much memory the features of one take
-    assert results["kept"][1] == readable + test + made_up
-    assert results["computed"][1] == HEAD.epochs * readable + test
+    readable, then = 65, 6 + 6  # the test images, and those of validation once more, which the temperature is fitted on
+    assert results["kept"][1] == 1 + readable + then  # 1: a black picture, which tells how much memory features take
+    assert results["computed"][1] == HEAD.epochs * readable + then
     kept, computed = (load_file(tmp_path / name / "last" / "model.safetensors") for name in results)
     start = load_file(body / "model.safetensors")
     for key, value in kept.items():

@@ -67,7 +67,8 @@ def test_run_learns_and_writes_the_whole_folder(whole):
     assert result.rows[-1].train_loss < result.rows[0].train_loss
     names = {path.name for path in folder.iterdir()}
     plots = {"curves.png", "confusion_matrix.png", "reliability.png", "train_batch.png"}
-    assert names == {"recipe.yaml", "metrics.csv", "predictions.parquet", "report.html", "best", "last"} | plots
+    goes_on = {"checkpoints", "finished.json"}  # for more epochs
+    assert names == {"recipe.yaml", "metrics.csv", "predictions.parquet", "report.html", "best", "last"} | plots | goes_on
 
 
 def test_metrics_have_a_row_for_each_epoch(whole):

@@ -15,7 +15,7 @@ from inceptions.training.learner import Learner
 from inceptions.training.loop import Pace, fit, prepare
 from inceptions.training.processes import Processes
 from inceptions.training.recipe import Adam, Finetune, RMSProp
-from inceptions.training.recipes import CIFAR10, INCEPTION_V3_2015, QUICK, RECIPES, get_recipe, training_side
+from inceptions.training.recipes import INCEPTION_V3_2015, QUICK, RECIPES, get_recipe, training_side
 from inceptions.training.settings import recipe_from_dict
 from tests.pictures import paint
 
@@ -89,13 +89,57 @@ def test_finetune_takes_two_steps_with_the_head_alone_and_two_with_all(v3_75, pi
     assert not torch.equal(before["stages.1a.conv.weight"], after["stages.1a.conv.weight"])
 
 
+def test_rates_fall_towards_the_stem_in_any_recipe_and_finetune_has_its_own(splits, v3_75):
+    def rates(setup):
+        learner = Learner(setup, Processes(), steps_per_epoch=2)
+        named = {id(parameter): name for name, parameter in learner.module.named_parameters()}
+        return [({named[id(p)] for p in group["params"]}, group["lr"]) for group in learner.optimizer.param_groups]
+
+    setup = small_setup("quick", splits)
+    assert [lr for _, lr in rates(setup)] == [setup.peak_lr] * 2  # as it was, for checkpoints of before
+    falling = replace(setup, recipe=replace(setup.recipe, layer_decay=0.5, bias_lr=4.0))
+    found = {name: lr / setup.peak_lr for names, lr in rates(falling) for name in names}
+    last, first = (f"stages.{stage.name}." for stage in (setup.network.stages[-2], setup.network.stages[0]))
+    assert found["classifier.weight"] == 1
+    assert {found[name] for name in found if name.startswith(last)} == {0.25, 1.0}
+    assert found[f"{first}conv.weight"] == 0.5 ** len([stage for stage in setup.network.stages if f"stages.{stage.name}." in str(found)])
+    recipe = replace(RECIPES["finetune"], batch_size=30, finetune=Finetune(layer_decay=0.5), precision="float32")
+    tuned = prepare(get_network("inception_v3"), splits, recipe, source="pictures", device="cpu", weights=v3_75)
+    assert rates(tuned)[2][1] == tuned.peak_lr / 2
+    with pytest.raises(UserError, match=r"layer_decay is 0\.5, but this recipe has finetune, with its own; set finetune\.layer_decay"):
+        replace(recipe, layer_decay=0.5)
+
+
+@pytest.mark.parametrize("change", [{"policy": "trivialaugment"}, {"colour": "mild"}])
+def test_what_cannot_vary_pictures_of_so_many_channels_is_told_before_training(change, splits):
+    network = reshape.scale_width(get_network("inception_small"), 0.125)
+    recipe = replace(QUICK, augment=replace(QUICK.augment, **change))
+    (name,) = change
+    with pytest.raises(UserError, match=rf"{name}=.* can't vary pictures of 5 channels, .*set augment\.{name}=none"):
+        prepare(network, splits, recipe, source="pictures", channels=5, device="cpu")
+    prepare(network, splits, recipe, source="pictures", channels=1, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"augment": replace(QUICK.augment, magnitude=12)}, "change nothing, for they are randaugment's and the policy is none"),
+        ({"sampling": "balanced", "class_weights": "balanced"}, "both make up for rare classes"),
+    ],
+)
+def test_settings_without_use_are_told(changes, words, splits, caplog):
+    prepare(get_network("inception_small"), splits, replace(QUICK, **changes), source="pictures", device="cpu")
+    assert words in caplog.text
+
+
 def test_unknown_recipe_names_the_nearest():
     with pytest.raises(UserError, match="did you mean inception_v3_2015"):
         get_recipe("inception_v3_2051")
 
 
 def test_progressive_images_grow():
-    assert [training_side(CIFAR10, epoch=e, image_size=28) for e in (1, 3, 4, 7, 8, 14, 15, 21)] == [16, 16, 20, 20, 24, 24, 28, 28]
+    growing = replace(QUICK, epochs=21, progressive=((0.15, 0.57), (0.35, 0.71), (0.65, 0.86)))
+    assert [training_side(growing, epoch=e, image_size=28) for e in (1, 3, 4, 7, 8, 14, 15, 21)] == [16, 16, 20, 20, 24, 24, 28, 28]
     assert training_side(QUICK, epoch=1, image_size=28) == 28
 
 

@@ -15,6 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from inceptions.data.augment import Augment
 from inceptions.data.folders import load_splits
 from inceptions.errors import StoppedError, UserError
 from inceptions.files import cannot_write
@@ -124,6 +125,18 @@ def test_ctrl_c_saves_and_says_how_to_go_on(whole, number, pictures, tmp_path):
     assert_same_weights(whole / "last", tmp_path / "run" / "last")
 
 
+def test_a_run_that_varies_and_draws_images_by_chance_goes_on_bit_for_bit(pictures, tmp_path):
+    augment = Augment(policy="trivialaugment", erasing=0.5, alternate=True)
+    recipe = replace(RECIPE, epochs=2, sampling="balanced", layer_decay=0.8, augment=augment)
+    for number in range(12):
+        (pictures / "train" / "blue" / f"{number:03}.png").unlink()
+    begin(pictures, tmp_path / "whole", recipe=recipe)
+    with pytest.raises(StoppedError, match=r"stopped at epoch 2, step 3"):
+        begin(pictures, tmp_path / "run", recipe=recipe, reporter=Signals(2, 3, signal.SIGINT))
+    resume(tmp_path / "run", pace=Pace(workers=0))
+    assert_same_weights(tmp_path / "whole" / "last", tmp_path / "run" / "last")
+
+
 class StopsAll(Reporter):
     """Sends a signal to this process and those that it has started, after a step, as schedulers do."""
 
@@ -146,7 +159,6 @@ def test_a_signal_to_the_readers_too_stops_as_one_to_the_run_alone(whole, pictur
 
 def test_a_finished_run_is_not_resumed(pictures, tmp_path):
     begin(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=1))
-    assert not (tmp_path / "run" / "checkpoints").exists()
     with pytest.raises(UserError, match="finished already; train further with the weights"):
         resume(tmp_path / "run")
     with pytest.raises(UserError, match=r"no run folder that can be resumed"):

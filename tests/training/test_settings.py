@@ -41,6 +41,14 @@ def test_words_are_those_of_yaml_1_2(text):
     assert change(QUICK, [f"name={text}", f"expect={text}", "whiten=TRUE"]) == replace(QUICK, name=text, expect=text, whiten=True)
 
 
+def test_set_chooses_how_images_are_varied_and_drawn():
+    lines = ["augment.policy=randaugment", "augment.magnitude=12", "augment.erasing=0.25", "sampling=square_root", "layer_decay=0.9"]
+    recipe = change(QUICK, lines)
+    assert recipe.augment == Augment(policy="randaugment", magnitude=12, erasing=0.25)
+    assert (recipe.sampling, recipe.layer_decay) == ("square_root", 0.9)
+    assert change(recipe, ["augment.policy=none"]).augment.policy == "none"
+
+
 def test_set_takes_a_part_as_a_mapping():
     recipe = change(QUICK, ["optimizer={kind: adam, beta1: 5e-1}", "schedule={kind: steps, at: [[1, 1e-1]]}", "average={}"])
     assert (recipe.optimizer, recipe.schedule, recipe.average) == (Adam(beta1=0.5), Steps(at=((1, 0.1),)), Average())
@@ -86,6 +94,9 @@ def test_another_optimizer_brings_its_own_learning_rate(caplog):
         ("precision=float8", "it must be 'auto', 'float32', 'bfloat16' or 'float16'"),
         ("lr", "needed is FIELD=VALUE"),
         ("lr={", "the value is no YAML"),
+        ("augment.policy=autoaugment", "augment.policy is 'autoaugment'; it must be 'none', 'randaugment' or 'trivialaugment'"),
+        ("augment.magnitude=9.5", "augment.magnitude is 9.5; it must be a whole number"),
+        ("sampling=none", "sampling is None; it must be 'each_once', 'balanced' or 'square_root'"),
         ("augment.area=[2, 3]", "rising numbers in"),
         ("augment.area=[0.5]", "augment.area.1 is .*; it has too few values"),
         ("augment.aspect=[1, .inf]", "two rising positive numbers"),
@@ -146,6 +157,8 @@ def test_a_count_that_can_t_be_is_refused_by_name(field, value):
         ({"drop_rate": 1}, "drop_rate is 1; it must be a number from 0 to 0.999, or none"),
         ({"bn_momentum": 0}, "bn_momentum is 0; it must be a number above 0, at most 1, or none"),
         ({"bn_momentum": 1.1}, "at most 1"),
+        ({"layer_decay": 0}, "layer_decay is 0; it must be a number above 0 and at most 1"),
+        ({"layer_decay": math.nan}, "layer_decay is nan"),
         ({"batch_size": 1}, "batch_size is 1; it must be a whole number, at least 2"),
         ({"batch_size": 4, "accumulate": 3}, "leaves fewer than 2 images"),
         ({"progressive": ((0.0, 0.5),)}, "pairs of shares above 0"),

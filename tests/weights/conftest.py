@@ -1,11 +1,20 @@
+from contextlib import contextmanager
+
 import pytest
 
 
 @pytest.fixture
 def full_disk():
-    """Files may have no more than 100 bytes, which is what a full disk is like."""
+    """Return what files may have no more than 100 bytes within, which is what a full disk is like; for a log of the tests, no longer."""
     resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    @contextmanager
+    def fill():
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return fill

@@ -167,12 +167,11 @@ def test_suffix_that_the_library_has_not_is_refused_and_nothing_written(tmp_path
 
 
 @pytest.mark.parametrize(("framework", "suffix"), [("torchvision", ".pth"), ("torchvision", ".safetensors"), ("keras", ".h5")])
-def test_a_disk_that_is_full_is_one_line(tmp_path, monkeypatch, request, framework, suffix):
+def test_a_disk_that_is_full_is_one_line(tmp_path, full_disk, framework, suffix):
     network = reshape.without_aux(get_network("inception_v3"))
     network = reshape.with_numerics(network, avg_pool_counts_padding=True) if framework == "torchvision" else network
     save_model(fill(network, gamma=False), tmp_path / "m", preprocess=INCEPTION, classes=tuple("abcdefg"))
-    request.getfixturevalue("full_disk")
-    with pytest.raises(UserError, match=r"^can't write .*theirs.* \(.*\); make room, or give another place$"):
+    with full_disk(), pytest.raises(UserError, match=r"^can't write .*theirs.* \(.*\); make room, or give another place$"):
         write_tensors(tmp_path / "m", tmp_path / f"theirs{suffix}", framework=framework)
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 

@@ -210,8 +210,7 @@ def test_two_classes_of_one_name_are_refused_when_a_model_is_saved_and_when_it_i
         load_model(folder)
 
 
-@pytest.mark.usefixtures("full_disk")
-def test_a_disk_that_is_full_as_weights_are_saved_is_one_line(tmp_path, module):
-    with pytest.raises(UserError, match=r"^can't write .*model \(.*File too large.*\); make room, or give another place$"):
+def test_a_disk_that_is_full_as_weights_are_saved_is_one_line(tmp_path, module, full_disk):
+    with full_disk(), pytest.raises(UserError, match=r"^can't write .*model \(.*File too large.*\); make room, or give another place$"):
         save_model(module, tmp_path / "model", preprocess=PREPROCESS, classes=CLASSES)
     assert not list(tmp_path.iterdir())

@@ -141,6 +141,7 @@ def checksum(file: Path) -> int:
 def describe_made(folder: Path, card: ModelCard, *, engine: EngineName, precision: Precision, device: str, part: int | None = None) -> Made:
     """Return what an engine of a model folder, or of a part of it, would be made of, on this machine."""
     fields = (card.sha256, (folder / WEIGHTS_NAME).stat().st_size, repr(card.network), repr(card.preprocess), card.provenance.get("int8"))
+    fields += (card.temperature,) if card.temperature != 1 else ()
     model = hashlib.blake2b(repr(fields).encode(), digest_size=16).hexdigest()
     library = {"torch": "torch", "compiled": "torch"}.get(engine, engine)
     return Made(model, engine, precision, device, f"{library} {_version(library)}", processor(device), part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
 
@@ -11,6 +12,7 @@ from torch.nn import Parameter
 from inceptions.training.asynchronous.driver import EpochDone, Progress, train_asynchronously
 from inceptions.training.asynchronous.server import Rule, plot_staleness, write_staleness
 from inceptions.training.asynchronous.worker import Job
+from inceptions.training.learner import Learner
 from inceptions.training.optimizers import decay_groups, make_optimizer
 from inceptions.training.progress import EpochRow
 from inceptions.training.recipe import Recipe
@@ -34,14 +36,13 @@ def train_epochs(run: Run) -> None:
             return
         run.note(done.unreadable)
         run.learner.module.load_state_dict(done.state)
-        checked = run.score(run.learner.module, run.setup.splits.val, run.setup.autocast)
+        checked = run.validate(run.learner.module)
         seconds = run.tick()
         row = EpochRow(
             epoch=done.epoch,
             train_loss=done.loss,
             train_accuracy=done.accuracy,
-            val_loss=checked.loss,
-            val_accuracy=checked.accuracy,
+            **checked,
             lr=done.lr,
             images_per_second=done.images_per_second,
             seconds=seconds,
@@ -50,16 +51,16 @@ def train_epochs(run: Run) -> None:
 
     workers = run.setup.recipe.asynchronous
     result = train_asynchronously(make_job(run), workers=workers, address=run.pace.address, report=report, end_of_epoch=end_of_epoch)
-    write_staleness(result.staleness, run.folder.path / "staleness.csv")
+    write_staleness(result.staleness, run.folder.results / "staleness.csv")
     if find_spec("matplotlib") is not None:
-        plot_staleness(result.staleness, run.folder.path / "staleness.png")
+        plot_staleness(result.staleness, run.folder.results / "staleness.png")
 
 
 def make_job(run: Run) -> Job:
     """Return what the workers and the server are told."""
     setup, recipe = run.setup, run.setup.recipe
     rule = Rule(
-        make_optimizer=partial(shard_optimizer, recipe=recipe, lr=setup.peak_lr),
+        make_optimizer=partial(shard_optimizer, recipe=recipe, lr=setup.peak_lr, scales=lr_scales(run.learner)),
         lr_at=partial(lr_at, recipe=recipe, peak=setup.peak_lr, steps_per_epoch=run.steps),
         average=recipe.average,
         checkpoint_every=run.pace.steps or 100,
@@ -80,12 +81,24 @@ def make_job(run: Run) -> Job:
         on_error=recipe.on_error,
         device=setup.device.type,
         interleaved=setup.splits.interleaved,
+        sampling=recipe.sampling,
     )
 
 
-def shard_optimizer(pairs: list[tuple[str, Parameter]], *, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
-    """Return the optimiser of a shard's parameters: kernels decay, biases and batch normalisation don't."""
-    groups = decay_groups((parameter for _, parameter in pairs), weight_decay=recipe.weight_decay)
+def lr_scales(learner: Learner) -> dict[str, float]:
+    """Return the learning rate of each parameter by its name, in multiples of the common one."""
+    groups = zip(learner.optimizer.param_groups, learner.peaks, strict=True)
+    scales = {id(parameter): peak / learner.setup.peak_lr for group, peak in groups for parameter in group["params"]}
+    return {name: scales[id(parameter)] for name, parameter in learner.module.named_parameters()}
+
+
+def shard_optimizer(pairs: list[tuple[str, Parameter]], *, recipe: Recipe, lr: float, scales: Mapping[str, float]) -> torch.optim.Optimizer:
+    """Return the optimiser of a shard's parameters: kernels decay, biases and batch normalisation don't. scales: of `lr_scales`."""
+    groups = [
+        {**group, "lr_scale": scale}
+        for scale in dict.fromkeys(scales[name] for name, _ in pairs)
+        for group in decay_groups((parameter for name, parameter in pairs if scales[name] == scale), weight_decay=recipe.weight_decay)
+    ]
     return make_optimizer(recipe.optimizer, groups, lr=lr)
 
 

@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from inceptions.data.augment import Augment
 from inceptions.data.dataset import Asked, Batch, EpochOrder, ImageDataset, Unreadable, split_evenly
 from inceptions.data.preprocess import Preprocess
+from inceptions.data.sampling import Sampling
 from inceptions.data.splits import Sample
 from inceptions.devices import memory_for
 from inceptions.errors import UserError
@@ -41,6 +42,7 @@ class Job:
     checkpoints: folder of the shards' files; where it holds some, the run goes on from them.
     state: weights to begin with, as the network's `state_dict`; None for new ones, drawn with `seed`.
     interleaved: how many groups of samples an epoch is in at a time, as `Splits.interleaved` says.
+    sampling: which samples an epoch has.
     """
 
     network: Network
@@ -58,10 +60,11 @@ class Job:
     device: str = "cpu"
     shard_bytes: int = SHARD_BYTES
     interleaved: int = 1
+    sampling: Sampling = "each_once"
 
     @property
     def steps_per_epoch(self) -> int:
-        """The number of batches in an epoch, which has every image once."""
+        """The number of batches in an epoch, which has as many images as there are."""
         return len(split_evenly(len(self.samples), self.batch_size))
 
 
@@ -157,7 +160,13 @@ class BatchReader:
 
     def __init__(self, job: Job) -> None:
         self.dataset = ImageDataset(
-            job.samples, job.preprocess, augment=job.augment, seed=job.seed, on_error=job.on_error, interleaved=job.interleaved
+            job.samples,
+            job.preprocess,
+            augment=job.augment,
+            seed=job.seed,
+            on_error=job.on_error,
+            interleaved=job.interleaved,
+            sampling=job.sampling,
         )
         self.batch_size = job.batch_size
         self.thread = ThreadPoolExecutor(max_workers=1)
