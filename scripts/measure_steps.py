@@ -86,7 +86,7 @@ def main(changes):
         learner.learn(batch)
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         learner.learn(batch)
-    events = [event for event in profiled.events() if event.name.startswith("aten::")]
+    events = [event for event in profiled.events() or () if event.name.startswith("aten::")]
     counts = Counter(label for event in events if event.name not in NONE and (label := place(event)) is not None)
     for label, count in [*sorted(counts.items(), reverse=True), ("in all", counts.total())]:
         print(f"{label}: {count:,} operations")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -62,25 +62,29 @@ class FrozenBody:
         dataset = ImageDataset(splits.train, run.setup.preprocess, on_error=recipe.on_error)
         how = {"workers": run.pace.workers, "part": run.processes.part}
         loader = image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, **how)
-        found = self._run_through(body, loader)
+        found = self._run_through(body, self._until_stopped(run.processes.iterate(loader)))
         self.train = join_features([part for share in run.processes.gather(found) for part in share], dataset.__getitems__)
         held, size = self.train.values, self.train.values.nbytes / 2**20
         log.info("the body's features of %d training images are kept: %s numbers each, %.0f MiB", len(held), tuple(held.shape[1:]), size)
-        found = self._run_through(body, run.loader(splits.val)) if splits.val else []
+        found = run.processes.together(lambda: self._run_through(body, run.loader(splits.val)) if splits.val else [])
         self.val = [FeatureBatch(*part) for part in found]
 
-    def _run_through(self, body: nn.Module, loader: ImageLoader) -> list[Part]:
-        """Return the features, labels and places of a loader's batches; raises StoppedError where the run was asked to stop."""
-        run, device, found = self.run, self.run.setup.device, []
-        for batch in run.processes.iterate(loader):
-            run.note(batch.unreadable)
-            if any(run.processes.sum([run.stop.is_set])):
-                raise run.stop_here(f"epoch {run.at.epoch}, before its first step")
-            if not len(batch.labels):
-                continue
-            with memory_for(len(batch.labels), device):
-                values = self._features(body, batch.images(device))
-            found.append((values, batch.labels, batch.indices))
+    def _until_stopped(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield the batches, of which every process has as many; raises StoppedError where the run was asked to stop."""
+        for batch in batches:
+            if any(self.run.processes.sum([self.run.stop.is_set])):
+                raise self.run.stop_here(f"epoch {self.run.at.epoch}, while features were computed")
+            yield batch
+
+    def _run_through(self, body: nn.Module, batches: Iterable[Batch]) -> list[Part]:
+        """Return the features, labels and places of the batches' pictures."""
+        device, found = self.run.setup.device, []
+        for batch in batches:
+            self.run.note(batch.unreadable)
+            if len(batch.labels):
+                with memory_for(len(batch.labels), device):
+                    values = self._features(body, batch.images(device))
+                found.append((values, batch.labels, batch.indices))
         return found
 
     @torch.no_grad()

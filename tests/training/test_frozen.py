@@ -23,6 +23,7 @@ from inceptions.training.recipes import FINETUNE, RECIPES
 from inceptions.training.settings import change, recipe_from_dict
 from inceptions.weights.folder import save_model
 from tests.pictures import paint
+from tests.training.test_processes import finish, start
 from tests.training.trained import GOOGLENET, RESNET, SMALL, V3, trained
 
 pytestmark = pytest.mark.usefixtures("plain_report")
@@ -166,7 +167,7 @@ def test_a_stop_is_heard_while_features_are_computed(painted, body, tmp_path):
         def started(self, start):
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(StoppedError, match="stopped at epoch 1, before its first step"):
+    with pytest.raises(StoppedError, match="stopped at epoch 1, while features were computed"):
         run(painted, body, tmp_path / "run", reporter=AtOnce())
     assert len(resume(tmp_path / "run", pace=Pace(workers=0)).rows) == HEAD.epochs
 
@@ -218,3 +219,19 @@ def test_old_runs_are_read_without_the_new_fields():
     values = RECIPES["finetune"].to_dict()
     del values["finetune"]["cache_features"], values["compile"]
     assert recipe_from_dict(values) == RECIPES["finetune"]
+
+
+@pytest.mark.exhaustive  # two processes take twelve seconds to start
+def test_two_processes_train_the_head_of_one(body, tmp_path):
+    """17 validation images, in batches of 8: the first process has two of them and the second has one."""
+    for name, each in (("train", 8), ("val", 6), ("test", 2)):
+        paint(tmp_path / "pictures" / name, each=each, seed=each)
+    next((tmp_path / "pictures" / "val" / "blue").iterdir()).unlink()
+    settings = ("--recipe", "head", "--weights", body, "--workers", "0", "--device", "cpu", "--precision", "float32", "--batch-size", "4")
+    settings = (*settings, "--epochs", "2", "--lr", "0.1", "--set", "drop_rate=0")
+    for name, processes in (("one", 1), ("two", 2)):
+        finish(start("inceptions", "train", tmp_path / "pictures", "--output", tmp_path / name, *settings, processes=processes))
+    one, two = (load_file(tmp_path / name / "last" / "model.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(one[key], two[key], rtol=1e-4, atol=1e-5) for key in one)  # float32 sums in halves, over twelve steps
+    rows = [(tmp_path / name / "metrics.csv").read_text().splitlines()[-1].split(",")[1:5] for name in ("one", "two")]
+    assert [float(value) for value in rows[0]] == pytest.approx([float(value) for value in rows[1]], rel=1e-4)

@@ -2,6 +2,7 @@
 
 import math
 from contextlib import contextmanager
+from copy import deepcopy
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from inceptions.networks.modules.models import Outputs
 from inceptions.training.followers import make_average
 from inceptions.training.gradients import Gradients, Loss, balanced_weights, split
 from inceptions.training.optimizers import TensorFlowRMSProp, make_optimizer
-from inceptions.training.recipe import Adam, AdamW, Average
+from inceptions.training.recipe import Adam, AdamW, Average, Sgd
 from inceptions.training.schedules import Constant, Exponential, OneCycle, Steps, lr_factor, statistics_share
 
 
@@ -55,17 +56,61 @@ def test_rmsprop_by_hand():
     assert weight.item() == pytest.approx(w, abs=1e-15)
 
 
-def test_adamw_is_that_of_torch():
+@pytest.mark.parametrize("fused_on", [None, torch.device("cpu")])
+def test_adamw_is_that_of_torch(fused_on):
     torch.manual_seed(0)
     ours, theirs = (nn.Parameter(torch.ones(3, 2)) for _ in range(2))
-    mine = make_optimizer(AdamW(beta1=0.8, beta2=0.9, epsilon=1e-3), [{"params": [ours], "weight_decay": 0.1}], lr=0.01)
+    groups = [{"params": [ours], "weight_decay": 0.1}]
+    mine = make_optimizer(AdamW(beta1=0.8, beta2=0.9, epsilon=1e-3), groups, lr=0.01, fused_on=fused_on)
     other = torch.optim.AdamW([theirs], lr=0.01, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.1)
     for _ in range(5):
         gradient = torch.randn(3, 2)
         ours.grad, theirs.grad = gradient.clone(), gradient.clone()
         mine.step(), other.step()
-    assert torch.equal(ours, theirs)
+    torch.testing.assert_close(ours, theirs, rtol=0 if fused_on is None else 1e-6, atol=0)  # two ways to round
     assert not torch.equal(ours, torch.ones(3, 2))
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_fused_sgd_is_torchs_also_where_parameters_of_a_group_open_one_after_another(nesterov):
+    """Fused, torch's own takes momentum for all new or all old, and refuses; with channels last, as kernels lie in memory here."""
+    torch.manual_seed(0)
+    kernels = [nn.Parameter(torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last)) for _ in range(2)]
+    copies = [nn.Parameter(kernel.detach().clone(memory_format=torch.preserve_format)) for kernel in kernels]
+    groups = [{"params": kernels, "weight_decay": 0.01}]
+    mine = make_optimizer(Sgd(momentum=0.9, nesterov=nesterov), groups, lr=0.1, fused_on=torch.device("cpu"))
+    other = torch.optim.SGD(copies, lr=0.1, momentum=0.9, nesterov=nesterov, weight_decay=0.01)
+    assert mine.param_groups[0]["fused"]
+    for step in range(4):
+        for number, (one, two) in enumerate(zip(kernels, copies, strict=True)):
+            if step >= number:
+                two.grad = torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last)
+                one.grad = two.grad.clone(memory_format=torch.preserve_format)
+        mine.step(), other.step()
+    for one, two in zip(kernels, copies, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-7)  # two ways to round
+
+
+@pytest.mark.parametrize("kind", [Sgd(), AdamW()])
+def test_a_run_that_began_unfused_goes_on_so(kind):
+    """To the bit as it would have: one of an earlier version, whose checkpoints say how its optimiser moved."""
+    torch.manual_seed(0)
+    weights = [nn.Parameter(torch.ones(5)) for _ in range(2)]
+    old, new = (
+        make_optimizer(kind, [{"params": [weight], "weight_decay": 0.01}], lr=0.1, fused_on=device)
+        for weight, device in zip(weights, (None, torch.device("cpu")), strict=True)
+    )
+    for step in range(4):
+        gradient = torch.randn(5)
+        for weight, optimizer in zip(weights, (old, new), strict=True):
+            weight.grad = gradient.clone()
+            if step != 1 or optimizer is old:
+                optimizer.step()
+        if step == 1:
+            weights[1].data.copy_(weights[0])
+            new.load_state_dict(deepcopy(old.state_dict()))
+            assert not new.param_groups[0]["fused"]
+    assert torch.equal(*weights)
 
 
 def test_adam_by_hand_with_tensorflows_epsilon():
