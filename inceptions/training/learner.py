@@ -109,14 +109,18 @@ class Learner:
             layer.momentum = statistics_share(momentum, self.step)
 
     def _move(self, *, is_passed_over: bool) -> None:
-        """Take the step; one that is passed over leaves the weights, and all else goes on, for statistics and time have moved."""
+        """Take the step; of one that is passed over, nothing stays but the statistics of batch normalisation and the lower scale.
+
+        Learning rate, lookahead and average go by the steps that moved the weights: these alone are counted.
+        """
         factor = self.lr_factor()
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
         if self.scale is not None:
             self.scale.note(not is_passed_over)
-        if not is_passed_over:
-            self.optimizer.step()
+        if is_passed_over:
+            return
+        self.optimizer.step()
         self.step += 1
         if self.lookahead is not None:
             self.lookahead.follow(self.step)

@@ -8,6 +8,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from inceptions.data.dataset import Batch, ImageDataset, ImageLoader, image_loader
 from inceptions.data.folders import locate_source
 from inceptions.devices import memory_for
@@ -200,8 +202,9 @@ def _refuse(run: Run, batch: Batch | FeatureBatch, done: StepResult) -> None:
     name = "bad_batch.safetensors" if run.processes.world == 1 else f"bad_batch-{run.processes.rank}.safetensors"
     path = save_batch(_pictures(batch), run.folder.path / name)
     run.folder.is_kept = True
+    mend = "precision=float32, or a lower lr" if run.setup.autocast is torch.float16 else "a lower lr"
     raise UserError(
-        f"the loss is {done.loss} at epoch {run.at.epoch}, step {run.at.step} (lr {run.learner.lr:.3g}); train with a lower lr "
+        f"the loss is {done.loss} at epoch {run.at.epoch}, step {run.at.step} (lr {run.learner.lr:.3g}); train with {mend} "
         f"(the batch is in {path})"
     )
 

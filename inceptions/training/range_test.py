@@ -104,12 +104,13 @@ def find_lr(
     smoothed: list[float] = []
     mean = 0.0
     for batch in _batches(setup, workers):
+        before = learner.step
         with memory_for(len(batch.labels), setup.device):
             done = learner.learn(batch)
-        if not done.images:
-            continue
-        if not math.isfinite(done.loss):
+        if done.images and not math.isfinite(done.loss):
             break
+        if learner.step == before:  # nothing was learned: no image, or passed over in float16; the rate is tried with the next
+            continue
         losses.append(done.loss)
         mean = KEPT * mean + (1 - KEPT) * done.loss
         smoothed.append(mean / (1 - KEPT ** len(losses)))  # the mean begins at 0

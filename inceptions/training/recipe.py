@@ -175,7 +175,7 @@ class Recipe:
     asynchronous: worker processes of asynchronous SGD with a parameter server; 0 trains in step.
     precision: "auto" is bfloat16 where the device has it, with the weights in float32; on cards that have float16 alone, such as V100 and
         T4, it is that, for networks with batch normalisation, which holds activations in its range. float16 scales losses
-        (`gradients.LossScale`).
+        (`gradients.LossScale`), and steps that it passes over count for no learning rate, lookahead or average.
     compile: torch.compile's mode, which takes minutes at the first step, and pays in long runs on a GPU, or none. "reduce-overhead" records
         a step's kernels and plays them back.
     seed: of weights, order and augmentation. split_seed: of the parts that are set aside, so that runs of other seeds are tested on images

@@ -217,7 +217,7 @@ def start_of(setup: Setup, folder: Path, *, epoch: int, step: int) -> Start:
         image_size=setup.network.image_size,
         classes=len(setup.splits.classes),
         images=_counts(setup),
-        notes=(*setup.splits.notes, *setup.notes, *_note_missing()),
+        notes=(*setup.splits.notes, *setup.notes, *_note_compiler(setup), *_note_missing()),
         device=str(setup.device),
         precision=_arithmetic(setup.autocast),
         epochs=setup.recipe.epochs,
@@ -225,6 +225,11 @@ def start_of(setup: Setup, folder: Path, *, epoch: int, step: int) -> Start:
         epoch=epoch,
         step=step,
     )
+
+
+def _note_compiler(setup: Setup) -> Iterator[str]:
+    if setup.recipe.compile != "none":
+        yield "torch's compiler works at the first step of each size of images, for minutes, in which nothing is to be seen"
 
 
 def _note_missing() -> Iterator[str]:

@@ -120,7 +120,7 @@ def prepare(
     found = pick_device(device)
     splits = _merge_val(splits) if recipe.train_on_val else splits
     recipe = replace(recipe, split_seed=splits.seed)
-    _warn_of_settings(recipe)
+    _warn_of_settings(recipe, found)
     if recipe.early_stop and not splits.val:
         log.warning("early_stop changes nothing, for there are no validation images")
     if not splits.mirror and recipe.augment is not None:
@@ -230,7 +230,7 @@ def _wants_aux(recipe: Recipe) -> bool:
     return recipe.aux_weight != 0 and not (recipe.finetune and recipe.finetune.head_only)
 
 
-def _warn_of_settings(recipe: Recipe) -> None:
+def _warn_of_settings(recipe: Recipe, device: torch.device) -> None:
     augment, plain = recipe.augment or Augment(), Augment()
     if augment.policy != "randaugment" and (augment.operations, augment.magnitude) != (plain.operations, plain.magnitude):
         log.warning(
@@ -238,6 +238,8 @@ def _warn_of_settings(recipe: Recipe) -> None:
         )
     if recipe.sampling != "each_once" and recipe.class_weights != "none":
         log.warning("sampling=%s and class_weights=%s both make up for rare classes; one is enough", recipe.sampling, recipe.class_weights)
+    if recipe.precision == "float16" and device.type == "cpu" and not (recipe.finetune and recipe.finetune.head_only):
+        log.warning("float16 on a CPU may take a hundred times as long as float32, for its way back is for GPUs; auto is what is fast here")
 
 
 def _check_asynchronous(recipe: Recipe) -> None:

@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from inceptions.data.folders import load_splits
-from inceptions.errors import UserError
+from inceptions.errors import StoppedError, UserError
 from inceptions.training.compiled import Compiled
-from inceptions.training.loop import Pace, fit, prepare
+from inceptions.training.loop import Pace, fit, prepare, resume
+from inceptions.training.report import start_of
 from inceptions.weights.folder import load_model
+from tests.training.test_frozen import StopAt
 from tests.training.test_step import RECIPE, TINY, begun
 
 
@@ -62,6 +65,19 @@ def test_a_compiled_run_that_grows_goes_through_and_saves_plain_weights(traced, 
 
 
 @pytest.mark.exhaustive
+def test_a_compiled_run_that_was_stopped_goes_on_to_the_same_weights(traced, pictures, tmp_path, plain_report_here):
+    """Statistics, whose momentum the compiled network doesn't have, among them."""
+    setup = prepare(SLOW, load_splits(pictures), replace(RECIPE, epochs=2, compile="default"), source=str(pictures), device="cpu")
+    fit(setup, tmp_path / "whole", pace=Pace(workers=0))
+    with pytest.raises(StoppedError):
+        fit(setup, tmp_path / "stopped", reporter=StopAt(2, 1), pace=Pace(workers=0))
+    resume(tmp_path / "stopped", pace=Pace(workers=0))
+    assert traced() >= 1  # networks of one kind may share what is compiled
+    whole, gone_on = (load_file(tmp_path / name / "last" / "model.safetensors") for name in ("whole", "stopped"))
+    assert all(torch.equal(whole[key], gone_on[key]) for key in whole)
+
+
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_what_torch_makes_of_a_step_is_the_same_step(pictures):
     (plain, batches), (compiled, _) = (begun(pictures, replace(RECIPE, compile=how), network=SLOW) for how in ("none", "default"))
@@ -70,6 +86,12 @@ def test_what_torch_makes_of_a_step_is_the_same_step(pictures):
     theirs = compiled.module.state_dict()
     for key, value in plain.module.state_dict().items():
         torch.testing.assert_close(theirs[key], value, rtol=1e-2, atol=1e-4)  # float32 in another order, over three steps
+
+
+@pytest.mark.parametrize(("how", "told"), [("none", 0), ("default", 1)])
+def test_it_is_told_beforehand_that_compiling_takes_minutes(how, told, pictures, tmp_path):
+    setup = prepare(TINY, load_splits(pictures), replace(RECIPE, compile=how), source=str(pictures), image_size=16, device="cpu")
+    assert sum("torch's compiler works at the first step" in note for note in start_of(setup, tmp_path, epoch=1, step=0).notes) == told
 
 
 def test_where_there_is_no_compiler_under_torchs_it_is_said_before_the_first_step(pictures, monkeypatch):

@@ -13,13 +13,14 @@ from inceptions.devices import pick_precision
 from inceptions.errors import UserError
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
+from inceptions.training.followers import Lookahead
 from inceptions.training.gradients import PASSED_OVER, Gradients, Loss, LossScale
 from inceptions.training.learner import Learner
-from inceptions.training.loop import prepare
+from inceptions.training.loop import Pace, fit, prepare
 from inceptions.training.processes import Processes
 from inceptions.training.recipe import Average
 from inceptions.training.recipes import QUICK
-from inceptions.training.setup import restore
+from inceptions.training.setup import make_module, restore
 
 TINY = reshape.scale_width(get_network("inception_small"), 0.125)
 RECIPE = replace(QUICK, batch_size=20, precision="float16", average=Average(decay=0.5), lookahead=True)
@@ -54,18 +55,52 @@ def same(tensors, others):
 def test_a_step_whose_gradients_are_infinite_is_passed_over_and_the_next_scale_is_half(setup):
     """2^100 times a loss is beyond float16 in all of its gradients; the loss itself is a number, and no error."""
     learner = begun(setup, scale=2.0**100)
+    learner.step = Lookahead.EVERY - 1  # behind the next step, weights go back to the slow copy
+    with torch.no_grad():
+        for parameter in learner.module.parameters():
+            parameter.add_(0.01)
     weights, statistics = copies(learner.module.parameters()), copies(learner.module.buffers())
+    slow, factor = copies(learner.lookahead.slow), learner.lr_factor()
     done = learner.learn(batches(setup)[0])
     assert 0 < done.loss < 10
     assert same(weights, learner.module.parameters())
+    assert same(slow, learner.lookahead.slow)
     assert not same(statistics, learner.module.buffers())  # images have been seen
     assert not learner.optimizer.state
-    assert (learner.step, learner.average.n_averaged.item()) == (1, 1)  # time goes on
+    assert (learner.step, learner.average.n_averaged.item()) == (Lookahead.EVERY - 1, 0)
+    assert learner.lr == setup.peak_lr * factor  # which is that of the next step
+    assert learner.lr_factor() == factor
     assert learner.scale.scaler.get_scale() == 2.0**99
     learner.scale.load_state_dict({**learner.scale.state_dict(), "scale": 1.0})
     learner.learn(batches(setup)[1])
     assert not same(weights, learner.module.parameters())
-    assert learner.scale.passed_over == 0
+    assert not same(slow, learner.lookahead.slow)
+    assert (learner.step, learner.average.n_averaged.item(), learner.scale.passed_over) == (Lookahead.EVERY, 1, 0)
+    assert learner.lr == setup.peak_lr * factor
+
+
+def test_a_loss_that_is_no_number_ends_the_run_at_once_whatever_the_scale(setup, tmp_path, monkeypatch):
+    def spoilt(setup):
+        module = make_module(setup)
+        nn.init.constant_(module.classifier.weight, torch.nan)
+        return module
+
+    monkeypatch.setattr("inceptions.training.learner.make_module", spoilt)
+    recipe = replace(setup.recipe, batch_size=4)
+    with pytest.raises(UserError, match=r"the loss is nan at epoch 1, step 1 .*; train with precision=float32, or a lower lr"):
+        fit(replace(setup, recipe=recipe), tmp_path / "run", pace=Pace(workers=0))
+
+
+def test_gradients_that_are_never_numbers_end_the_run_though_the_loss_is_one(setup):
+    learner, (batch, *_) = begun(setup), batches(setup)
+    learner.module.stages.requires_grad_(False)  # the way back through them takes CPUs long
+    learner.module.classifier.weight.register_hook(lambda gradient: gradient * torch.inf)
+    for _ in range(PASSED_OVER - 1):
+        assert 0 < learner.learn(batch).loss < 10
+    with pytest.raises(UserError, match="gradients are no numbers in float16"):
+        learner.learn(batch)
+    assert learner.scale.scaler.get_scale() == 2.0 ** (16 - PASSED_OVER)
+    assert learner.step == 0
 
 
 def gradient_of_two_layers(*, total, autocast=torch.float16, is_scaled=True, clip_norm=None):
@@ -146,6 +181,21 @@ def test_auto_leaves_networks_that_nothing_keeps_in_range_in_float32(pictures, m
         assert setup.autocast is restore(setup.to_dict()).autocast is expected
     setup = prepare(TINY, load_splits(pictures), replace(QUICK, asynchronous=2), source=str(pictures), image_size=16, device="cpu")
     assert setup.autocast is None
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [({"amx_bf16": True}, torch.bfloat16), ({"avx512_bf16": True}, torch.bfloat16), ({"avx512_fp16": True}, None)],
+)
+def test_auto_is_float32_on_a_cpu_without_bfloat16(capabilities, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert pick_precision("auto", torch.device("cpu")) is expected
+
+
+def test_who_asks_for_float16_on_a_cpu_is_told_what_it_takes(pictures, caplog):
+    for recipe, told in ((replace(RECIPE, precision="auto"), 0), (RECIPE, 1)):
+        prepare(TINY, load_splits(pictures), recipe, source=str(pictures), image_size=16, device="cpu")
+        assert caplog.text.count("float16 on a CPU may take a hundred times as long") == told
 
 
 @pytest.mark.parametrize("changes", [{"precision": "float16"}, {"compile": "default"}])

@@ -2,6 +2,7 @@
 
 import signal
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier, training_module
 from inceptions.training.features import FixedBody, OpenEnd, keeps_features
 from inceptions.training.finetune import set_trainable
+from inceptions.training.gradients import LossScale
 from inceptions.training.loop import Pace, fit, prepare, resume
 from inceptions.training.progress import Reporter
 from inceptions.training.recipe import Finetune
@@ -160,6 +162,22 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(finetune, painted, b
     assert all(torch.equal(whole[key], gone_on[key]) for key in whole)
     moved = not torch.equal(whole["stages.conv1.conv.weight"], load_file(body / "model.safetensors")["stages.conv1.conv.weight"])
     assert moved == (not finetune.head_only)
+
+
+def test_a_run_in_float16_goes_on_with_the_scale_that_it_had(painted, body, tmp_path, monkeypatch):
+    """It begins so high that steps are passed over before the stop; from there again, more would be."""
+    monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=2.0**24))
+    recipe, passed, real = replace(HEAD, precision="float16"), [], LossScale.note
+    monkeypatch.setattr(LossScale, "note", lambda scale, is_finite: passed.append(not is_finite) or real(scale, is_finite))
+    run(painted, body, tmp_path / "whole", recipe=recipe)
+    assert any(passed[:11])
+    assert not all(passed[:11])
+    with pytest.raises(StoppedError):
+        run(painted, body, tmp_path / "stopped", recipe=recipe, reporter=StopAt(2, 3))
+    resume(tmp_path / "stopped", pace=Pace(workers=0))
+    assert passed == 2 * passed[: len(passed) // 2]
+    whole, gone_on = (load_file(tmp_path / name / "last" / "model.safetensors") for name in ("whole", "stopped"))
+    assert all(torch.equal(whole[key], gone_on[key]) for key in whole)
 
 
 def test_a_stop_is_heard_while_features_are_computed(painted, body, tmp_path):

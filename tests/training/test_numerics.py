@@ -71,15 +71,18 @@ def test_adamw_is_that_of_torch(fused_on):
     assert not torch.equal(ours, torch.ones(3, 2))
 
 
-@pytest.mark.parametrize("nesterov", [True, False])
-def test_fused_sgd_is_torchs_also_where_parameters_of_a_group_open_one_after_another(nesterov):
+@pytest.mark.parametrize("kind", [Sgd(nesterov=True), Sgd(), AdamW()], ids=["nesterov", "sgd", "adamw"])
+def test_a_fused_optimizer_is_torchs_also_where_parameters_of_a_group_open_one_after_another(kind):
     """Fused, torch's own takes momentum for all new or all old, and refuses; with channels last, as kernels lie in memory here."""
     torch.manual_seed(0)
     kernels = [nn.Parameter(torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last)) for _ in range(2)]
     copies = [nn.Parameter(kernel.detach().clone(memory_format=torch.preserve_format)) for kernel in kernels]
     groups = [{"params": kernels, "weight_decay": 0.01}]
-    mine = make_optimizer(Sgd(momentum=0.9, nesterov=nesterov), groups, lr=0.1, fused_on=torch.device("cpu"))
-    other = torch.optim.SGD(copies, lr=0.1, momentum=0.9, nesterov=nesterov, weight_decay=0.01)
+    mine = make_optimizer(kind, groups, lr=0.1, fused_on=torch.device("cpu"))
+    if isinstance(kind, Sgd):
+        other = torch.optim.SGD(copies, lr=0.1, momentum=0.9, nesterov=kind.nesterov, weight_decay=0.01)
+    else:
+        other = torch.optim.AdamW(copies, lr=0.1, weight_decay=0.01)
     assert mine.param_groups[0]["fused"]
     for step in range(4):
         for number, (one, two) in enumerate(zip(kernels, copies, strict=True)):
@@ -92,8 +95,9 @@ def test_fused_sgd_is_torchs_also_where_parameters_of_a_group_open_one_after_ano
 
 
 @pytest.mark.parametrize("kind", [Sgd(), AdamW()])
-def test_a_run_that_began_unfused_goes_on_so(kind):
-    """To the bit as it would have: one of an earlier version, whose checkpoints say how its optimiser moved."""
+@pytest.mark.parametrize("says", [True, False])
+def test_a_run_that_began_unfused_goes_on_so(kind, says):
+    """To the bit as it would have: one of an earlier version, whose checkpoints say how its optimiser moved, or know of no other way."""
     torch.manual_seed(0)
     weights = [nn.Parameter(torch.ones(5)) for _ in range(2)]
     old, new = (
@@ -108,7 +112,10 @@ def test_a_run_that_began_unfused_goes_on_so(kind):
                 optimizer.step()
         if step == 1:
             weights[1].data.copy_(weights[0])
-            new.load_state_dict(deepcopy(old.state_dict()))
+            state = deepcopy(old.state_dict())
+            if not says:
+                del state["param_groups"][0]["fused"]
+            new.load_state_dict(state)
             assert not new.param_groups[0]["fused"]
     assert torch.equal(*weights)
 

@@ -71,6 +71,21 @@ def test_it_stops_where_the_loss_diverges(pictures, stand_in, after, kept):
     assert all(map(math.isfinite, found.smoothed))
 
 
+def test_a_rate_whose_step_is_passed_over_is_tried_again(pictures, monkeypatch):
+    """In float16; the loss is a number, but it says nothing of the rate before."""
+    asked = []
+
+    def learn(learner, batch):
+        asked.append(learner.lr_factor() * learner.setup.peak_lr)
+        learner.step += len(asked) > 2  # the first two are passed over
+        return StepResult(float(len(asked)), 0, len(batch.labels))
+
+    monkeypatch.setattr(range_test._RisingLearner, "learn", learn)
+    found = find_lr(setup_of(pictures), steps=10, workers=0)
+    assert asked == pytest.approx([found.rates[0]] * 2 + list(found.rates))
+    assert found.losses[0] == 3.0
+
+
 def test_steps_are_the_runs_own_in_rates_of_layers_parts_that_train_and_batches_and_leave_nothing(pictures, saved, monkeypatch):
     finetune = Finetune(freeze_epochs=2, layer_decay=0.5)
     setup = setup_of(pictures, weights=saved(reshape.with_image_size(TINY, 16)), finetune=finetune, label_smoothing=0.0)
