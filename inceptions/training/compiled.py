@@ -21,7 +21,8 @@ class Compiled(nn.Module):
 
     mode: torch.compile's. fresh: layers of batch normalisation whose running statistics move by `share` of each batch. To the compiler
     a momentum is a constant, and one that changes at each step would have it begin anew each time; so theirs is 1, what comes out is the
-    batch's own statistics, and these are mixed with the old ones here.
+    batch's own statistics, and these are mixed with the old ones here. A process's share of a batch may have no images: torch's compiler
+    has no right way back for that, and the module takes it as it is.
 
     Raises UserError where there is no compiler for the compiler's code.
     """
@@ -29,7 +30,7 @@ class Compiled(nn.Module):
     def __init__(self, module: nn.Module, mode: str, fresh: Sequence[_BatchNorm]) -> None:
         super().__init__()
         require_compiler("compile", instead="train with compile=none")
-        self.compiled, self.share = torch.compile(module, mode=mode), 1.0
+        self.module, self.compiled, self.share = module, torch.compile(module, mode=mode), 1.0
         # as data, for autograd has no part in them: it may keep them for the way back, and would find them changed
         self.statistics: list[Tensor] = [
             tensor.data for layer in fresh for tensor in (layer.running_mean, layer.running_var) if tensor is not None
@@ -39,6 +40,8 @@ class Compiled(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Give what the network gives: logits, or `Outputs`."""
+        if not len(images):
+            return self.module(images)
         before = [tensor.clone() for tensor in self.statistics]
         out = self.compiled(images)
         if before:

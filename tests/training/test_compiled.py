@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from inceptions.data.folders import load_splits
 from inceptions.errors import StoppedError, UserError
+from inceptions.networks.modules.models import training_module
 from inceptions.training.compiled import Compiled
 from inceptions.training.loop import Pace, fit, prepare, resume
 from inceptions.training.report import start_of
@@ -86,6 +88,30 @@ def test_what_torch_makes_of_a_step_is_the_same_step(pictures):
     theirs = compiled.module.state_dict()
     for key, value in plain.module.state_dict().items():
         torch.testing.assert_close(theirs[key], value, rtol=1e-2, atol=1e-4)  # float32 in another order, over three steps
+
+
+def test_a_share_without_images_goes_past_the_compiler_and_leaves_statistics(monkeypatch):
+    """Several processes keep step with such; in the way back of it, what the compiler makes ends with an error of torch."""
+
+    class NeedsImages(nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+        def forward(self, images):
+            assert len(images)
+            return self.module(images)
+
+    monkeypatch.setattr(torch, "compile", lambda module, mode: NeedsImages(module))
+    module = training_module(SHORT)
+    compiled = Compiled(module, "default", [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)])
+    assert [name for name, _ in compiled.named_parameters()] == [f"module.{name}" for name, _ in module.named_parameters()]
+    compiled.share = 0.1
+    compiled(torch.randn(2, 3, 16, 16))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    compiled(torch.zeros(0, 3, 16, 16)).sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items() if "batches" not in name)
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in module.parameters())
 
 
 @pytest.mark.parametrize(("how", "told"), [("none", 0), ("default", 1)])
