@@ -120,6 +120,12 @@ def is_offline() -> bool:
     return os.environ.get(OFFLINE_VARIABLE, "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
+def require_writable(folder: Path) -> None:
+    """Raise UserError where nothing can be kept in a folder that is there: before minutes of work are lost on it."""
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{shown(folder)} can't be written to, and what is found is kept in it; copy it to a place that is yours")
+
+
 def cannot_write(path: Path, error: OSError) -> UserError:
     """Return the error that says why `path` can't be written and what to do."""
     inside = path.is_relative_to(cache_folder())

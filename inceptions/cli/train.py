@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from inceptions.cli.find_lr import run_range_test
 from inceptions.cli.terminal import err, say, tell
 from inceptions.data.folders import name_source
 from inceptions.errors import UserError
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("inceptions")
 
 SECONDS_BETWEEN_LINES = 60  # in a log
-PARTS = {"test": "test", "validation": "val", "training": "train"}  # of a result, as a card's metrics call them
 LINES_BETWEEN_TITLES = 20
 FEW_IMAGES = 5000  # to train on; with fewer, weights that were trained on other images mostly make the better model
 
@@ -83,8 +83,6 @@ def run_training(
         show_plan(setup, workers=pace.workers)
         return
     if instead == "find_lr":
-        from inceptions.cli.find_lr import run_range_test
-
         given = {"--model": model, "--image-size": image_size, "--channels": channels, "--weights": weights, "--device": device}
         given["--recipe"] = None if recipe == ("finetune" if weights else "quick") else recipe
         sized = [f"batch_size={setup.recipe.batch_size}"] if finds_batch else []
@@ -239,8 +237,11 @@ def _conclude(result: Result) -> None:
 
 def _tell_confidence(result: Result) -> None:
     """Say how far the model's confidence is from its accuracy, and was before its logits were divided by a temperature."""
+    from inceptions.training.report import NAMES
+
+    part = next(part for part, name in NAMES.items() if name == result.on)
     card = read_card(result.folder / "best")
-    errors = [card.metrics.get(f"{PARTS[result.on]}_calibration_error{of}") for of in ("", "_undivided")]
+    errors = [card.metrics.get(f"{part}_calibration_error{of}") for of in ("", "_undivided")]
     if errors[0] is not None and errors[1] is not None:
         say(f"  calibration error {100 * errors[0]:.1f} %, and {100 * errors[1]:.1f} % without its temperature of {card.temperature:.3g}")
 

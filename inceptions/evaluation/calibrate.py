@@ -21,6 +21,7 @@ from inceptions.evaluation.measured import choose_images
 from inceptions.evaluation.metrics import calibration_error
 from inceptions.evaluation.score import Score, join, logits_of, score_at, score_of
 from inceptions.evaluation.temperature import LEAST_IMAGES, fit_temperature, thinned
+from inceptions.files import require_writable
 from inceptions.names import shown
 from inceptions.versions import now
 from inceptions.weights.card import ModelCard, read_card
@@ -113,7 +114,9 @@ def _check(card: ModelCard, folder: Path, target: Path) -> None:
         raise UserError(f"{shown(folder)} ends in features and has no classes to be sure of; give a classifier")
     if "int8" in card.provenance:
         raise UserError(f"{shown(folder)} has integers beside its weights, made of logits as they were; calibrate first, then quantize")
-    if target != folder and target.exists():
+    if target == folder:
+        require_writable(folder)
+    elif target.exists():
         raise UserError(f"{shown(target)} exists already; give another folder, or delete it")
 
 

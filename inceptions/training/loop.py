@@ -156,8 +156,6 @@ def set_epoch(loader: ImageLoader, setup: Setup, *, epoch: int) -> None:
     side = training_side(setup.recipe, epoch=epoch, image_size=setup.network.image_size)
     dataset = loader.order.dataset
     dataset.preprocess = fit_size(setup.preprocess, image_size=side)
-    if setup.recipe.augment is not None:
-        dataset.preprocess = replace(dataset.preprocess, resize_size=None)
     dataset.epoch = epoch
 
 

@@ -182,14 +182,16 @@ class _RisingLearner(Learner):
 
 
 def _batches(setup: Setup, workers: int | None) -> Iterator[Batch]:
-    """Yield batches of epoch after epoch; UserError where one has no image."""
+    """Yield batches of epoch after epoch; UserError where one has no batch of two images, which is the least that a step learns from."""
     loader = training_loader(setup, workers=workers)
     set_epoch(loader, setup, epoch=setup.recipe.epochs)
     for epoch in count(1):
         loader.order.dataset.epoch = epoch
-        images = 0
+        most = 0
         for batch in loader:
-            images += len(batch.labels)
+            most = max(most, len(batch.labels))
             yield batch
-        if not images:
-            raise UserError("no training image could be read; look at the files")
+        if most < 2:
+            raise UserError(
+                "no training image could be read; look at the files" if not most else "one training image is too few to learn from"
+            )

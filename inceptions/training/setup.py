@@ -120,14 +120,9 @@ def prepare(
     found = pick_device(device)
     splits = _merge_val(splits) if recipe.train_on_val else splits
     recipe = replace(recipe, split_seed=splits.seed)
-    _warn_of_settings(recipe, found)
-    if recipe.early_stop and not splits.val:
-        log.warning("early_stop changes nothing, for there are no validation images")
+    _warn_of_settings(recipe, splits, found)
     if not splits.mirror and recipe.augment is not None:
         recipe = replace(recipe, augment=replace(recipe.augment, flip=False))
-    frozen = recipe.finetune.freeze_epochs if recipe.finetune else 0
-    if frozen >= recipe.epochs:
-        log.warning("only the head trains: finetune.freeze_epochs is %d and there are %d epochs", frozen, recipe.epochs)
     made = Setup(
         network=network,
         preprocess=for_training(network.image_size, channels=network.in_channels),
@@ -230,7 +225,12 @@ def _wants_aux(recipe: Recipe) -> bool:
     return recipe.aux_weight != 0 and not (recipe.finetune and recipe.finetune.head_only)
 
 
-def _warn_of_settings(recipe: Recipe, device: torch.device) -> None:
+def _warn_of_settings(recipe: Recipe, splits: Splits, device: torch.device) -> None:
+    if recipe.early_stop and not splits.val:
+        log.warning("early_stop changes nothing, for there are no validation images")
+    frozen = recipe.finetune.freeze_epochs if recipe.finetune else 0
+    if frozen >= recipe.epochs:
+        log.warning("only the head trains: finetune.freeze_epochs is %d and there are %d epochs", frozen, recipe.epochs)
     augment, plain = recipe.augment or Augment(), Augment()
     if augment.policy != "randaugment" and (augment.operations, augment.magnitude) != (plain.operations, plain.magnitude):
         log.warning(

@@ -108,7 +108,7 @@ def test_images_that_the_model_was_trained_on_are_told(folder, tmp_path):
     assert f"train: {folder} was trained on 24 of these images" in found.notes
 
 
-@pytest.mark.parametrize("fault", ["features", "int8", "part", "replaced"])
+@pytest.mark.parametrize("fault", ["features", "int8", "part", "replaced", "not mine"])
 def test_what_cannot_be_calibrated_is_told_and_changes_nothing(fault, folder, data, monkeypatch):
     card, said = read_card(folder), "changed"
     match fault:
@@ -118,6 +118,10 @@ def test_what_cannot_be_calibrated_is_told_and_changes_nothing(fault, folder, da
             card, said = replace(card, provenance={"int8": {}}), "calibrate first, then quantize"
         case "part":
             data, said = data / "val", "there are no val images|are needed"
+        case "not mine":
+            said = "can't be written to"
+            monkeypatch.setattr("inceptions.files.os.access", lambda *_: False)
+            monkeypatch.setattr("inceptions.evaluation.calibrate.load_splits", lambda *_, **__: pytest.fail("it begins all the same"))
         case "replaced":
             said = "was replaced by another"
             monkeypatch.setattr("inceptions.evaluation.calibrate.logits_of", lambda *given, **how: replaced(folder, *given, **how))

@@ -170,9 +170,10 @@ def test_several_processes_and_asynchronous_recipes_are_refused(pictures, monkey
         find_lr(setup)
 
 
-def test_images_of_which_none_can_be_read_end_it(pictures):
+@pytest.mark.parametrize(("left", "message"), [(0, "no training image could be read"), (1, "one training image is too few")])
+def test_images_of_which_none_or_one_can_be_read_end_it(pictures, left, message):
     setup = setup_of(pictures, on_error="skip")
-    for path in (pictures / "train").rglob("*.png"):
+    for path in sorted((pictures / "train").rglob("*.png"))[left:]:
         path.write_bytes(b"no picture")
-    with pytest.raises(UserError, match="no training image could be read"):
+    with pytest.raises(UserError, match=message):
         find_lr(setup, steps=10, workers=0)

@@ -190,5 +190,16 @@ def test_an_optimizer_that_can_t_be_is_refused(make):
 
 
 def test_the_edges_of_a_recipe_are_taken():
-    Recipe(epochs=1, batch_size=2, accumulate=1, lr=1e-30, clip_norm=1e30, aux_weight=0, drop_rate=0, bn_momentum=1, seed=2**32 - 1)
-    Recipe(weight_decay=0, progressive=((0.2, 0.5), (1, 1)), label_smoothing=0, mixup=0, bias_lr=0)
+    edges = {
+        "epochs": 1,
+        "batch_size": 2,
+        "accumulate": 1,
+        "lr": 1e-30,
+        "clip_norm": 1e30,
+        "aux_weight": 0,
+        "drop_rate": 0,
+        "bn_momentum": 1,
+    }
+    edges |= {"seed": 2**32 - 1, "weight_decay": 0, "progressive": ((0.2, 0.5), (1, 1)), "label_smoothing": 0, "mixup": 0, "bias_lr": 0}
+    made = Recipe(**edges)
+    assert {name: getattr(made, name) for name in edges} == edges

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from inceptions.evaluation.interval import Interval
 from inceptions.evaluation.labels import match_labels
 from inceptions.evaluation.measured import choose_images
 from inceptions.evaluation.metrics import paired_difference
-from inceptions.files import cannot_write, write_whole
+from inceptions.files import cannot_write, require_writable, write_whole
 from inceptions.inference.benchmark.measure import engine_run, take_turns
 from inceptions.inference.engines.base import Engine, softmax
 from inceptions.inference.engines.choose import find_device, in_floating_point, open_engine, open_parts
@@ -65,8 +64,7 @@ def choose_exits(
     card = read_card(folder)
     require_heads(card.network)
     load_model(folder, aux=True)  # which says so where the heads have no weights
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{shown(folder)} can't be written to, and what is found is kept in it; copy it to a place that is yours")
+    require_writable(folder)
     images = _choose_images(data, card, folder)
     parts = open_parts(folder, card, engine=engine, device=device, tell=tell)
     plain = open_engine(folder, in_floating_point(card), engine=engine, device=device, tell=tell)
