@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from inceptions.errors import UserError
 from inceptions.networks.modules.models import Outputs
+from inceptions.training.side_by_side import SideBySide
 
 Part = tuple[Tensor, Tensor, Tensor]
 PASSED_OVER = 40  # steps in a row: by then float16's losses are scaled by 2^-24, and no scale will do
@@ -121,13 +122,14 @@ class Computed(NamedTuple):
 class Gradients:
     """How gradients are worked out: of which loss, in which arithmetic (None: float32), and clipped to which norm, of all together.
 
-    scale: of the losses, in float16.
+    scale: of the losses, in float16. side_by_side: with small images beside each other, for weights' gradients on AMX.
     """
 
     loss: Loss
     autocast: torch.dtype | None = None
     clip_norm: float | None = None
     scale: LossScale | None = None
+    side_by_side: bool = False
 
     def compute(self, model: nn.Module, parts: Sequence[Part], *, total: float, world: int = 1) -> Computed:
         """Add the gradients of a batch to those of the parameters.
@@ -141,7 +143,8 @@ class Gradients:
             is_last = number == len(parts)
             with model.no_sync() if isinstance(model, DistributedDataParallel) and not is_last else nullcontext():
                 with torch.autocast(images.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-                    out = model(images)
+                    with SideBySide() if self.side_by_side else nullcontext():
+                        out = model(images)
                     loss = self.loss(out, targets) if len(images) else _nothing(out)
                 share = self.loss.weight(labels if targets.ndim == 1 else targets) / total
                 weighted = loss * (share * world)

@@ -21,6 +21,7 @@ from inceptions.training.optimizers import kernel_groups, make_optimizer
 from inceptions.training.processes import Processes
 from inceptions.training.schedules import lr_factor, statistics_share
 from inceptions.training.setup import Setup, make_module
+from inceptions.training.side_by_side import can_gain
 
 if TYPE_CHECKING:
     from torchvision.transforms import v2  # which takes two seconds to import
@@ -58,7 +59,8 @@ class Learner:
         self.whole: nn.Module = self.compiled or self.module
         self.model = self.whole
         self.scale = LossScale(self.optimizer, setup.device) if setup.autocast is torch.float16 else None
-        self.gradients = Gradients(make_loss(setup), setup.autocast, recipe.clip_norm, self.scale)
+        beside = self.compiled is None and can_gain(setup.device, setup.autocast)
+        self.gradients = Gradients(make_loss(setup), setup.autocast, recipe.clip_norm, self.scale, side_by_side=beside)
         self.mixing = _mixing(setup)
         if processes.world > 1:  # the same weights everywhere, but not the same dropout
             torch.manual_seed(recipe.seed * processes.world + processes.rank)
