@@ -1,5 +1,6 @@
 """A frozen body: what it costs, and that its features may be kept."""
 
+import shutil
 import signal
 from dataclasses import replace
 from functools import partial
@@ -138,6 +139,26 @@ def test_kept_features_train_the_same_head_as_computed_ones_and_each_picture_is_
     pictures = [(tmp_path / name / "train_batch.png").read_bytes() for name in results]
     assert pictures[0] == pictures[1]
     assert results["kept"][0].rows[-1].train_loss < results["kept"][0].rows[0].train_loss
+
+
+@pytest.mark.parametrize("sampling", ["balanced", "square_root"])
+def test_kept_features_come_as_their_pictures_would_where_rare_classes_come_more_often(sampling, painted, body, tmp_path):
+    data = tmp_path / "painted"
+    shutil.copytree(painted, data)
+    for path in sorted((data / "train" / "green").iterdir())[8:]:
+        path.unlink()
+    rows = {
+        kept: run(
+            data,
+            body,
+            tmp_path / str(kept),
+            recipe=replace(HEAD, sampling=sampling, finetune=Finetune(head_only=True, cache_features=kept)),
+        ).rows
+        for kept in (True, False)
+    }
+    for mine, other in zip(rows[True], rows[False], strict=True):
+        assert mine.train_loss == pytest.approx(other.train_loss, rel=1e-5)
+        assert mine.train_accuracy == other.train_accuracy
 
 
 class StopAt(Reporter):
