@@ -1,4 +1,4 @@
-"""Optimisers: enters a recipe's optimiser and groups of parameters, leaves torch's; and TensorFlow's RMSProp and Adam, which differ."""
+"""Optimisers: enters a recipe's optimiser and groups of parameters, leaves torch's, or TensorFlow's RMSProp and Adam, or Muon."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor, nn
 
-from inceptions.training.recipe import Adam, AdamW, Optimizer, RMSProp, Sgd
+from inceptions.devices import pick_precision
+from inceptions.training.recipe import Adam, AdamW, Muon, Optimizer, RMSProp, Sgd
 
 FUSED = ("cpu", "cuda")  # devices for which torch has SGD and AdamW in one operation a group
 each: Any = torch  # whose operations on lists of tensors are private by their names alone
@@ -35,8 +36,22 @@ def make_optimizer(
             return TensorFlowAdam(groups, lr, betas=(optimizer.beta1, optimizer.beta2), epsilon=optimizer.epsilon)
         case AdamW():
             return TorchAdamW(groups, lr=lr, betas=(optimizer.beta1, optimizer.beta2), eps=optimizer.epsilon, fused=fused)
+        case Muon():
+            return _make_muon(optimizer, groups, lr=lr)
         case _:
             assert_never(optimizer)
+
+
+def _make_muon(optimizer: Muon, groups: Iterable[dict[str, Any]], *, lr: float) -> torch.optim.Optimizer:
+    """Return it over kernels of convolutions and all else, of each group apart."""
+    parts = []
+    for group in groups:
+        rate = group.get("lr", lr)
+        kernels = [parameter for parameter in group["params"] if parameter.ndim == 4]
+        rest = [parameter for parameter in group["params"] if parameter.ndim != 4]
+        parts.append({"params": kernels, "lr": rate, "momentum": optimizer.momentum, "weight_decay": 0.0, "orthogonal": True})
+        parts.append({**group, "params": rest, "lr": optimizer.rest_lr * rate, "momentum": optimizer.rest_momentum})
+    return OrthogonalMomentum([part for part in parts if part["params"]], lr)
 
 
 def kernel_groups(module: nn.Module, *, weight_decay: float, lr: float, bias_lr: float = 1.0) -> list[dict[str, Any]]:
@@ -156,3 +171,66 @@ class TensorFlowRMSProp(Eager):
         each._foreach_mul_(moments, group["momentum"])
         each._foreach_addcdiv_(moments, gradients, roots, value=group["lr"])
         each._foreach_sub_(parameters, moments)
+
+
+class OrthogonalMomentum(Eager):
+    """m = momentum m + g;  w = w - lr |w| / sqrt(filters) O(g + momentum m), brought to its former length, in groups that are `orthogonal`.
+
+    O: the nearest matrix, of filters by all else, whose singular values are all 1, about. Such a step moves every filter, and those
+    directions too in which gradients are small. In other groups: g = g + weight_decay w;  m = momentum m + g;  w = w - lr (g + momentum m).
+    """
+
+    def __init__(self, params: Any, lr: float, *, momentum: float = 0.6, weight_decay: float = 0.0, orthogonal: bool = False) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "orthogonal": orthogonal})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Move every parameter that has a gradient."""
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for group in self.param_groups:
+            moving = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if moving:
+                self._move(moving, group)
+        return loss
+
+    def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["moment"] = torch.zeros_like(parameter)
+        gradients: Any = [parameter.grad for parameter in parameters]
+        moments = [self.state[parameter]["moment"] for parameter in parameters]
+        if group["weight_decay"]:
+            gradients = each._foreach_add(gradients, parameters, alpha=group["weight_decay"])
+        each._foreach_mul_(moments, group["momentum"])
+        each._foreach_add_(moments, gradients)
+        steps = each._foreach_add(gradients, moments, alpha=group["momentum"])
+        if group["orthogonal"]:
+            _turn(parameters, steps, lr=group["lr"])
+        else:
+            each._foreach_add_(parameters, steps, alpha=-group["lr"])
+
+
+def _turn(kernels: list[Tensor], steps: list[Tensor], *, lr: float) -> None:
+    """Take orthogonal steps with kernels, to their former lengths."""
+    lengths = each._foreach_norm(kernels)
+    moves = [
+        orthogonal(step.flatten(1)).view(step.shape) * (length / len(step) ** 0.5) for step, length in zip(steps, lengths, strict=True)
+    ]
+    each._foreach_add_(kernels, moves, alpha=-lr)
+    after = each._foreach_norm(kernels)
+    each._foreach_mul_(kernels, [was / now.clamp(min=1e-12) for was, now in zip(lengths, after, strict=True)])
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """Return U S V^T for the U D V^T that a matrix (rows, columns) is, with S near 1: by three steps of Newton's and Schulz's iteration.
+
+    Its odd polynomial of fifth degree grows steeply at 0, so that few steps lift small singular values: S is from 0.7 to 1.2, about, but
+    for those of which D is a hundredth of the greatest. It is computed in bfloat16 where that is fast.
+    """
+    bfloat16 = pick_precision("auto", matrix.device) is torch.bfloat16
+    wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
+    x = (wide / (wide.norm() + 1e-7)).to(torch.bfloat16 if bfloat16 else matrix.dtype)
+    for _ in range(3):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return (x if wide is matrix else x.T).to(matrix.dtype)

@@ -73,7 +73,27 @@ class AdamW(_Moments):
     kind: Literal["adamw"] = "adamw"
 
 
-Optimizer = Sgd | RMSProp | Adam | AdamW
+@dataclass(frozen=True, slots=True)
+class Muon:
+    """Momentum made orthogonal, for the kernels of convolutions; stochastic gradient descent, with Nesterov's momentum, for all else.
+
+    K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. The learning rate is the share of a kernel that a
+    step changes. momentum: of kernels; rest_momentum: of all else, whose learning rate is `rest_lr` times as large. Kernels keep their
+    length, for which weight decay is else; batch normalisation must follow them, or what they give can't grow.
+    """
+
+    momentum: float = 0.6
+    rest_momentum: float = 0.85
+    rest_lr: float = 10.0
+    kind: Literal["muon"] = "muon"
+
+    def __post_init__(self) -> None:
+        _check_decay("optimizer.momentum", self.momentum)
+        _check_decay("optimizer.rest_momentum", self.rest_momentum)
+        check("optimizer.rest_lr", self.rest_lr, 0 < self.rest_lr <= 1000, "a number above 0, at most 1000")
+
+
+Optimizer = Sgd | RMSProp | Adam | AdamW | Muon
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import assert_never
 from inceptions.data.augment import Augment
 from inceptions.errors import UserError
 from inceptions.networks.spec import BatchNorm, Conv, Linear, Network, Node, Parallel, Residual, SeparableConv
-from inceptions.training.recipe import Adam, AdamW, Average, Finetune, Recipe, RMSProp, Sgd
+from inceptions.training.recipe import Adam, AdamW, Average, Finetune, Muon, Recipe, RMSProp, Sgd
 from inceptions.training.schedules import Exponential, Steps
 
 ALL_FOUR = ("bilinear", "area", "nearest", "bicubic")
@@ -285,7 +285,8 @@ def peak_lr(recipe: Recipe, network: Network, *, batch_size: int) -> float:
     """Return the highest learning rate of a run: the recipe's, or else the optimizer's own for steps of `batch_size` images.
 
     SGD: 0.05 for 64 images with batch normalisation and 0.01 without. RMSProp: 0.045 for 32 (1512.00567, section 8), a fifth of it without.
-    Both are in proportion to the images. Adam, AdamW: 0.001 (1412.6980, section 2), for their steps don't grow with the gradients.
+    Both are in proportion to the images. Adam, AdamW: 0.001 (1412.6980, section 2), for their steps don't grow with the gradients; nor do
+    those of Muon: 0.05, ours.
     """
     if recipe.lr is not None:
         return recipe.lr
@@ -297,6 +298,8 @@ def peak_lr(recipe: Recipe, network: Network, *, batch_size: int) -> float:
             return (0.045 if normalised else 0.009) * batch_size / 32
         case Adam() | AdamW():
             return 0.001
+        case Muon():
+            return 0.05
         case _:
             assert_never(recipe.optimizer)
 

@@ -18,7 +18,7 @@ import yaml
 
 from inceptions.data.augment import Augment
 from inceptions.errors import UserError
-from inceptions.training.recipe import Adam, AdamW, Average, Finetune, Recipe, RMSProp, Sgd
+from inceptions.training.recipe import Adam, AdamW, Average, Finetune, Muon, Recipe, RMSProp, Sgd
 from inceptions.training.schedules import Constant, Cosine, Exponential, OneCycle, Steps
 
 log = logging.getLogger("inceptions")
@@ -186,6 +186,6 @@ _WORDS = {  # pydantic's, in ours
 }
 _PARTS = {"augment": Augment, "average": Average, "finetune": Finetune}
 _KINDS = {
-    "optimizer": {kind().kind: kind for kind in (Sgd, RMSProp, Adam, AdamW)},
+    "optimizer": {kind().kind: kind for kind in (Sgd, RMSProp, Adam, AdamW, Muon)},
     "schedule": {kind().kind: kind for kind in (OneCycle, Cosine, Exponential, Steps, Constant)},
 }

@@ -57,8 +57,8 @@ class _SideBySide(torch.autograd.Function):
         return torch.conv2d(images, weight, None, stride, padding)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        images, weight = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        (gradient,), (images, weight) = grad_outputs, ctx.saved_tensors
         needs_images, needs_weight, *_ = ctx.needs_input_grad
         of_images = _backward(gradient, images, weight, ctx.stride, ctx.padding, of=0) if needs_images else None
         of_weight = _of_weight(gradient, images, weight, ctx.stride, ctx.padding) if needs_weight else None

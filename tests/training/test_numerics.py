@@ -15,8 +15,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from inceptions.networks.modules.models import Outputs
 from inceptions.training.followers import make_average
 from inceptions.training.gradients import Gradients, Loss, balanced_weights, split
-from inceptions.training.optimizers import TensorFlowRMSProp, make_optimizer
-from inceptions.training.recipe import Adam, AdamW, Average, Sgd
+from inceptions.training.optimizers import TensorFlowRMSProp, make_optimizer, orthogonal
+from inceptions.training.recipe import Adam, AdamW, Average, Muon, Sgd
 from inceptions.training.schedules import Constant, Exponential, OneCycle, Steps, lr_factor, statistics_share
 
 
@@ -118,6 +118,52 @@ def test_a_run_that_began_unfused_goes_on_so(kind, says):
             new.load_state_dict(state)
             assert not new.param_groups[0]["fused"]
     assert torch.equal(*weights)
+
+
+def test_muon_moves_kernels_by_orthogonal_steps_that_keep_their_length_and_the_rest_by_sgd(monkeypatch):
+    monkeypatch.setattr("inceptions.training.optimizers.pick_precision", lambda *_: None)  # and not in bfloat16
+    torch.manual_seed(0)
+    kernel = nn.Parameter(torch.randn(8, 4, 3, 3).to(memory_format=torch.channels_last))
+    matrix, bias = nn.Parameter(torch.randn(5, 6)), nn.Parameter(torch.randn(7))
+    groups = [{"params": [kernel, matrix], "weight_decay": 0.01}, {"params": [bias], "weight_decay": 0.0, "lr": 0.4}]
+    mine = make_optimizer(Muon(momentum=0.5, rest_momentum=0.9, rest_lr=3.0), groups, lr=0.2)
+    copies = [nn.Parameter(parameter.detach().clone()) for parameter in (matrix, bias)]
+    theirs = [{"params": [copies[0]], "weight_decay": 0.01, "lr": 0.6}, {"params": [copies[1]], "lr": 1.2}]
+    other = torch.optim.SGD(theirs, lr=1.0, momentum=0.9, nesterov=True)
+    w, m = kernel.detach().clone().flatten(1), torch.zeros(8, 36)
+    for _ in range(4):
+        for parameter, copy in zip((matrix, bias), copies, strict=True):
+            parameter.grad = torch.randn_like(parameter)
+            copy.grad = parameter.grad.clone()
+        kernel.grad = torch.randn(8, 4, 3, 3)
+        mine.step(), other.step()
+        m = 0.5 * m + kernel.grad.flatten(1)
+        length = w.norm()
+        u, d, v = torch.linalg.svd(kernel.grad.flatten(1) + 0.5 * m, full_matrices=False)
+        s = d / d.norm()
+        for _ in range(3):
+            s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+        w = w - 0.2 * length / 8**0.5 * (u * s) @ v
+        w *= length / w.norm()
+        torch.testing.assert_close(kernel.flatten(1), w, rtol=0, atol=1e-4)  # in float32, twice
+    for parameter, copy in zip((matrix, bias), copies, strict=True):
+        torch.testing.assert_close(parameter, copy, rtol=1e-6, atol=1e-6)
+    state = deepcopy(mine.state_dict())
+    again = make_optimizer(Muon(momentum=0.5, rest_momentum=0.9, rest_lr=3.0), groups, lr=0.2)
+    again.load_state_dict(state)
+    assert torch.equal(again.state[kernel]["moment"], mine.state[kernel]["moment"])
+
+
+@pytest.mark.parametrize("shape", [(16, 144), (144, 16), (32, 64)])
+def test_orthogonal_lifts_singular_values_near_to_one_and_keeps_their_directions(shape):
+    torch.manual_seed(0)
+    matrix = torch.randn(shape) + 5 * torch.ones(shape)  # one direction far above the others
+    found, (u, _, v) = orthogonal(matrix), torch.linalg.svd(matrix, full_matrices=False)
+    assert found.dtype == matrix.dtype
+    values = torch.diag(u.T @ found @ v.T)
+    assert 0.3 < values.min() < values.max() < 1.3
+    assert (u.T @ found @ v.T - torch.diag(values)).abs().max() < 0.1
+    assert orthogonal(torch.zeros(3, 4)).abs().max() == 0
 
 
 def test_adam_by_hand_with_tensorflows_epsilon():
