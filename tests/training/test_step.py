@@ -14,7 +14,7 @@ from inceptions.networks.registry import get_network
 from inceptions.training.learner import Learner
 from inceptions.training.loop import prepare
 from inceptions.training.processes import Processes
-from inceptions.training.recipe import AdamW, Average, RMSProp, Sgd
+from inceptions.training.recipe import AdamW, Average, Muon, RMSProp, Sgd
 from inceptions.training.recipes import QUICK
 
 TINY = reshape.scale_width(get_network("inception_small"), 0.25)
@@ -63,7 +63,7 @@ def test_gradients_lie_in_memory_as_their_kernels_do(pictures):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA")
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 @pytest.mark.parametrize("changes", [{}, {"class_weights": "balanced"}, {"mixup": 0.2, "cutmix": 1.0}], ids=["plain", "weighed", "mixed"])
-@pytest.mark.parametrize("optimizer", [Sgd(nesterov=True), RMSProp(), AdamW()], ids=lambda optimizer: optimizer.kind)
+@pytest.mark.parametrize("optimizer", [Sgd(nesterov=True), RMSProp(), AdamW(), Muon()], ids=lambda optimizer: optimizer.kind)
 def test_the_host_waits_for_the_card_once_a_step(optimizer, changes, precision, pictures):
     """That is for the loss, as it is read; a copy from memory that isn't pinned would be another."""
     recipe = replace(RECIPE, optimizer=optimizer, precision=precision, **changes)

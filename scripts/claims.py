@@ -1,0 +1,95 @@
+"""The claims of the note that the guide follows, in its order, and what stands for each here; `guide.py` makes the list of them."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Kind = Literal["drawn", "computed", "run", "not possible here"]
+
+
+class Claim(NamedTuple):
+    """A claim, the paper that makes it, and where what stands for it is: a page with an anchor, or a study's name where it is run."""
+
+    said: str
+    source: str
+    kind: Kind
+    place: str
+
+
+CHAPTERS: dict[str, tuple[Claim, ...]] = {
+    "GoogLeNet": (
+        Claim("Of two convolutions in a row, cost grows with the square of their width", "1409.4842, 3", "computed", "googlenet.md#the-problem"),
+        Claim("Parallel kernels of several sizes make a module", "1409.4842, 4, Figure 2", "drawn", "googlenet.md#the-idea"),
+        Claim("Naive modules grow wider and dearer one after another", "1409.4842, 4", "computed", "googlenet.md#what-it-costs"),
+        Claim("1x1 reductions keep the accuracy at a fraction of the cost", "1409.4842, 4", "run", "modules"),
+        Claim("Reducing only before 3x3 and 5x5 is right, for what is dense is hard to work with", "1409.4842, 4", "run", "bottleneck"),
+        Claim("Average pooling in place of fully connected layers gains 0.6 points", "1409.4842, 5", "run", "pooling-head"),
+        Claim("Average pooling has fewer parameters", "1409.4842, 5", "computed", "googlenet.md#the-rest-of-the-network"),
+        Claim("Dropout before the classifier stays essential", "1409.4842, 5", "run", "dropout"),
+        Claim("The network's table", "1409.4842, Table 1", "computed", "../family/googlenet.md"),
+        Claim("Auxiliary heads on 4a and 4d, each with 0.3 of the loss", "1409.4842, 5", "drawn", "googlenet.md#the-rest-of-the-network"),
+        Claim("Auxiliary heads help", "1409.4842, 5", "run", "aux"),
+        Claim("It matters little where the auxiliary heads are, and the lower one can go", "1512.00567, 4", "run", "aux-where"),
+        Claim("Asynchronous workers train it with a parameter server", "1409.4842, 6", "run", "asynchronous"),
+        Claim("144 crops, 4 x 3 x 6 x 2", "1409.4842, 7", "computed", "../evaluate.md"),
+        Claim("More crops and models make errors fewer", "1409.4842, Table 2", "run", "averages"),
+        Claim("The gain of more crops falls as they become many", "1409.4842, 7", "run", "crops-budget"),
+        Claim("6.67 % of top-5 error at ILSVRC 2014", "1409.4842, 7", "not possible here", "ImageNet's 1.3 million images and weeks on many GPUs"),
+    ),
+    "Batch normalisation": (
+        Claim("The same accuracy in a fraction of the steps", "1502.03167, 4.2", "run", "batch-norm"),
+        Claim("Higher learning rates become possible", "1502.03167, 3.3", "run", "batch-norm"),
+        Claim("Less need of dropout", "1502.03167, 3.4", "run", "dropout"),
+        Claim("Each channel by its own mean and variance, then scale and shift", "1502.03167, 3", "computed", "batch-normalisation.md#the-idea"),
+        Claim("The backward pass", "1502.03167, 3", "drawn", "batch-normalisation.md#the-idea"),
+        Claim("Running averages at test time", "1502.03167, 3.1", "computed", "../design.md"),
+        Claim("Before the activation, not after it", "1502.03167, 3.2", "run", "bn-place"),
+        Claim("Batches must not be small", "1502.03167, 3", "run", "bn-batch"),
+        Claim("Two 3x3 in place of each 5x5, nine layers more", "1502.03167, Appendix", "drawn", "batch-normalisation.md#the-network"),
+        Claim("A quarter more parameters and 30 % more work than GoogLeNet", "1502.03167, Appendix", "computed", "batch-normalisation.md#the-network"),
+        Claim("Three modules at 28x28; 3c and 4e halve the grid", "1502.03167, Appendix", "drawn", "batch-normalisation.md#the-network"),
+        Claim("A separable first convolution is cheaper", "1502.03167, Appendix", "computed", "batch-normalisation.md#the-network"),
+        Claim("The loss becomes smoother along the gradient", "1805.11604, 3.1, Figure 4", "run", "bn-smoothness"),
+        Claim("The drift of a layer's input hardly changes; noise after normalising does no harm", "1805.11604, 2", "run", "bn-smoothness"),
+        Claim("Without it the loss has plateaus, with it none", "1612.04010", "run", "loss-surface"),
+        Claim("4.8 % of top-5 error on ImageNet's test images", "1502.03167, 4.2.3", "not possible here", "ImageNet, and six networks on it"),
+    ),
+    "Inception-v2 and v3": (
+        Claim("No bottleneck early", "1512.00567, 2, principle 1", "run", "bottleneck"),
+        Claim("Wide representations before the classifier learn faster", "1512.00567, 2, principle 2", "drawn", "inception-v3.md#large-kernels-taken-apart"),
+        Claim("Reducing before spatial aggregation loses little", "1512.00567, 2, principle 3", "run", "modules"),
+        Claim("Width and depth in balance", "1512.00567, 2, principle 4", "run", "width-depth"),
+        Claim("Two 3x3 save 28 % of a 5x5", "1512.00567, 3.1", "computed", "inception-v3.md#large-kernels-taken-apart"),
+        Claim("A ReLU between the two is better than none", "1512.00567, 3.1", "run", "five"),
+        Claim("1 x n and n x 1 save more the larger n is", "1512.00567, 3.2", "computed", "inception-v3.md#large-kernels-taken-apart"),
+        Claim("They work on medium grids and not on early layers", "1512.00567, 3.2", "run", "asymmetric"),
+        Claim("The modules A, B and C", "1512.00567, Figures 5 to 7", "drawn", "inception-v3.md#large-kernels-taken-apart"),
+        Claim("Auxiliary heads don't make learning faster; they regularise, with batch normalisation", "1512.00567, 4", "run", "aux"),
+        Claim("Pooling first is a bottleneck, widening first is dear, side by side is neither", "1512.00567, 5", "run", "reductions"),
+        Claim("Label smoothing gains 0.2 points", "1512.00567, 7", "run", "label-smoothing"),
+        Claim("With it the best logits are finite", "1512.00567, 7", "computed", "inception-v3.md#labels-softened"),
+        Claim("RMSProp trains better than momentum", "1512.00567, 8", "run", "optimizer"),
+        Claim("3.5 % of top-5 error with four networks", "1512.00567, 10", "not possible here", "ImageNet, and four networks on it"),
+    ),
+    "Inception-v4 and Inception-ResNet": (
+        Claim("The modules of Inception-v4", "1602.07261, Figures 3 to 9", "drawn", "inception-v4.md#inception-v4-no-residuals-and-simpler"),
+        Claim("Inception-ResNet-v2 has Inception-v4's stem", "1602.07261, 3.2", "computed", "../family/inception_resnet_v2_paper.md"),
+        Claim("A linear 1x1 brings the branches to the width of what came in", "1602.07261, 3.2", "drawn", "inception-v4.md#inception-resnet-modules-that-add"),
+        Claim("v1 costs what Inception-v3 costs, v2 what Inception-v4 costs", "1602.07261, 3.2", "computed", "inception-v4.md#what-the-released-code-does-differently"),
+        Claim("Residual connections speed training up, and are not necessary", "1602.07261, 4", "run", "residual"),
+        Claim("Above 1,000 filters training dies without scaling", "1602.07261, 3.3", "run", "wide-residual"),
+        Claim("Scales of 0.1 to 0.3 steady it", "1602.07261, 3.3", "run", "scaling"),
+        Claim("3.1 % of top-5 error with four networks", "1602.07261, 5", "not possible here", "ImageNet, and four networks on it"),
+    ),
+    "Xception": (
+        Claim("An Inception module's extreme form has one part for each channel", "1610.02357, 1.2", "drawn", "xception.md#the-idea-to-the-end"),
+        Claim("Separable convolutions take a fraction of the weights", "1610.02357, 1", "computed", "xception.md#what-it-costs"),
+        Claim("As many parameters as Inception-v3", "1610.02357, Table 3", "computed", "xception.md#what-it-costs"),
+        Claim("The order of depthwise and pointwise hardly matters", "1610.02357, 1.3", "run", "separable-order"),
+        Claim("No activation between depthwise and pointwise is best", "1610.02357, 4.7", "run", "depthwise-activation"),
+        Claim("After a 1x1 that whole channels follow, an activation helps", "1610.02357, 4.7", "run", "activation-after-pointwise"),
+        Claim("Residual connections are essential", "1610.02357, 4.6", "run", "xception-residual"),
+        Claim("Better than Inception-v3 on ImageNet and on 350 million images", "1610.02357, Tables 1 and 2", "not possible here", "ImageNet, and images that nobody else has"),
+        Claim("Xception-65 and 71 for DeepLabv3+", "1802.02611", "drawn", "xception.md#deeper-xception-41-65-and-71"),
+    ),
+}

@@ -1,0 +1,225 @@
+"""What the guide's pages get from the code as the site is built: enters Markdown, leaves it with drawings, counts and verdicts.
+
+A page says `{{ inception_v3:5b parameters }}` for a number, `{{ = 3*3 / (5*5) % }}` for arithmetic, and in lines of their own
+
+    <!-- drawn googlenet_naive:3a googlenet:3a -->     stages side by side, with what each costs
+    <!-- counted googlenet:3a -->                      every convolution of a stage with its cost, by formula
+    <!-- found modules -->                             what a study found
+    <!-- claims -->                                    the list of the note's claims, and what stands for each
+
+Where the sum of the formulas is not what `trace` counts, the site is not built.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+from claims import CHAPTERS, Claim
+from inceptions.networks import reshape, spec
+from inceptions.networks.drawing.page import draw
+from inceptions.networks.registry import get_network
+from inceptions.networks.spec import Network, Node, Numerics, pair
+from inceptions.networks.trace import Cost, Row, Shape, trace, trace_node
+
+DIRECTIVE = re.compile(r"^<!-- (drawn|counted|found) (.+?) -->$", re.MULTILINE)
+NUMBER = re.compile(r"\{\{ (\S+) (parameters|multiply-adds|channels|grid|share) ?(\S*) \}\}")
+ARITHMETIC = re.compile(r"\{\{ = ([\d+*/(). -]+?) (%|M|) ?\}\}")
+RESHAPED: dict[str, Callable[[], Network]] = {  # networks that no paper has, which a chapter draws beside those of the papers
+    "googlenet_linear_5x5": lambda: reshape.factorize_5x5(get_network("googlenet"), between=None),
+    "googlenet_two_3x3": lambda: reshape.factorize_5x5(get_network("googlenet")),
+    "googlenet_bn_merged": lambda: reshape.with_batch_norm(get_network("googlenet")),
+    "inception_v3_square": lambda: reshape.merge_factorized(get_network("inception_v3")),
+    "inception_resnet_v1_plain": lambda: reshape.without_residuals(get_network("inception_resnet_v1")),
+    "xception_plain": lambda: reshape.without_residuals(get_network("xception")),
+    "xception_relu": lambda: reshape.with_depthwise_activation(get_network("xception"), "relu"),
+}
+
+
+class Convolved(NamedTuple):
+    """A convolution or linear layer of a stage: on which way through it, what it reads, and what it costs."""
+
+    way: str
+    layer: spec.Convolution | spec.Linear
+    reads: Shape
+    cost: Cost
+
+
+@cache
+def network_called(name: str) -> Network:
+    """Return a network of the family, or one that is made of it for a chapter."""
+    return RESHAPED[name]() if name in RESHAPED else get_network(name)
+
+
+@cache
+def rows_of(name: str) -> dict[str, Row]:
+    """Return the rows of a network's trace by name."""
+    traced = trace(network_called(name))
+    return {row.name: row for row in (*traced.rows, *traced.aux)}
+
+
+def row_of(place: str) -> Row:
+    """Return the row of `network:stage`."""
+    name, _, stage = place.replace("aux-", "aux ").partition(":")
+    if stage not in rows_of(name):
+        raise ValueError(f"{name} has no row {stage}; it has {', '.join(rows_of(name))}")
+    return rows_of(name)[stage]
+
+
+def cost_of(place: str) -> Cost:
+    """Return the cost of `network`, or of `network:stage`."""
+    return row_of(place).cost if ":" in place else trace(network_called(place)).total
+
+
+def figures(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the drawings that a page asks for, by their place beside it, as SVG."""
+    for kind, given in DIRECTIVE.findall(text):
+        for place in given.split() if kind == "drawn" else ():
+            name, _, stage = place.partition(":")
+            yield figure_name(place), draw(network_called(name), stage=stage)
+
+
+def figure_name(place: str) -> str:
+    """Return the file name of the drawing of `network:stage`."""
+    return f"{place.replace(':', '-')}.svg"
+
+
+def fill(text: str, docs: Path) -> str:
+    """Return a page with everything that it asks for."""
+    made = {"drawn": _drawn, "counted": _counted, "found": lambda given: found(given, docs)}
+    text = text.replace("<!-- claims -->", claim_table(docs))
+    text = DIRECTIVE.sub(lambda asked: made[asked[1]](asked[2]), text)
+    text = ARITHMETIC.sub(lambda asked: _worked_out(*asked.groups()), text)
+    return NUMBER.sub(lambda asked: _number(*asked.groups()), text)
+
+
+def _worked_out(expression: str, unit: str) -> str:
+    """Return what an expression of numbers alone comes to."""
+    value = eval(expression, {"__builtins__": {}})
+    match unit:
+        case "%":
+            return f"{value:.0f} %"
+        case "M":
+            return f"{value / 1e6:.1f} M"
+        case _:
+            return f"{value:,.0f}"
+
+
+def _number(place: str, what: str, other: str) -> str:
+    """Return a number in words; share: of the multiply-adds of `other`, in per cent."""
+    cost = cost_of(place)
+    match what:
+        case "parameters":
+            return f"{cost.parameters:,}"
+        case "multiply-adds":
+            return amount(cost.multiply_adds)
+        case "channels":
+            return f"{cost.output.channels:,}"
+        case "grid":
+            return cost.output.grid
+        case _:
+            return f"{100 * cost.multiply_adds / cost_of(other).multiply_adds:.0f} %"
+
+
+def amount(multiply_adds: int) -> str:
+    """Return multiply-adds in millions, or in thousands of millions where they are that many."""
+    return f"{multiply_adds / 1e9:.2f} G" if multiply_adds >= 1e9 else f"{multiply_adds / 1e6:.1f} M"
+
+
+def _drawn(given: str) -> str:
+    cells = []
+    for place in given.split():
+        name, _, stage = place.partition(":")
+        cost = cost_of(place)
+        said = f"`{name}`, {stage}: {cost.parameters:,} parameters, {amount(cost.multiply_adds)} multiply-adds"
+        cells.append(f"![Stage {stage} of {name}]({figure_name(place)})\n\n{said}\n{{ .said }}")
+    inside = "\n\n</div>\n\n<div markdown>\n\n".join(cells)
+    return f'<div class="beside" markdown>\n\n<div markdown>\n\n{inside}\n\n</div>\n\n</div>'
+
+
+def _counted(given: str) -> str:
+    row = row_of(given)
+    numerics = network_called(given.partition(":")[0]).numerics
+    lines = ["| On the way | Kernel | Channels | Grid | Weights | Multiply-adds |", "|---|---|---|---|---:|---:|"]
+    total = 0
+    for way, layer, reads, cost in convolutions(row.node, row.reads, numerics):
+        out = cost.output
+        factors = _factors(layer, reads)
+        weights = sum(map(prod, factors))
+        formula = " + ".join(" · ".join(map(str, part)) for part in factors)
+        area = out.height * out.width
+        total += weights * area
+        kernel = "x".join(map(str, pair(layer.kernel))) if not isinstance(layer, spec.Linear) else "all"
+        cells = (way, kernel, f"{reads.channels} → {out.channels}", out.grid, f"{formula} = {weights:,}", amount(weights * area))
+        lines.append(f"| {' | '.join(cells)} |")
+    if total != row.cost.multiply_adds:
+        raise ValueError(f"{given}: the formulas come to {total}, and trace to {row.cost.multiply_adds}")
+    lines.append(f"| **together** | | | | | **{amount(total)}** |")
+    return "\n".join(lines)
+
+
+def _factors(layer: spec.Convolution | spec.Linear, reads: Shape) -> list[tuple[int, ...]]:
+    """Return what is multiplied for the number of weights, of one product or of the two of a separable convolution."""
+    match layer:
+        case spec.Linear():
+            return [(prod(reads), layer.channels)]
+        case spec.SeparableConv():
+            middle = reads.channels * layer.multiplier
+            return [(*pair(layer.kernel), middle), (middle, layer.channels)]
+        case _:
+            return [(*pair(layer.kernel), reads.channels, layer.channels)]
+
+
+def convolutions(node: Node, reads: Shape, numerics: Numerics, way: str = "") -> Iterator[Convolved]:
+    """Yield the convolutions and linear layers of a node in order, each with the way that leads to it."""
+    match node:
+        case tuple():
+            for part in node:
+                yield from convolutions(part, reads, numerics, way)
+                reads = trace_node(part, reads, numerics).output
+        case spec.Parallel():
+            for name, branch in node.branches:
+                yield from convolutions(branch, reads, numerics, f"{way} {name}".strip())
+        case spec.Residual():
+            yield from convolutions(node.body, reads, numerics, way or "body")
+            yield from convolutions(node.shortcut, reads, numerics, f"{way} shortcut".strip())
+        case spec.Conv() | spec.SeparableConv() | spec.Linear():
+            yield Convolved(way or "all of it", node, reads, trace_node(node, reads, numerics))
+        case _:
+            return
+
+
+def found(name: str, docs: Path) -> str:
+    """Return what a study found, or how it is run where nobody has run it."""
+    file = docs / "studies" / name / "study.md"
+    if not file.is_file():
+        return f"*Not run yet*: `inceptions study {name} --data DATA`."
+    verdicts = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("- **")]
+    return "\n".join([f"What [our study](../studies/{name}/study.md) found:", "", *verdicts])
+
+
+def claim_table(docs: Path) -> str:
+    """Return the list of claims by chapter, each with what stands for it."""
+    sections = []
+    for number, (chapter, claims) in enumerate(CHAPTERS.items(), start=1):
+        rows = [f"| {number}.{place} | {claim.said} | {claim.source} | {_standing(claim, docs)} |" for place, claim in enumerate(claims, start=1)]
+        sections.append("\n".join([f"## {chapter}", "", "| | Claim | Source | Here |", "|---|---|---|---|", *rows]))
+    return "\n\n".join(sections)
+
+
+def _standing(claim: Claim, docs: Path) -> str:
+    match claim.kind:
+        case "run":
+            file = docs / "studies" / claim.place / "study.md"
+            if not file.is_file():
+                return f"[not run yet](../studies/index.md#{claim.place})"
+            words = [word.lower() for word in re.findall(r"^- \*\*(.+?)\*\*", file.read_text(encoding="utf-8"), re.MULTILINE)]
+            return f"[run](../studies/{claim.place}/study.md): {', '.join(words)}"
+        case "not possible here":
+            return f"not possible here: it takes {claim.place}"
+        case _:
+            return f"[{claim.kind}]({claim.place})"
