@@ -4,6 +4,7 @@ A hook of mkdocs, which calls `on_config`, `on_files` and `on_page_markdown` as 
 `inceptions study` wrote into docs/studies/NAME is shown with its plot; where a page says `<!-- weights -->`, the list goes there, and the
 same for forms, protocols and studies. The shipped network's page for browsers is exported into live/, which needs ONNX Runtime from the npm
 registry, or from the cache: where it can't be had the site is built without, and where it says `<!-- live -->` it is said how to make one.
+The guide's pages get theirs by `guide.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import logging
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +22,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, str(Path(__file__).parent))  # mkdocs runs this file, and not as a module of a package
+from backward_graph import draw_backward
+from guide import figures, fill
 from mkdocs.structure.files import File
 
 from inceptions.errors import UserError
@@ -47,6 +52,7 @@ log = logging.getLogger("mkdocs.hooks.inceptions")
 LIVE = "inception_small.cifar10"
 PAPER = re.compile(r"(?:arXiv:)?\b(\d{4}\.\d{4,5})\b")
 WORDS = ("name", "source", "cost", "expect")  # fields of a recipe that describe it
+GUIDE = ("index", "googlenet", "batch-normalisation", "inception-v3", "inception-v4", "xception", "claims")
 MEASURES = {
     "accuracy": "accuracy on held-out images",
     "cost": "multiply-adds, where the accuracy is no lower",
@@ -118,6 +124,13 @@ def generated_pages() -> dict[str, str]:
     for name, network in NETWORKS.items():
         pages |= {f"family/{name}.md": network_page(network), f"family/{name}.svg": draw(network)}
     return pages
+
+
+def guide_figures(docs: Path) -> dict[str, str]:
+    """Return the drawings of the guide's chapters, by their place in docs/."""
+    pages = [page.read_text(encoding="utf-8") for page in sorted(docs.glob("guide/*.md"))]
+    drawn = {f"guide/{name}": svg for page in pages for name, svg in figures(page)}
+    return drawn | ({"guide/batch-normalisation-backward.svg": draw_backward()} if pages else {})
 
 
 def family_page() -> str:
@@ -341,6 +354,7 @@ def on_config(config: MkDocsConfig) -> None:
     docs = Path(config.docs_dir)
     benchmarks = sorted(file.parent.name for file in docs.glob("benchmarks/*/benchmark.md"))
     pages = {
+        "guide/": [f"guide/{name}.md" for name in GUIDE],
         "family/": ["family/index.md", *({name: f"family/{name}.md"} for name in NETWORKS)],
         "studies/": ["studies/index.md", *({name: f"studies/{name}/study.md"} for name in measured(docs))],
         "benchmarks/": ["benchmarks/index.md", *({name: f"benchmarks/{name}/benchmark.md"} for name in benchmarks)],
@@ -350,7 +364,8 @@ def on_config(config: MkDocsConfig) -> None:
 
 def on_files(files: Files, *, config: MkDocsConfig) -> None:
     """Add the generated pages to those in docs/."""
-    for uri, content in generated_pages().items():
+    docs = Path(config.docs_dir)
+    for uri, content in (generated_pages() | guide_figures(docs)).items():
         files.append(File.generated(config, uri, content=content))
     if live := live_page():
         for file in sorted(live.iterdir()):
@@ -362,6 +377,8 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     docs = Path(config.docs_dir)
     if re.fullmatch(r"studies/[^/]+/study\.md", page.file.src_uri):
         markdown = with_plot(markdown, has_numbers=(docs / page.file.src_uri).with_suffix(".json").is_file())
+    if page.file.src_uri.startswith("guide/"):
+        markdown = fill(markdown, docs)
     lists = {"weights": weights_list, "forms": form_list, "protocols": protocol_list, "studies": lambda: study_list(docs)}
     lists["live"] = live_link
     return re.sub(r"<!-- (weights|forms|protocols|studies|live) -->", lambda found: lists[found[1]](), markdown)
