@@ -52,7 +52,8 @@ def draw_backward() -> str:
         if step.forward != step.title:
             items.append(Label(middle, box.y - 6, step.forward, anchor="middle"))
         items += [
-            Label(middle, box.y + HEIGHT + 14 + 14 * line, said, anchor="middle", colour="#b00020") for line, said in enumerate(step.backward)
+            Label(middle, box.y + HEIGHT + 14 + 14 * line, said, anchor="middle", colour="#b00020")
+            for line, said in enumerate(step.backward)
         ]
     said = "Values go to the right, in black above each box; gradients come back, in red below it. N: how many values a mean is of."
     items.append(Label(GAP, TOP + 2 * ROW - 8, said))
@@ -70,5 +71,10 @@ def _wire(start: Box, end: Box) -> Wire:
         return Wire((Point(right, start.y + HEIGHT / 2), Point(left, end.y + HEIGHT / 2)))
     turn = left - GAP / 2
     return Wire(
-        (Point(right, start.y + HEIGHT / 2), Point(turn, start.y + HEIGHT / 2), Point(turn, end.y + HEIGHT / 2), Point(left, end.y + HEIGHT / 2))
+        (
+            Point(right, start.y + HEIGHT / 2),
+            Point(turn, start.y + HEIGHT / 2),
+            Point(turn, end.y + HEIGHT / 2),
+            Point(left, end.y + HEIGHT / 2),
+        )
     )

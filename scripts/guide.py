@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from claims import CHAPTERS, Claim
+
 from inceptions.networks import reshape, spec
 from inceptions.networks.drawing.page import draw
 from inceptions.networks.registry import get_network
@@ -206,7 +207,10 @@ def claim_table(docs: Path) -> str:
     """Return the list of claims by chapter, each with what stands for it."""
     sections = []
     for number, (chapter, claims) in enumerate(CHAPTERS.items(), start=1):
-        rows = [f"| {number}.{place} | {claim.said} | {claim.source} | {_standing(claim, docs)} |" for place, claim in enumerate(claims, start=1)]
+        rows = [
+            f"| {number}.{place} | {claim.said} | {claim.source} | {_standing(claim, docs)} |"
+            for place, claim in enumerate(claims, start=1)
+        ]
         sections.append("\n".join([f"## {chapter}", "", "| | Claim | Source | Here |", "|---|---|---|---|", *rows]))
     return "\n\n".join(sections)
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mkdocs.hooks.inceptions")
 
+DOCS = Path(__file__).parents[1] / "docs"
 LIVE = "inception_small.cifar10"
 PAPER = re.compile(r"(?:arXiv:)?\b(\d{4}\.\d{4,5})\b")
 WORDS = ("name", "source", "cost", "expect")  # fields of a recipe that describe it
@@ -120,17 +121,17 @@ def plain(text: str) -> str:
 
 def generated_pages() -> dict[str, str]:
     """Return every page and drawing that is made from the code, by its place in docs/."""
-    pages = {"family/index.md": family_page(), "recipes.md": recipe_page()}
+    pages = {"family/index.md": family_page(), "recipes.md": recipe_page(), **guide_figures()}
     for name, network in NETWORKS.items():
         pages |= {f"family/{name}.md": network_page(network), f"family/{name}.svg": draw(network)}
     return pages
 
 
-def guide_figures(docs: Path) -> dict[str, str]:
+def guide_figures() -> dict[str, str]:
     """Return the drawings of the guide's chapters, by their place in docs/."""
-    pages = [page.read_text(encoding="utf-8") for page in sorted(docs.glob("guide/*.md"))]
+    pages = [page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("guide/*.md"))]
     drawn = {f"guide/{name}": svg for page in pages for name, svg in figures(page)}
-    return drawn | ({"guide/batch-normalisation-backward.svg": draw_backward()} if pages else {})
+    return {**drawn, "guide/batch-normalisation-backward.svg": draw_backward()}
 
 
 def family_page() -> str:
@@ -364,8 +365,7 @@ def on_config(config: MkDocsConfig) -> None:
 
 def on_files(files: Files, *, config: MkDocsConfig) -> None:
     """Add the generated pages to those in docs/."""
-    docs = Path(config.docs_dir)
-    for uri, content in (generated_pages() | guide_figures(docs)).items():
+    for uri, content in generated_pages().items():
         files.append(File.generated(config, uri, content=content))
     if live := live_page():
         for file in sorted(live.iterdir()):

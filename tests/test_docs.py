@@ -101,6 +101,61 @@ def test_a_command_that_is_none_does_not_parse(line):
         parse(line)
 
 
+SNIPPETS = [(page, number) for page in PAGES if page.startswith("guide/") for number in range(len(blocks(page, "python")))]
+
+
+@pytest.mark.parametrize(("page", "number"), SNIPPETS)
+def test_snippets_of_the_guide_run_and_what_they_assert_holds(page, number):
+    text = blocks(page, "python")[number]
+    assert "assert " in text
+    exec(text, {})
+
+
+def test_the_guide_counts_by_formula_what_trace_counts():
+    guide = sys.modules["guide"]
+    for name in NETWORKS:
+        for row in guide.rows_of(name):
+            guide.fill(f"<!-- counted {name}:{row.replace(' ', '-')} -->", DOCS)  # which raises where the two differ
+    row = guide.rows_of("googlenet")["3a"]
+    assert "128.0 M" in guide.fill("<!-- counted googlenet:3a -->", DOCS)
+    assert row.cost.multiply_adds == 128_049_152
+    assert guide.fill("{{ = 100 * (1 - 2*3*3 / (5*5)) % }} {{ googlenet:3a parameters }}", DOCS) == "28 % 163,696"
+    with pytest.raises(ValueError, match="has no row 9z; it has conv1"):
+        guide.fill("<!-- counted googlenet:9z -->", DOCS)
+
+
+def test_the_backward_graph_computes_what_autograd_does():
+    graph = sys.modules["backward_graph"]
+    torch.manual_seed(0)
+    x = torch.randn(16, 3, dtype=torch.float64, requires_grad=True)
+    gamma, beta = (torch.randn(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    names = {"x": x, "gamma": gamma, "beta": beta, "eps": 1e-5, "N": 16}
+    for step in sorted(graph.STEPS, key=lambda step: (step.column, step.row)):
+        if "=" in step.forward:
+            exec(step.forward, names)
+    names["dy"] = torch.randn(16, 3, dtype=torch.float64)
+    names["y"].backward(names["dy"])
+    truth = torch.nn.functional.batch_norm(x, None, None, gamma, beta, training=True, eps=1e-5)
+    assert torch.allclose(names["y"], truth)
+    waiting = [line for step in graph.STEPS for line in step.backward]
+    while waiting:  # each as soon as what it needs is there
+        ready = next(line for line in waiting if not set(re.findall(r"\bd[a-z]+", line.split(" = ")[1])) - set(names))
+        exec(ready, names)
+        waiting.remove(ready)
+    for found, parameter in (("dx", x), ("dgamma", gamma), ("dbeta", beta)):
+        assert torch.allclose(names[found], parameter.grad)
+
+
+def test_every_claim_has_what_stands_for_it():
+    claims = [claim for chapter in sys.modules["claims"].CHAPTERS.values() for claim in chapter]
+    studies = {study.name for study in list_studies()}
+    assert {claim.place for claim in claims if claim.kind == "run"} <= studies
+    assert sum(claim.kind in ("computed", "run") for claim in claims) >= 0.8 * len(claims)
+    table = sys.modules["guide"].claim_table(DOCS)
+    assert len(re.findall(r"^\| \d\.\d+ \|", table, re.MULTILINE)) == len(claims)
+    assert not re.findall(r"not run yet(?!\])", table)
+
+
 def test_python_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = create_model("inception_small", num_classes=2)

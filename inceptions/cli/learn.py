@@ -124,42 +124,39 @@ def compare(
 @command()
 def study(
     name: Annotated[
-        str, typer.Argument(metavar="NAME|list", help="A comparison of the papers; `list` shows all.", autocompletion=studies_like)
+        str,
+        typer.Argument(
+            metavar="NAME|all|list",
+            help="A comparison of the papers, or `all` of them; `list` shows what there is.",
+            autocompletion=studies_like,
+        ),
     ],
     data: Data = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Its folder; one that is there goes on. [runs/study-NAME]")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Its folder, or that of all; one that is there goes on. [runs/study-NAME]")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each arm. [the study's, mostly 3]")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of each run. [the study's]")] = None,
     split_seed: Annotated[int, typer.Option(help="Of val and test, where they are set aside; the same in all runs.")] = 0,
-    images: Annotated[int, typer.Option(min=10, help="Training images at most, evenly of each class.")] = 10_000,
+    images: Annotated[int, typer.Option(min=10, help="Training images at most, evenly of each class.")] = 50_000,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print how long it takes here, and train nothing.")] = False,
     workers: Workers = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
     """Run one of the papers' comparisons on your images: equal budgets, several seeds, a table, a plot, a verdict."""
-    from inceptions.cli.study import run_study_command, show_cost, show_studies
+    from inceptions.cli.study import run_studies, show_cost, show_studies
 
     if name == "list":
         show_studies(as_json=json)
         return
     if data is None:
         raise typer.BadParameter("give the images to compare on: --data DATA")
+    budget = {"seeds": seeds, "epochs": epochs, "images": images}
     if dry_run:
-        show_cost(name, data, seeds=seeds, epochs=epochs, split_seed=split_seed, images=images, device=device, as_json=json)
+        show_cost(name, data, **budget, split_seed=split_seed, device=device, as_json=json)
         return
-    run_study_command(
-        name,
-        data,
-        seeds=seeds,
-        epochs=epochs,
-        split_seed=split_seed,
-        images=images,
-        output=output,
-        workers=workers,
-        device=device,
-        as_json=json,
-    )
+    run_studies(name, data, **budget, split_seed=split_seed, output=output, workers=workers, device=device, as_json=json)
 
 
 @command()

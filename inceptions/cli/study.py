@@ -1,20 +1,24 @@
-"""study: from images and a comparison's name to a table, a plot and a verdict; and the list of what can be compared."""
+"""study: from images and a comparison's name, or all, to tables, plots and verdicts; and the list of what can be compared."""
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inceptions.cli.terminal import Column, err, print_json, print_table, say, tell, track
-from inceptions.errors import StoppedError
+from inceptions.errors import StoppedError, UserError
 from inceptions.studies.catalog import get_study, list_studies
 
 if TYPE_CHECKING:
     from inceptions.data.splits import Splits
     from inceptions.studies.study import Arm, Study
     from inceptions.studies.verdict import RunResult
+
+log = logging.getLogger("inceptions")
 
 
 def show_studies(*, as_json: bool) -> None:
@@ -30,7 +34,7 @@ def show_studies(*, as_json: bool) -> None:
 
     columns = (Column("study", "name"), Column("what is compared", "text"), Column("source", "text"), Column("runs"), Column("epochs"))
     print_table(columns, map(cells, studies))
-    tell("Next: inceptions study NAME --data DATA, with --dry-run to see how long it takes here")
+    tell("Next: inceptions study NAME --data DATA, or all, with --dry-run to see how long it takes here")
 
 
 def _as_plain(study: Study) -> dict[str, Any]:
@@ -46,18 +50,26 @@ def _epochs(study: Study) -> str:
 def show_cost(
     name: str, data: str, *, seeds: int | None, epochs: int | None, split_seed: int, images: int, device: str | None, as_json: bool
 ) -> None:
-    """Print how long each arm's runs take on this machine, by two real steps of each, validation not counted."""
-    study, splits = get_study(name), _read(data, split_seed)
+    """Print how long each arm's runs take on this machine, by two real steps of each, validation not counted.
+
+    Of all studies, an arm that several have alike is told of once, for it runs once.
+    """
+    studies, splits = _named(name), _read(data, split_seed)
     with err.status("loading torch…"):
         from inceptions.studies.run import take_evenly
 
     count = len(take_evenly(splits.train, images))
-    with track("taking two steps of each arm", len(study.arms)) as advance:
-        rows = []
+    arms: dict[tuple[Any, ...], tuple[str, Arm, int]] = {}
+    for study in studies:
         for arm in study.arms:
-            runs, times = seeds or study.seeds, epochs or arm.recipe.epochs
-            rate = _images_per_second(arm, splits, data, device)
-            rows.append({"arm": arm.name, "runs": runs, "epochs": times, "images": count, "seconds": runs * times * count / rate})
+            title = arm.name if len(studies) == 1 else f"{study.name}: {arm.name}"
+            first, _, runs = arms.setdefault((arm.network, arm.recipe), (title, arm, 0))
+            arms[arm.network, arm.recipe] = (first, arm, max(runs, seeds or study.seeds))
+    with track("taking two steps of each arm", len(arms)) as advance:
+        rows = []
+        for title, arm, runs in arms.values():
+            times, rate = epochs or arm.recipe.epochs, _images_per_second(arm, splits, data, device)
+            rows.append({"arm": title, "runs": runs, "epochs": times, "images": count, "seconds": runs * times * count / rate})
             advance(1)
     if as_json:
         print_json(rows)
@@ -66,6 +78,10 @@ def show_cost(
     numbers = ((row["arm"], *(f"{row[name]:,}" for name in ("runs", "epochs", "images")), f"{row['seconds'] / 60:.1f}") for row in rows)
     columns = (Column("arm", "text"), Column("runs"), Column("epochs"), Column("images"), Column("minutes"))
     print_table(columns, numbers, totals=[("total", "", "", "", f"{minutes:.1f}")])
+
+
+def _named(name: str) -> tuple[Study, ...]:
+    return list_studies() if name == "all" else (get_study(name),)
 
 
 def _images_per_second(arm: Arm, splits: Splits, data: str, device: str | None) -> float:
@@ -82,27 +98,58 @@ def _read(data: str, split_seed: int) -> Splits:
         return load_splits(data, seed=split_seed)
 
 
-def run_study_command(
-    name: str,
+def run_studies(name: str, data: str, *, output: Path | None, split_seed: int, as_json: bool, **settings: Any) -> None:
+    """Run a study, or all, and print the table and verdicts of each.
+
+    settings: seeds, epochs, images, workers and device, as of the command. Of all, one that can't be run here, for want of a library or of
+    images, is told and passed over; they are named in the end, by a UserError.
+    """
+    studies, splits = _named(name), _read(data, split_seed)
+    done, missed = [], []
+    for study in studies:
+        folder = (output / study.name if output and len(studies) > 1 else output) or Path("runs") / f"study-{study.name}"
+        try:
+            done.append(_run_study(study, splits, data, folder, **settings, prints=not as_json))
+        except UserError as error:
+            if len(studies) == 1:
+                raise
+            missed.append(study.name)
+            log.warning("%s: %s", study.name, error)
+    if as_json:
+        print_json(done[0] if len(studies) == 1 else done)
+    elif len(studies) > 1:
+        _tell_all(done)
+    if missed:
+        raise UserError(f"{len(missed)} of {len(studies)} studies were not run: {', '.join(missed)}; what is above says why")
+
+
+def _tell_all(done: Sequence[dict[str, Any]]) -> None:
+    """Print what each study came to, and the machine's time for all; a run that several share is counted once."""
+    seconds = {(run["seed"], run["seconds"], run["curve"]): run["seconds"] for study in done for run in study["runs"]}
+    rows = [(study["study"], ", ".join(verdict["word"] for verdict in study["verdicts"])) for study in done]
+    print_table((Column("study", "name"), Column("verdicts", "text")), rows)
+    say(f"{len(seconds)} runs, {sum(seconds.values()) / 3600:.1f} hours of training")
+
+
+def _run_study(
+    study: Study,
+    splits: Splits,
     data: str,
+    folder: Path,
     *,
     seeds: int | None,
     epochs: int | None,
-    split_seed: int,
     images: int,
-    output: Path | None,
     workers: int | None,
     device: str | None,
-    as_json: bool,
-) -> None:
-    """Run a study and print its table and verdicts."""
-    study, splits = get_study(name), _read(data, split_seed)
+    prints: bool,
+) -> dict[str, Any]:
+    """Run a study, write its pages, print its table and verdicts where it is to, and return it in plain values."""
     with err.status("loading torch…"):
         from inceptions.data.folders import name_source
         from inceptions.studies.pages import as_markdown, as_plain, write_pages
         from inceptions.studies.run import Budget, run_study
 
-    folder = output or Path("runs") / f"study-{study.name}"
     total, done = (seeds or study.seeds) * len(study.arms), 0
     tell(study.title, style="bold")
     tell(f"{study.hypothesis} ({study.source})")
@@ -119,12 +166,10 @@ def run_study_command(
         result = run_study(study, splits, data, folder, budget=budget, device=device, workers=workers, callback=count)
     except StoppedError:
         raise StoppedError(f"stopped; what is done is in {folder}, and the same command goes on from there") from None
-    command = shlex.join(["inceptions", *sys.argv[1:]])
-    source = name_source(data)
-    if as_json:
-        print_json(as_plain(result, command=command, data=source))
-    else:  # before it is written, for the disk may be full
-        for line in as_markdown(result, command=command, data=source).splitlines():
+    words = {"command": shlex.join(["inceptions", *sys.argv[1:]]), "data": name_source(data)}
+    if prints:  # before it is written, for the disk may be full
+        for line in as_markdown(result, **words).splitlines():
             say(line)
-    write_pages(result, folder, command=command, data=source)
+    write_pages(result, folder, **words)
     tell(f"  {folder / 'study.svg'}")
+    return as_plain(result, **words)

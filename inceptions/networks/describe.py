@@ -24,7 +24,8 @@ def label(node: Node) -> str:
         case spec.Residual():
             return _residual(node)
         case spec.Conv():
-            return f"{node.channels}{_window(node)}{'' if node.activation else ' linear'}"
+            groups = f" in {node.groups} groups" if node.groups > 1 else ""
+            return f"{node.channels}{_window(node)}{groups}{'' if node.activation else ' linear'}"
         case spec.SeparableConv():
             return f"sep {node.channels}{_window(node)}"
         case spec.Linear():

@@ -75,13 +75,17 @@ class _Biased(_Checked):
 
 @dataclass(frozen=True, slots=True)
 class Conv(_Biased):
-    """Convolution, batch normalisation, activation. `bias=None` means: a bias where there is no batch normalisation."""
+    """Convolution, batch normalisation, activation. `bias=None` means: a bias where there is no batch normalisation.
+
+    groups: parts of the channels, each read by as many filters as the others; with one for each channel the convolution is depthwise.
+    """
 
     channels: int
     kernel: int | tuple[int, int]
     stride: int = 1
     padding: Padding = "same"
     dilation: int = 1
+    groups: int = 1
     norm: bool = True
     bias: bool | None = None
     activation: ActivationName | None = "relu"

@@ -157,7 +157,10 @@ def trace_node(node: Node, shape: Shape, numerics: Numerics, where: str = "") ->
             return _trace_residual(node, shape, numerics, where)
         case spec.Conv():
             kernel_h, kernel_w = pair(node.kernel)
-            weights = kernel_h * kernel_w * shape.channels * node.channels
+            if shape.channels % node.groups or node.channels % node.groups:
+                said = f"{shape.channels} channels and {node.channels} filters"
+                raise NetworkError(f"{where}: {said} can't be parted into {node.groups} groups; give a divisor of both")
+            weights = kernel_h * kernel_w * shape.channels // node.groups * node.channels
             output = Shape(node.channels, *_windows(node, shape, numerics, where))
             return _weighted(node, output, weights, weights * output.height * output.width)
         case spec.SeparableConv():

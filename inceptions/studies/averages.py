@@ -19,8 +19,6 @@ from inceptions.studies.study import Claim
 from inceptions.studies.verdict import Verdict, word_for
 from inceptions.weights.folder import LoadedModel
 
-CROPS = (1, 10, 144)  # of the paper's table
-
 
 @dataclass(frozen=True, slots=True)
 class AverageRow:
@@ -34,11 +32,13 @@ class AverageRow:
     against_base: Interval
 
 
-def average(models: Sequence[LoadedModel], samples: Sequence[Sample], classes: Sequence[str], **settings: Any) -> Evaluation[Score]:
-    """Return an evaluation with a row for each of `CROPS` and each number of models, fewest first. settings: as of `evaluate`."""
+def average(
+    models: Sequence[LoadedModel], samples: Sequence[Sample], classes: Sequence[str], *, crops: Sequence[int], **settings: Any
+) -> Evaluation[Score]:
+    """Return an evaluation with a row for each number of crops and each number of models, fewest first. settings: as of `evaluate`."""
     named = {f"seed {seed}": model for seed, model in enumerate(models)}
     groups = [tuple(named)[:count] for count in range(1, len(named) + 1)]
-    return evaluate(named, samples, classes, crops=CROPS, groups=groups, **settings)
+    return evaluate(named, samples, classes, crops=crops, groups=groups, **settings)
 
 
 def table(rows: Sequence[Row[Score]]) -> tuple[AverageRow, ...]:
@@ -56,10 +56,10 @@ def table(rows: Sequence[Row[Score]]) -> tuple[AverageRow, ...]:
 def judge_averages(rows: Sequence[Row[Score]]) -> tuple[Verdict, ...]:
     """Return verdicts: more crops against fewer with one model, all models against one with each number of crops."""
     by = {(len(row.models), row.crops): row.score for row in rows}
-    most = max(count for count, _ in by)
-    pairs = [((1, more), (1, fewer)) for fewer, more in pairwise(CROPS)]
+    most, numbers = max(count for count, _ in by), sorted({crops for _, crops in by})
+    pairs = [((1, more), (1, fewer)) for fewer, more in pairwise(numbers)]
     if most > 1:
-        pairs += [((most, crops), (1, crops)) for crops in CROPS]
+        pairs += [((most, crops), (1, crops)) for crops in numbers]
     return tuple(_verdict(better, worse, error_difference(by[worse], by[better])) for better, worse in pairs)
 
 

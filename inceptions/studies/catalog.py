@@ -14,6 +14,7 @@ from inceptions.errors import UserError
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import AdaptiveAvgPool, AuxHead, Conv, MaxPool, Network, Node, Parallel, Residual, Stage
+from inceptions.studies import variants
 from inceptions.studies.study import Arm, Claim, Study
 from inceptions.training.recipe import Recipe, RMSProp
 
@@ -81,6 +82,12 @@ def _normed() -> Network:
     return reshape.with_batch_norm(small("googlenet"))
 
 
+def _with_sides(network: Network, *after: str, norm: bool) -> Network:
+    """Return `network` with auxiliary heads after the stages of these names."""
+    layers = (AdaptiveAvgPool(4), Conv(32, 1, norm=norm))
+    return replace(network, aux=tuple(AuxHead(name, weight=0.3, layers=layers) for name in after))
+
+
 def _arms(networks: Mapping[str, Network]) -> tuple[Arm, ...]:
     return tuple(Arm(name, network, BASE) for name, network in networks.items())
 
@@ -144,17 +151,13 @@ def _of_googlenet() -> Iterator[Study]:
         (Claim("with, x1", "without, x1"), Claim("with, x5", "with, x1")),
         "steps",
     )
-
-    def side(norm: bool) -> Network:
-        layers = (AdaptiveAvgPool(4), Conv(32, 1, norm=norm))
-        return replace(normed, aux=tuple(AuxHead(after, weight=0.3, layers=layers) for after in ("4a", "4d")))
-
+    both = {name: _with_sides(normed, "4a", "4d", norm=norm) for name, norm in {"plain": False, "batch normalised": True}.items()}
     yield Study(
         "aux",
         "Auxiliary heads: none, plain, with batch normalisation",
         "auxiliary heads help the end of training, and more with batch normalisation",
         "1512.00567, section 4",
-        _arms({"none": normed, "plain": side(False), "batch normalised": side(True)}),
+        _arms({"none": normed, **both}),
         (Claim("plain", "none"), Claim("batch normalised", "none")),
     )
 
@@ -241,11 +244,113 @@ def _of_residuals() -> Iterator[Study]:
         seeds=7,
     )
 
+    yield Study(
+        "crops-budget",
+        "Accuracy against multiply-adds, by crops",
+        "errors grow fewer with more crops, and less so the more there are already",
+        "1409.4842, section 7",
+        _arms({"model": _normed()}),
+        (),
+        "averages",
+        crops=(1, 10, 12, 144),
+    )
+    yield Study(
+        "scaling",
+        "Residuals scaled by 0.1 to 1",
+        "scales of 0.1 to 0.3 steady the training of wide residual modules",
+        "1602.07261, section 3.3",
+        _arms({f"{scale:g}": _wide(scale) for scale in (0.1, 0.2, 0.3, 0.5, 1.0)}),
+        tuple(Claim(f"{scale:g}", "1") for scale in (0.1, 0.2, 0.3)),
+    )
+    first = _arms({"depthwise first": xception, "pointwise first": variants.pointwise_first(xception)})
+    yield Study(
+        "separable-order",
+        "Depthwise before pointwise convolution, or after it",
+        "the order of the two halves of a separable convolution hardly matters where many are stacked",
+        "1610.02357, section 1.3",
+        first,
+        (Claim("pointwise first", "depthwise first"),),
+    )
+
+
+def _of_principles() -> Iterator[Study]:
+    normed = _normed()
+    heads = {
+        "average": variants.with_average(normed, drop_rate=0.4),
+        "fully connected": variants.with_fully_connected(normed, 256, drop_rate=0.4),
+    }
+    yield Study(
+        "pooling-head",
+        "Global average pooling against a fully connected layer",
+        "an average of each channel in place of a fully connected layer makes accuracy higher, by 0.6 points on ImageNet",
+        "1409.4842, section 5",
+        _arms(heads),
+        (Claim("average", "fully connected"),),
+    )
+    squeezed = {"early": variants.with_bottleneck(normed, "pool2", 8), "late": variants.with_bottleneck(normed, "pool4", 32)}
+    yield Study(
+        "bottleneck",
+        "A bottleneck of a sixth of the channels: none, early, late",
+        "representational bottlenecks cost accuracy, and most of all early in the network",
+        "1512.00567, section 2, principle 1",
+        _arms({"none": normed, **squeezed}),
+        (Claim("none", "early"), Claim("late", "early")),
+    )
+    shapes = {"1 wide module": 1, "2 modules": 2, "6 narrow modules": 6}
+    yield Study(
+        "width-depth",
+        "Width against depth at equal cost",
+        "width and depth in balance are better than either alone, at equal cost",
+        "1512.00567, section 2, principle 4",
+        _arms({name: variants.of_shape(count) for name, count in shapes.items()}),
+        (Claim("2 modules", "1 wide module"), Claim("2 modules", "6 narrow modules")),
+    )
+    sides = {"lower": ("4a",), "upper": ("4d",), "both": ("4a", "4d")}
+    yield Study(
+        "aux-where",
+        "Auxiliary heads on 4a, on 4d, on both",
+        "the lower of the two auxiliary heads can go without harm",
+        "1512.00567, section 4",
+        _arms({"none": normed, **{name: _with_sides(normed, *after, norm=True) for name, after in sides.items()}}),
+        (Claim("upper", "none"), Claim("upper", "lower"), Claim("both", "upper")),
+    )
+    yield Study(
+        "activation-after-pointwise",
+        "An activation after the 1x1 reductions, or none",
+        "where a convolution that reads all channels follows a 1x1, an activation between them helps",
+        "1610.02357, section 4.7, of Inception modules",
+        _arms({"ReLU": normed, "none": variants.with_linear_reductions(normed)}),
+        (Claim("ReLU", "none"),),
+    )
+    yield Study(
+        "bn-place",
+        "Batch normalisation before or after the activation",
+        "batch normalisation belongs before the activation",
+        "1502.03167, section 3.2",
+        _arms({"before": normed, "after": variants.with_norm_after(normed)}),
+        (Claim("before", "after"),),
+    )
+    plain = reshape.without_batch_norm(normed)
+    tiny, slow = replace(BASE, batch_size=4, lr=0.1 * 4 / 64), replace(BASE, lr=0.01)
+    yield Study(
+        "bn-batch",
+        "Batch normalisation on batches of 64 and of 4",
+        "batch normalisation loses accuracy where batches are small, and a network without it does not",
+        "1502.03167, section 3; 1702.03275, section 1",
+        (
+            Arm("with, 64", normed, BASE),
+            Arm("with, 4", normed, tiny),
+            Arm("without, 64", plain, slow),
+            Arm("without, 4", plain, replace(tiny, lr=0.01 * 4 / 64)),
+        ),
+        (Claim("with, 64", "with, 4"), Claim("without, 64", "without, 4")),
+    )
+
 
 @cache
 def list_studies() -> tuple[Study, ...]:
     """Return every study."""
-    return (*_of_googlenet(), *_of_recipes(), *_of_residuals())
+    return (*_of_googlenet(), *_of_recipes(), *_of_residuals(), *_of_principles())
 
 
 def get_study(name: str) -> Study:

@@ -3,6 +3,8 @@
 OUTPUT/ARM/seed-N/     a run folder
 OUTPUT/ARM/seed-N.json     its settings, written before the run begins; a run of other settings is never put in its place
 OUTPUT/predictions.parquet     where models are averaged: what each average predicted of each image
+
+A run that another study beside this one is through with, alike in every setting, serves here too and is not done again.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class Budget:
 
     seeds: int | None = None
     epochs: int | None = None
-    images: int = 10_000
+    images: int = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ def run_study(
     ]
     for run in planned:
         _refuse_other_settings(run)
+    planned = [_shared(run, folder.parent) for run in planned]
     runs = []
     for run in planned:
         runs.append(_finish(run, workers, reporter))
@@ -137,7 +140,7 @@ def run_study(
     if study.measure == "averages":
         samples = take_evenly(splits.test or splits.val, budget.images // CROPPED_FRACTION)
         models = [load_model(run.folder / "best", calibrated=False) for run in planned]  # as the papers averaged them
-        found = average(models, samples, splits.classes, device=pick_device(device), workers=workers)
+        found = average(models, samples, splits.classes, crops=study.crops, device=pick_device(device), workers=workers)
         write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
         return StudyResult(study, arms, tuple(runs), judge_averages(found.rows), table(found.rows))
     verdicts = judge(study, runs, {name: cost.multiply_adds for name, cost in costs.items()})
@@ -188,6 +191,24 @@ def _refuse_other_settings(run: PlannedRun) -> None:
         raise UserError(
             f"{run.folder} holds a run of other settings ({'; '.join(differing)}); it is kept: give another folder for these, or delete it"
         )
+
+
+def _shared(run: PlannedRun, beside: Path) -> PlannedRun:
+    """Return the run, or where it has not begun the same run of another study in the folder `beside`, if that is through."""
+    if run.settings_file.is_file():
+        return run
+    for file in sorted(beside.glob("*/*/seed-*.json")):
+        other = replace(run, folder=file.with_suffix(""))
+        if _read_settings(file) == run.settings and other.accuracy is not None:
+            return other
+    return run
+
+
+def _read_settings(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # another's file, or one that is being written
+        return None
 
 
 def _difference(name: str, was: Any, now: Any) -> str:

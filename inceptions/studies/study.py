@@ -35,7 +35,7 @@ class Study:
     """A comparison of arms that differ in one thing, with equal images, epochs and seeds.
 
     hypothesis: in words, as its source has it; claims: the same in arms; measure: what is compared.
-    seeds: how many runs of each arm there are if nobody says otherwise.
+    seeds: how many runs of each arm there are if nobody says otherwise. crops: of an image, where averages are what is compared.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Study:
     claims: tuple[Claim, ...]
     measure: Measure = "accuracy"
     seeds: int = 3
+    crops: tuple[int, ...] = (1, 10, 144)
 
     def __post_init__(self) -> None:
         names = {arm.name for arm in self.arms}

@@ -1,6 +1,7 @@
 """The `study` command from pictures to a verdict, and what it says where something is in the way."""
 
 import errno
+import json
 import os
 import signal
 import sys
@@ -59,6 +60,23 @@ def test_a_study_prints_its_table_and_writes_its_pages(study, tmp_path, monkeypa
     assert (refused.code, refused.out) == (2, "")
     assert "epochs 1, now 2" in refused.err
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("seed-0/*")} == before
+
+
+def test_all_studies_run_one_after_another_and_one_that_cannot_is_named_in_the_end(inceptions, pictures, tmp_path, monkeypatch):
+    ray = replace(SMOOTHING, name="asynchronous", arms=(SMOOTHING.arms[0], Arm("two", TINY, replace(RECIPE, asynchronous=2))), claims=())
+    again = replace(SMOOTHING, name="again", title="The same again")
+    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, ray, again))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.chdir(tmp_path)
+    arguments = ("study", "all", "--data", pictures, "--seeds", 1, "--images", 30, "--workers", 0, "--device", "cpu", "--epochs", 1)
+    done = inceptions(*arguments, "--output", "night")
+    assert done.code == 2
+    assert "asynchronous: the study asynchronous needs ray" in done.err
+    assert done.err.splitlines()[-1] == "inceptions: 1 of 3 studies were not run: asynchronous; what is above says why"
+    assert "2 runs, 0.0 hours of training" in done.out  # those of the second are those of the first
+    assert sorted(path.parent.name for path in (tmp_path / "night").glob("*/study.md")) == ["again", "smoothing"]
+    as_json = json.loads(inceptions(*arguments, "--output", "night", "--json").out)
+    assert [each["study"] for each in as_json] == ["smoothing", "again"]
 
 
 def test_a_full_disk_at_the_end_loses_nothing(study, monkeypatch):

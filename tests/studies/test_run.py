@@ -54,7 +54,7 @@ def test_arms_differ_in_what_is_compared_alone():
     for study in list_studies():
         recipes = {arm.recipe for arm in study.arms}
         networks = {arm.network for arm in study.arms}
-        assert len(recipes) == 1 or len(networks) == 1 or study.name == "batch-norm"
+        assert len(recipes) == 1 or len(networks) == 1 or study.name in ("batch-norm", "bn-batch")
 
 
 def test_a_misspelt_name_gets_the_nearest():
@@ -109,6 +109,26 @@ def test_what_is_through_is_not_run_again(whole, finished, module_pictures, monk
     before = contents(finished)
     assert go(finished, module_pictures) == whole[0]
     assert contents(finished) == before
+
+
+def test_a_run_of_a_study_beside_it_serves_where_it_is_alike_in_all(whole, module_pictures, tmp_path, monkeypatch):
+    shutil.copytree(whole[1], tmp_path / "study-smoothing")
+    (tmp_path / "study-smoothing" / "none" / "seed-9.json").write_text("no settings")
+    monkeypatch.setattr(run, "fit", None)
+    plain = Arm("what others call none", TINY, STUDY.arms[0].recipe)
+    result = go(tmp_path / "study-other", module_pictures, study=Study("other", "t", "h", "1", (plain,), ()))
+    assert [replace(each, arm="none") for each in result.runs] == [each for each in whole[0].runs if each.arm == "none"]
+    assert not (tmp_path / "study-other").exists()
+    differing = Arm("none", TINY, replace(STUDY.arms[0].recipe, lr=0.2))
+    with pytest.raises(TypeError, match="not callable"):  # it would train
+        go(tmp_path / "study-other", module_pictures, study=Study("other", "t", "h", "1", (differing,), ()))
+
+
+def test_a_run_beside_it_that_is_not_through_does_not_serve(finished, module_pictures, tmp_path, monkeypatch):
+    shutil.rmtree(finished / "none" / "seed-1" / "best")
+    monkeypatch.setattr(run, "fit", None)
+    with pytest.raises(TypeError, match="not callable"):
+        go(tmp_path / "study-other", module_pictures, study=Study("other", "t", "h", "1", STUDY.arms[:1], ()))
 
 
 def test_more_seeds_run_beside_those_that_are_there(whole, finished, module_pictures):

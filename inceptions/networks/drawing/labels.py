@@ -142,6 +142,8 @@ def layer_details(layer: Layer, habit: Habit) -> tuple[str, ...]:
         between = ["BN"] * layer.depthwise_norm + ([ACTIVATION[layer.depthwise_activation]] if layer.depthwise_activation else [])
         details += [f"multiplier {layer.multiplier}"] * (layer.multiplier > 1)
         details += [f"{' + '.join(between)} after depthwise"] * bool(between)
+    if isinstance(layer, spec.Conv):
+        details += [f"{layer.groups} groups"] * (layer.groups > 1)
     if isinstance(layer, Windowed):
         details += [f"stride {layer.stride}"] * (layer.stride > 1) + ["V"] * (layer.padding == "valid")
     if isinstance(layer, Convolution | spec.MaxPool):

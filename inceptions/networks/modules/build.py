@@ -98,7 +98,7 @@ def _allocate(layer: Layer) -> Layer:
 
 def _conv(node: spec.Conv, shape: Shape, network: Network) -> nn.Module:
     pad, padding = _padding(node, network)
-    conv = _conv2d(shape.channels, node.channels, node, network, padding=padding, bias=node.has_bias)
+    conv = _conv2d(shape.channels, node.channels, node, network, padding=padding, bias=node.has_bias, groups=node.groups)
     return Chain(pad=pad, conv=conv, bn=_norm(node, network), act=_activation(node.activation))
 
 

@@ -1,0 +1,98 @@
+"""Networks that studies compare and no paper has: enters a `Network`, leaves one that differs in the thing that the study is about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from inceptions.networks import reshape
+from inceptions.networks.spec import AdaptiveAvgPool, BatchNorm, Conv, Dropout, Linear, Network, Node, Parallel, SeparableConv, Stage, pair
+from inceptions.networks.tables.inception_cifar import halve, inception
+from inceptions.networks.trace import trace
+
+COST = 40_000_000  # multiply-adds of an image, which networks of several shapes come near to
+
+
+def with_norm_after(network: Network) -> Network:
+    """Return `network` with batch normalisation after each activation and not before it."""
+
+    def after(node: Node) -> Node:
+        if isinstance(node, Conv) and node.norm and node.activation:
+            return (replace(node, norm=False), BatchNorm())
+        return node
+
+    return reshape.map_stages(network, after)
+
+
+def with_linear_reductions(network: Network) -> Network:
+    """Return `network` without an activation after each 1x1 convolution that a larger one follows in its branch."""
+
+    def linear(node: Node) -> Node:
+        if not isinstance(node, tuple):
+            return node
+        return tuple(
+            replace(part, activation=None) if isinstance(part, Conv) and pair(part.kernel) == (1, 1) and _is_spatial(after) else part
+            for part, after in zip(node, (*node[1:], None), strict=True)
+        )
+
+    def within(node: Node) -> Node:
+        return Parallel(**{name: linear(branch) for name, branch in node.branches}) if isinstance(node, Parallel) else node
+
+    return reshape.map_stages(network, within)
+
+
+def _is_spatial(node: Node | None) -> bool:
+    return isinstance(node, Conv) and max(pair(node.kernel)) > 1
+
+
+def pointwise_first(network: Network) -> Network:
+    """Return `network` with the two halves of each separable convolution in the other order."""
+
+    def turned(node: Node) -> Node:
+        if not isinstance(node, SeparableConv):
+            return node
+        pointwise = Conv(node.channels, 1, norm=False, bias=False, activation=None, init=node.init)
+        settings = {"stride": node.stride, "padding": node.padding, "dilation": node.dilation, "groups": node.channels}
+        depthwise = Conv(node.channels, node.kernel, **settings, norm=node.norm, bias=node.bias, activation=node.activation, init=node.init)
+        return (pointwise, depthwise)
+
+    return reshape.map_stages(network, turned)
+
+
+def with_average(network: Network, *, drop_rate: float) -> Network:
+    """Return `network` with each channel averaged before the classifier, and dropout."""
+    return replace(network, head=(AdaptiveAvgPool(), Dropout(drop_rate)))
+
+
+def with_fully_connected(network: Network, channels: int, *, drop_rate: float) -> Network:
+    """Return `network` with a fully connected layer of that many channels before the classifier, and dropout."""
+    return replace(network, head=(Linear(channels, activation="relu"), Dropout(drop_rate)))
+
+
+def with_bottleneck(network: Network, stage: str, channels: int) -> Network:
+    """Return `network` with what `stage` gives brought to so few channels, and back to as many as it gave."""
+    place = network.stage(stage)
+    squeezed = replace(place, node=(place.node, Conv(channels, 1), Conv(place.channels, 1)))
+    return replace(network, stages=tuple(squeezed if one == place else one for one in network.stages))
+
+
+def of_shape(modules: int, *, cost: int = COST) -> Network:
+    """Return a network with so many modules on each of three grids, as wide as comes nearest to `cost` multiply-adds."""
+    widths = range(16, 1024, 8)
+    return min((_of_width(modules, width) for width in widths), key=lambda network: abs(trace(network).total.multiply_adds - cost))
+
+
+def _of_width(modules: int, width: int) -> Network:
+    stages = [Stage("conv1", Conv(24, 2, padding="valid"), 31, 24)]
+    for number, (grid, channels) in enumerate(((15, width // 2), (7, width), (3, width)), start=2):
+        stages.append(Stage(f"{number}a", halve(channels), grid, channels))
+        module = inception(channels // 4, channels // 2, channels // 4, channels // 4)
+        stages.append(Stage(f"{number}b", (module,) * modules, grid, channels))
+    return Network(
+        name=f"{modules}_modules",
+        title=f"{modules} modules of {width} channels on each of three grids",
+        source="ours, after 1512.00567, section 2",
+        image_size=32,
+        stages=tuple(stages),
+        head=(AdaptiveAvgPool(),),
+        classes=10,
+    )
