@@ -63,7 +63,7 @@ def draw_backward() -> str:
 
 def _wire(start: Box, end: Box) -> Wire:
     if start.x == end.x:  # up or down in one column
-        x = start.x + start.width / 2
+        x = start.x + 8  # beside the words
         down = start.y < end.y
         return Wire((Point(x, start.y + (HEIGHT if down else 0)), Point(x, end.y + (0 if down else HEIGHT))))
     right, left = start.x + start.width, end.x
