@@ -101,8 +101,8 @@ def _read(data: str, split_seed: int) -> Splits:
 def run_studies(name: str, data: str, *, output: Path | None, split_seed: int, as_json: bool, **settings: Any) -> None:
     """Run a study, or all, and print the table and verdicts of each.
 
-    settings: seeds, epochs, images, workers and device, as of the command. Of all, one that can't be run here, for want of a library or of
-    images, is told and passed over; they are named in the end, by a UserError.
+    settings: seeds, epochs, half_and_double, images, workers and device, as of the command. Of all, one that can't be run here, for want of
+    a library or of images, is told and passed over; they are named in the end, by a UserError.
     """
     studies, splits = _named(name), _read(data, split_seed)
     done, missed = [], []
@@ -142,13 +142,14 @@ def _run_study(
     images: int,
     workers: int | None,
     device: str | None,
+    half_and_double: bool,
     prints: bool,
 ) -> dict[str, Any]:
     """Run a study, write its pages, print its table and verdicts where it is to, and return it in plain values."""
     with err.status("loading torch…"):
         from inceptions.data.folders import name_source
         from inceptions.studies.pages import as_markdown, as_plain, write_pages
-        from inceptions.studies.run import Budget, run_study
+        from inceptions.studies.run import Budget, run_budgets
 
     total, done = (seeds or study.seeds) * len(study.arms), 0
     tell(study.title, style="bold")
@@ -157,13 +158,15 @@ def _run_study(
     def count(run: RunResult) -> None:
         nonlocal done
         done += 1
-        tell(f"{done}/{total}  {run.arm}, seed {run.seed}: {100 * run.accuracy:.2f} % after {run.seconds:.0f} s")
+        tell(
+            f"{done}{f'/{total}' if done <= total else ''}  {run.arm}, seed {run.seed}: {100 * run.accuracy:.2f} % after {run.seconds:.0f} s"
+        )
         if done == total and study.measure == "averages":
             tell("averaging, which takes many crops of each test image…")
 
-    budget = Budget(seeds, epochs, images)
+    budget = Budget(seeds, epochs, images, half_and_double)
     try:
-        result = run_study(study, splits, data, folder, budget=budget, device=device, workers=workers, callback=count)
+        result = run_budgets(study, splits, data, folder, budget=budget, device=device, workers=workers, callback=count)
     except StoppedError:
         raise StoppedError(f"stopped; what is done is in {folder}, and the same command goes on from there") from None
     words = {"command": shlex.join(["inceptions", *sys.argv[1:]]), "data": name_source(data)}

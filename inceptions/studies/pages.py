@@ -38,6 +38,7 @@ def as_plain(result: StudyResult, *, command: str, data: str) -> dict[str, Any]:
         "runs": [asdict(run) for run in result.runs],
         "averages": [asdict(row) for row in result.averages],
         "verdicts": [asdict(verdict) for verdict in result.verdicts],
+        "other_budgets": [{"epochs": other.epochs, **as_plain(other, command=command, data=data)} for other in result.others],
     }
 
 
@@ -57,12 +58,22 @@ def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
         *(_average_lines(result) if result.averages else ()),
         *(f"- **{verdict.word[0].upper()}{verdict.word[1:]}**: {verdict.said}." for verdict in result.verdicts),
         "",
+        *_other_lines(result),
         f"{seeds} {'seed' if seeds == 1 else 'seeds'} on {shown(data)}; intervals of accuracy are Student's t over seeds; {differences}.",
         "",
         f"    {command}",
         "",
     ]
     return "\n".join(lines)
+
+
+def _other_lines(result: StudyResult) -> list[str]:
+    """Return what the claims came to with other epochs, in one line each."""
+    lines = []
+    for other in result.others:
+        said = "; ".join(f"{verdict.word}, {verdict.said}" for verdict in other.verdicts)
+        lines.append(f"With {other.epochs} {'epoch' if other.epochs == 1 else 'epochs'} and not {result.epochs}: {said}.")
+    return [line for text in lines for line in (text, "")]
 
 
 def _arm_lines(result: StudyResult) -> list[str]:

@@ -41,11 +41,15 @@ PLACES = ("data", "place")  # of a setup's settings, which don't change what is 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What every run gets alike: seeds 0 to `seeds` - 1 and epochs (None: the study's), and training images (evenly of each class)."""
+    """What every run gets alike: seeds 0 to `seeds` - 1 and epochs (None: the study's), and training images (evenly of each class).
+
+    half_and_double: whether claims are judged with half and with double the epochs too.
+    """
 
     seeds: int | None = None
     epochs: int | None = None
     images: int = 50_000
+    half_and_double: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,19 @@ class ArmResult:
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
-    """What a study came to; averages: of models and crops, where they are what it is about."""
+    """What a study came to; averages: of models and crops, where they are what it is about; others: what it came to with other epochs."""
 
     study: Study
     arms: tuple[ArmResult, ...]
     runs: tuple[RunResult, ...]
     verdicts: tuple[Verdict, ...]
     averages: tuple[AverageRow, ...] = ()
+    others: tuple[StudyResult, ...] = ()
+
+    @property
+    def epochs(self) -> int:
+        """Of a run, the longest where arms differ."""
+        return max(len(run.curve) for run in self.runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,7 @@ def run_study(
     folder: Path,
     *,
     budget: Budget,
+    beside: Path | None = None,
     device: str | None = None,
     workers: int | None = None,
     callback: Callable[[RunResult], None] | None = None,
@@ -113,7 +124,7 @@ def run_study(
 ) -> StudyResult:
     """Run what is not finished in `folder` yet, seed by seed so that all arms are equally far, and return what all of it came to.
 
-    callback: is given every run as it ends.
+    beside: the folder in which other studies lie, that of `folder` if nothing is said. callback: is given every run as it ends.
     Raises UserError before the first step where a library is missing, or images to measure by, or `folder` holds runs of other settings;
     and as training does.
     """
@@ -129,7 +140,7 @@ def run_study(
     ]
     for run in planned:
         _refuse_other_settings(run)
-    planned = [_shared(run, folder.parent) for run in planned]
+    planned = [_shared(run, beside or folder.parent) for run in planned]
     runs = []
     for run in planned:
         runs.append(_finish(run, workers, reporter))
@@ -145,6 +156,21 @@ def run_study(
         return StudyResult(study, arms, tuple(runs), judge_averages(found.rows), table(found.rows))
     verdicts = judge(study, runs, {name: cost.multiply_adds for name, cost in costs.items()})
     return StudyResult(study, arms, tuple(runs), tuple(verdicts))
+
+
+def run_budgets(study: Study, splits: Splits, source: str, folder: Path, *, budget: Budget, **settings: Any) -> StudyResult:
+    """Run a study as `run_study` does, and with half and double its epochs where the budget says so; settings: as there.
+
+    These runs are in folder/epochs-N. A study that averages models has no other budgets.
+    """
+    result = run_study(study, splits, source, folder, budget=budget, **settings)
+    if not budget.half_and_double or study.measure == "averages":
+        return result
+    others = []
+    for epochs in (max(1, result.epochs // 2), 2 * result.epochs):
+        other = replace(budget, epochs=epochs, half_and_double=False)
+        others.append(run_study(study, splits, source, folder / f"epochs-{epochs}", budget=other, beside=folder.parent, **settings))
+    return replace(result, others=tuple(others))
 
 
 def _require_images(study: Study, splits: Splits, source: str) -> None:
@@ -197,7 +223,7 @@ def _shared(run: PlannedRun, beside: Path) -> PlannedRun:
     """Return the run, or where it has not begun the same run of another study in the folder `beside`, if that is through."""
     if run.settings_file.is_file():
         return run
-    for file in sorted(beside.glob("*/*/seed-*.json")):
+    for file in sorted(found for places in ("*/*", "*/epochs-*/*") for found in beside.glob(f"{places}/seed-*.json")):
         other = replace(run, folder=file.with_suffix(""))
         if _read_settings(file) == run.settings and other.accuracy is not None:
             return other

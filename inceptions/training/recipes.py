@@ -61,8 +61,8 @@ HEAD = Recipe(
 
 CIFAR10 = Recipe(
     name="cifar10",
-    source="ours, after 2404.00498: its start (whiten), biases' stride, lookahead, smoothing, moves and turns of mirroring, by a cosine and "
-    "not in straight lines; kernels by Muon (K. Jordan et al., 2024); no validation part, so nothing is chosen by it",
+    source="ours, after 2404.00498: its start (whiten), biases' stride, lookahead, smoothing, moves and turns of mirroring, by a cosine "
+    "and not in straight lines; kernels by Muon (K. Jordan et al., 2024); no validation part, so nothing is chosen by it",
     cost="16 epochs of 0.14 G multiply-adds an image, forward",
     expect="not measured yet; docs/results.md has the figures of the recipe before",
     model="inception_cifar",

@@ -17,7 +17,7 @@ from inceptions.networks.trace import trace
 from inceptions.studies import run
 from inceptions.studies.catalog import get_study, list_studies
 from inceptions.studies.pages import as_markdown, write_pages
-from inceptions.studies.run import Budget, run_study, take_evenly
+from inceptions.studies.run import Budget, run_budgets, run_study, take_evenly
 from inceptions.studies.study import Arm, Claim, Study
 from inceptions.training.progress import Reporter
 from inceptions.training.recipe import Recipe
@@ -157,6 +157,24 @@ def test_a_folder_of_something_else_is_kept(module_pictures, tmp_path):
     with pytest.raises(UserError, match="no run of this study; it is kept"):
         go(tmp_path, module_pictures)
     assert mine.read_text() == "years of work"
+
+
+def test_claims_are_judged_with_half_and_double_the_epochs_too(module_pictures, tmp_path, monkeypatch):
+    def judged():
+        budget = Budget(seeds=1, epochs=2, images=30, half_and_double=True)
+        splits = load_splits(module_pictures)
+        return run_budgets(STUDY, splits, "pictures", tmp_path / "study", budget=budget, device="cpu", workers=0)
+
+    result = judged()
+    assert [(other.epochs, len(other.runs)) for other in (result, *result.others)] == [(2, 2), (1, 2), (4, 2)]
+    text = as_markdown(result, command="c", data="d")
+    assert "With 1 epoch and not 2: not shown at this size, a tenth is " in text
+    assert "With 4 epochs and not 2: " in text
+    monkeypatch.setattr(run, "fit", None)
+    assert judged() == result
+    monkeypatch.undo()
+    again = run_study(STUDY, load_splits(module_pictures), "pictures", tmp_path / "other", budget=Budget(1, 4, 30), device="cpu", workers=0)
+    assert again.runs == result.others[1].runs  # which are those of the other study's double
 
 
 class Dies(Reporter):
