@@ -158,9 +158,8 @@ def _run_study(
     def count(run: RunResult) -> None:
         nonlocal done
         done += 1
-        tell(
-            f"{done}{f'/{total}' if done <= total else ''}  {run.arm}, seed {run.seed}: {100 * run.accuracy:.2f} % after {run.seconds:.0f} s"
-        )
+        place = f"{done}/{total}" if done <= total else f"{done}"
+        tell(f"{place}  {run.arm}, seed {run.seed}: {100 * run.accuracy:.2f} % after {run.seconds:.0f} s")
         if done == total and study.measure == "averages":
             tell("averaging, which takes many crops of each test image…")
 
