@@ -35,6 +35,8 @@ class HouseStyle(griffe.Extension):
         for obj, module in _walk(pkg, pkg):
             if obj.is_class and _is_named_tuple(obj):
                 _give_signature(obj)
+            if obj.is_function:
+                _call_factories(obj)
             if obj.docstring:
                 names = fields_of(obj)
                 obj.docstring.value = to_markdown(obj.docstring.value, names=names, link=_linker(targets, obj, module))
@@ -63,10 +65,18 @@ def _give_signature(obj: griffe.Object) -> None:
     obj.set_member("__init__", griffe.Function("__init__", lineno=0, endlineno=0, parameters=griffe.Parameters(*parameters), parent=obj))
 
 
+def _call_factories(obj: griffe.Object) -> None:
+    """Show the default of a field that a lambda makes as what it makes."""
+    for parameter in obj.parameters if isinstance(obj, griffe.Function) else ():
+        made = parameter.default
+        if isinstance(made, griffe.ExprCall) and isinstance(made.function, griffe.ExprLambda) and not made.arguments:
+            parameter.default = made.function.body
+
+
 def fields_of(obj: griffe.Object) -> set[str]:
     """Return what a docstring may explain: the parameters of a function, the fields and attributes of a class."""
     names = {parameter.name.lstrip("*") for parameter in obj.parameters} if isinstance(obj, griffe.Function | griffe.Class) else set()
-    return names | ({name for name, member in obj.members.items() if member.is_attribute} if obj.is_class else set())
+    return names | ({name for name, member in obj.all_members.items() if member.is_attribute} if obj.is_class else set())
 
 
 def _linker(targets: dict[str, str], obj: griffe.Object, module: griffe.Module) -> Link:
@@ -107,15 +117,15 @@ def _paragraph(text: str, names: Collection[str], link: Link) -> str:
 def _parts(text: str, names: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield what a paragraph is made of: fields with what is said of them, and prose, which has no field."""
     name = "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or r"(?!)"
-    start = re.compile(rf"(?:^|(?<=[.;] ))((?:{name})(?:, (?:{name}))*): ", re.MULTILINE)
+    start = re.compile(rf"(?:^|(?<=[.;] ))((?:{name})(?:, (?:{name}))*):\s", re.MULTILINE)
     ends = [*(found.start() for found in start.finditer(text)), len(text)]
     if ends[0]:
-        yield "", _joined(text[: ends[0]])
+        yield "", re.sub(";$", ".", _joined(text[: ends[0]]))
     for first, last in zip(ends, ends[1:], strict=False):
         found = start.match(text, first)
         assert found is not None  # it began there
         said, *prose = re.split(r"(?<=[.:])\n(?=[A-Z`])", text[found.end() : last], maxsplit=1)  # a sentence on a line of its own
-        yield found[1], _joined(said).removesuffix(";")
+        yield found[1], re.sub(";$", ".", _joined(said))
         for rest in prose:
             yield "", _joined(rest)
 
