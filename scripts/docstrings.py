@@ -1,8 +1,8 @@
-"""Docstrings as the house writes them, made Markdown for the pages of the reference: an extension of griffe, which mkdocstrings reads code by.
+"""Docstrings as the house writes them, made Markdown for the reference: an extension of griffe, by which mkdocstrings reads code.
 
-Enters the package as griffe read it, leaves it with every docstring rewritten: a field that is explained (`lr: the peak; ...`, on a line of its
-own or after another) becomes an item of a list, a name between backticks that has a page becomes a link, and a paper its address. A named
-tuple gets the signature that dataclasses have.
+Enters the package as griffe read it, leaves it with every docstring rewritten: a field that is explained (`lr: the peak; ...`, on a line of
+its own or after another) becomes an item of a list, a name between backticks that has a page becomes a link, and a paper its address. A
+named tuple gets the signature that dataclasses have.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,8 @@ def to_markdown(text: str, *, names: Collection[str], link: Link) -> str:
 def _paragraph(text: str, names: Collection[str], link: Link) -> str:
     if all(line.startswith("    ") for line in text.splitlines()):
         return text  # code
-    parts = list(_parts(text, names))
     blocks, before = [], None
-    for field, said in parts:
+    for field, said in _parts(text, names):
         said = _linked(plain(said), link)
         words = f"- {', '.join(f'`{name}`' for name in field.split(', '))}: {said}" if field else said
         blocks.append(words if field and before else f"\n{words}")
@@ -121,7 +121,7 @@ def _parts(text: str, names: Collection[str]) -> Iterator[tuple[str, str]]:
     ends = [*(found.start() for found in start.finditer(text)), len(text)]
     if ends[0]:
         yield "", re.sub(";$", ".", _joined(text[: ends[0]]))
-    for first, last in zip(ends, ends[1:], strict=False):
+    for first, last in pairwise(ends):
         found = start.match(text, first)
         assert found is not None  # it began there
         said, *prose = re.split(r"(?<=[.:])\n(?=[A-Z`])", text[found.end() : last], maxsplit=1)  # a sentence on a line of its own

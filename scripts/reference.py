@@ -1,4 +1,4 @@
-"""The pages of the reference: enters docs/reference and the command line's app, leaves what the pages name, an index of it, and the commands' page.
+"""The pages of the reference: enters docs/reference and the command line's app, leaves what the pages name, and the commands' page.
 
 A page names what it explains in lines of their own, `::: inceptions.networks.Conv`, which mkdocstrings fills in; `docstrings.py` says how
 docstrings become Markdown. The commands' page is typer's own, of the app itself.
@@ -17,8 +17,8 @@ COMMANDS = """\
 # Command line
 
 Every command, as `--help` shows it; this page is made from the same code. What a command is about comes first, all else is an option, which
-has the same name everywhere. A default stands in brackets, and so does the range of a number. The pages at the left, from
-[Train](../train.md) on, say what the commands are for.
+has the same name everywhere. A default stands in brackets, and so does the range of a number. What the
+commands are for, the pages from [Train](../train.md) on say.
 
 """
 
@@ -47,11 +47,11 @@ def command_page() -> str:
     """Return every command of the command line with its help, arguments and options."""
     import typer
     from typer.cli import get_docs_for_click
-    from typer.main import get_command
+    from typer.main import get_group
 
     from inceptions.cli.commands import app
 
-    group = get_command(app)
+    group = get_group(app)
     context = typer.Context(group, info_name="inceptions")
     whole = get_docs_for_click(obj=group, ctx=context, name="inceptions")
     first, *commands = whole.split("\n## ")

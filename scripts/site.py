@@ -1,10 +1,9 @@
 """The pages of the documentation that come from the code: enters networks, recipes, tags and studies, leaves Markdown and SVG.
 
-A hook of mkdocs, which calls `on_config`, `on_files` and `on_page_markdown` as it builds the site that `mkdocs.yml` describes. What
-`inceptions study` wrote into docs/studies/NAME is shown with its plot; where a page says `<!-- weights -->`, the list goes there, and the
-same for forms, protocols, studies and names. The shipped network's page for browsers is exported into live/, which needs ONNX Runtime from the npm
-registry, or from the cache: where it can't be had the site is built without, and where it says `<!-- live -->` it is said how to make one.
-The guide's pages get theirs by `guide.py`, those of the reference by `reference.py`.
+A hook of mkdocs, which calls the functions `on_...` as it builds the site that `mkdocs.yml` describes. What `inceptions study` wrote into
+docs/studies/NAME is shown with its plot; where a page says `<!-- weights -->`, the list goes there, and the same for forms, protocols,
+studies and names. The shipped network's page for browsers is exported into live/, which needs ONNX Runtime from the npm registry, or from
+the cache: where it can't be had the site is built without, and where it says `<!-- live -->` it is said how to make one. The guide's pages get theirs by `guide.py`, those of the reference by `reference.py`.
 """
 
 from __future__ import annotations
@@ -354,6 +353,11 @@ def on_files(files: Files, *, config: MkDocsConfig) -> None:
     if live := live_page():
         for file in sorted(live.iterdir()):
             files.append(File.generated(config, f"live/{file.name}", abs_src_path=str(file)))
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Let the long names of the reference be broken after their dots, and not within a word."""
+    return re.sub(r"(?<=doc-object-name )(doc-\w+-name\">)([^<]+)", lambda found: found[1] + found[2].replace(".", ".<wbr>"), html)
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:

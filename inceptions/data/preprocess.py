@@ -217,7 +217,7 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 """Their standard deviation, 0.229 0.224 0.225 of 255."""
 
 INCEPTION = Preprocess(299)
-"""Inputs in [-1, 1], central 87.5 %: TF-slim's inception_preprocessing.py, and Keras' for Inception-v3, Inception-ResNet-v2 and Xception."""
+"""Inputs in [-1, 1], central 87.5 %: TF-slim's inception_preprocessing.py, and Keras' for its Inceptions and Xception."""
 
 CAFFE = Preprocess(224, resize="squash", resize_size=256, mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0), channel_order="bgr")
 """BVLC Caffe's bvlc_googlenet: 256 x 256 whatever the aspect, centre crop 224, BGR less the mean pixel of 104, 117, 123."""
