@@ -3,7 +3,8 @@
 A hook of mkdocs, which calls the functions `on_...` as it builds the site that `mkdocs.yml` describes. What `inceptions study` wrote into
 docs/studies/NAME is shown with its plot; where a page says `<!-- weights -->`, the list goes there, and the same for forms, protocols,
 studies and names. The shipped network's page for browsers is exported into live/, which needs ONNX Runtime from the npm registry, or from
-the cache: where it can't be had the site is built without, and where it says `<!-- live -->` it is said how to make one. The guide's pages get theirs by `guide.py`, those of the reference by `reference.py`.
+the cache: where it can't be had the site is built without, and where it says `<!-- live -->` it is said how to make one. The guide's pages
+get theirs by `guide.py`, those of the reference by `reference.py`.
 """
 
 from __future__ import annotations
