@@ -1,10 +1,10 @@
 """The pages of the documentation that come from the code: enters networks, recipes, tags and studies, leaves Markdown and SVG.
 
-A hook of mkdocs, which calls `on_config`, `on_files` and `on_page_markdown` as it builds the site that `mkdocs.yml` describes. What
-`inceptions study` wrote into docs/studies/NAME is shown with its plot; where a page says `<!-- weights -->`, the list goes there, and the
-same for forms, protocols and studies. The shipped network's page for browsers is exported into live/, which needs ONNX Runtime from the npm
-registry, or from the cache: where it can't be had the site is built without, and where it says `<!-- live -->` it is said how to make one.
-The guide's pages get theirs by `guide.py`.
+A hook of mkdocs, which calls the functions `on_...` as it builds the site that `mkdocs.yml` describes. What `inceptions study` wrote into
+docs/studies/NAME is shown with its plot; where a page says `<!-- weights -->`, the list goes there, and the same for forms, protocols,
+studies and names. The shipped network's page for browsers is exported into live/, which needs ONNX Runtime from the npm registry, or from
+the cache: where it can't be had the site is built without, and where it says `<!-- live -->` it is said how to make one. The guide's pages
+get theirs by `guide.py`, those of the reference by `reference.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # mkdocs runs this file, and not
 from backward_graph import draw_backward
 from guide import figures, fill
 from mkdocs.structure.files import File
+from prose import Column, plain, table
+from reference import command_page, name_list
 
 from inceptions.errors import UserError
 from inceptions.evaluation.protocols import PROTOCOLS
@@ -51,9 +53,12 @@ log = logging.getLogger("mkdocs.hooks.inceptions")
 
 DOCS = Path(__file__).parents[1] / "docs"
 LIVE = "inception_small.cifar10"
-PAPER = re.compile(r"(?:arXiv:)?\b(\d{4}\.\d{4,5})\b")
 WORDS = ("name", "source", "cost", "expect")  # fields of a recipe that describe it
 GUIDE = ("index", "googlenet", "batch-normalisation", "inception-v3", "inception-v4", "xception", "claims")
+REFERENCE = (
+    *("index", "commands", "networks", "vocabulary", "reshape", "trace", "data", "weights"),
+    *("training", "evaluation", "studies", "prediction", "explain", "serving", "errors"),
+)
 MEASURES = {
     "accuracy": "accuracy on held-out images",
     "cost": "multiply-adds, where the accuracy is no lower",
@@ -97,31 +102,9 @@ inceptions train photos --recipe quick --set schedule=constant --set average.dec
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """The head of a column of a table, and whether its cells are numbers, which stand to the right."""
-
-    head: str
-    is_number: bool = False
-
-
-def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    heads = f"| {' | '.join(column.head for column in columns)} |"
-    rule = f"|{'|'.join('---:' if column.is_number else '---' for column in columns)}|"
-    return "\n".join((heads, rule, *(f"| {' | '.join(row)} |" for row in rows))) + "\n"
-
-
-def plain(text: str) -> str:
-    """Return text so that Markdown leaves it as it is but for `code`, also in a table; papers become links."""
-    escaped = re.sub(r"`[^`]*`|[*_\[\]]", lambda found: found[0] if len(found[0]) > 1 else rf"\{found[0]}", text)
-    escaped = escaped.replace("|", "&#124;").replace("<", "&lt;")
-    return PAPER.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", escaped)
-
-
 def generated_pages() -> dict[str, str]:
     """Return every page and drawing that is made from the code, by its place in docs/."""
-    pages = {"family/index.md": family_page(), "recipes.md": recipe_page(), **guide_figures()}
+    pages = {"family/index.md": family_page(), "recipes.md": recipe_page(), "reference/commands.md": command_page(), **guide_figures()}
     for name, network in NETWORKS.items():
         pages |= {f"family/{name}.md": network_page(network), f"family/{name}.svg": draw(network)}
     return pages
@@ -356,6 +339,7 @@ def on_config(config: MkDocsConfig) -> None:
     benchmarks = sorted(file.parent.name for file in docs.glob("benchmarks/*/benchmark.md"))
     pages = {
         "guide/": [f"guide/{name}.md" for name in GUIDE],
+        "reference/": [f"reference/{name}.md" for name in REFERENCE],
         "family/": ["family/index.md", *({name: f"family/{name}.md"} for name in NETWORKS)],
         "studies/": ["studies/index.md", *({name: f"studies/{name}/study.md"} for name in measured(docs))],
         "benchmarks/": ["benchmarks/index.md", *({name: f"benchmarks/{name}/benchmark.md"} for name in benchmarks)],
@@ -372,6 +356,11 @@ def on_files(files: Files, *, config: MkDocsConfig) -> None:
             files.append(File.generated(config, f"live/{file.name}", abs_src_path=str(file)))
 
 
+def on_page_content(html: str, **_: object) -> str:
+    """Let the long names of the reference be broken after their dots, and not within a word."""
+    return re.sub(r"(?<=doc-object-name )(doc-\w+-name\">)([^<]+)", lambda found: found[1] + found[2].replace(".", ".<wbr>"), html)
+
+
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put the lists and plots where they belong in the pages that are written by hand or by `inceptions study`."""
     docs = Path(config.docs_dir)
@@ -380,5 +369,5 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     if page.file.src_uri.startswith("guide/"):
         markdown = fill(markdown, docs)
     lists = {"weights": weights_list, "forms": form_list, "protocols": protocol_list, "studies": lambda: study_list(docs)}
-    lists["live"] = live_link
-    return re.sub(r"<!-- (weights|forms|protocols|studies|live) -->", lambda found: lists[found[1]](), markdown)
+    lists |= {"live": live_link, "names": lambda: name_list(docs)}
+    return re.sub(r"<!-- (weights|forms|protocols|studies|live|names) -->", lambda found: lists[found[1]](), markdown)

@@ -1,6 +1,7 @@
 """What the documentation says is what happens, and it builds."""
 
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -340,6 +341,9 @@ def test_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
     study = (site / "studies" / "another" / "study" / "index.html").read_text(encoding="utf-8")
     assert 'src="../study.svg"' in study
     assert "../study.json" in study
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+    found = {entry["location"].partition("#")[2] for entry in index["docs"]}
+    assert {"inceptions.Network", "inceptions.training.Recipe.to_dict", "inceptions-train", "label-smoothing"} <= found
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert not re.search(r'(<(script|img|iframe)[^>]* src|<link rel="(stylesheet|preconnect|icon)"[^>]* href)="?(https?:)?//', text), (

@@ -211,12 +211,13 @@ def for_training(image_size: int, *, channels: int = 3) -> Preprocess:
     return Preprocess(image_size, crop_fraction=1.0 if image_size < SMALL_IMAGE_PX else 0.875, mean=scale, std=scale)
 
 
-# The mean and standard deviation of ImageNet's pixels, 0.485 0.456 0.406 and 0.229 0.224 0.225 of 255 (torchvision, timm).
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
+"""The mean of ImageNet's pixels by channel, 0.485 0.456 0.406 of 255 (torchvision, timm)."""
 IMAGENET_STD = (58.395, 57.12, 57.375)
+"""Their standard deviation, 0.229 0.224 0.225 of 255."""
 
-# Inputs in [-1, 1], central 87.5 %: TF-slim's inception_preprocessing.py, and Keras' for Inception-v3, Inception-ResNet-v2 and Xception.
 INCEPTION = Preprocess(299)
+"""Inputs in [-1, 1], central 87.5 %: TF-slim's inception_preprocessing.py, and Keras' for its Inceptions and Xception."""
 
-# BVLC Caffe's bvlc_googlenet: 256 x 256 whatever the aspect, centre crop 224, BGR less the mean pixel of 104, 117, 123.
 CAFFE = Preprocess(224, resize="squash", resize_size=256, mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0), channel_order="bgr")
+"""BVLC Caffe's bvlc_googlenet: 256 x 256 whatever the aspect, centre crop 224, BGR less the mean pixel of 104, 117, 123."""

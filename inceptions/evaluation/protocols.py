@@ -54,6 +54,7 @@ PROTOCOLS: dict[str, tuple[Callable[[ModelCard], Preprocess], str]] = {
     "timm": (_timm, "the shorter side to 256 (318 to 341 for 299, as timm has it for each checkpoint), the centre; bicubic"),
     "caffe": (_caffe, "squashed to 256 x 256 (342 x 342), the centre; bilinear"),
 }
+"""How one crop is taken, by name: what makes the `Preprocess` of a model's card, and what it does in words."""
 
 
 def with_protocol(card: ModelCard, name: str) -> Preprocess:

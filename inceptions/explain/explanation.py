@@ -11,6 +11,7 @@ from PIL import Image
 from inceptions.data.preprocess import Box
 
 Method = Literal["gradcam", "integrated-gradients", "smoothgrad", "occlusion"]
+"""How it is worked out what spoke for a class, by Captum."""
 METHODS: tuple[Method, ...] = get_args(Method)
 
 # Heat 0 to 1 in steps of a quarter, from violet over orange to yellow: the order is seen with every kind of colour blindness, and in grey.

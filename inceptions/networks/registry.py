@@ -45,6 +45,7 @@ NETWORKS: dict[str, Network] = {
         INCEPTION_CIFAR,
     )
 }
+"""Every network by name."""
 
 
 class UnknownNetworkError(NetworkError):

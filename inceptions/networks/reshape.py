@@ -16,6 +16,7 @@ from inceptions.networks.spec import ActivationName, Convolution, Network, Netwo
 from inceptions.networks.trace import Shape, check_image, stage_shapes, stride_of, trace, trace_node
 
 Change = Callable[[Node], Node]
+"""What makes another node of a node, or leaves it; a chain, `()` of none, may take the place of one."""
 
 
 def map_nodes(node: Node, change: Change) -> Node:

@@ -13,7 +13,9 @@ from types import NoneType, UnionType
 from typing import Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 Padding = Literal["same", "valid"]
+"""Whether zeros are put around a grid, so that a stride alone makes it smaller; `Numerics` says on which side."""
 ActivationName = Literal["relu", "elu", "sigmoid"]
+"""What an activation may be."""
 Initializer: TypeAlias = float | Literal["variance_scaling", "glorot_uniform", "caffe_xavier"]
 """A float is the standard deviation of a normal distribution truncated at two of them."""
 
@@ -212,7 +214,9 @@ class Residual(_Checked):
 Layer: TypeAlias = (
     Conv | SeparableConv | Linear | MaxPool | AvgPool | AdaptiveAvgPool | LocalResponseNorm | BatchNorm | Activation | Dropout | L2Normalize
 )
+"""What has no nodes in it."""
 Convolution: TypeAlias = Conv | SeparableConv
+"""Either kind of convolution."""
 Windowed: TypeAlias = Convolution | MaxPool | AvgPool
 """What slides a window over the grid."""
 Node: TypeAlias = "Layer | Parallel | Residual | tuple[Node, ...]"

@@ -100,6 +100,7 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tupl
 
 
 Rule = Literal["valid", "tensorflow", "symmetric", "ceil", "floor"]
+"""How a layer pads: VALID, or as `Numerics` says of SAME."""
 
 
 def padding_rule(node: Windowed, numerics: Numerics) -> Rule:

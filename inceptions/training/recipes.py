@@ -270,6 +270,7 @@ RECIPES = {
         *(XCEPTION_2016, XCEPTION_2016_JFT, DEEPLAB_XCEPTION_2018, FACENET_VGGFACE2, TPU_INCEPTION_V3),
     )
 }
+"""Every recipe by name."""
 
 
 def get_recipe(name: str) -> Recipe:
