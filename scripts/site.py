@@ -4,7 +4,7 @@ A hook of mkdocs, which calls `on_config`, `on_files` and `on_page_markdown` as 
 `inceptions study` wrote into docs/studies/NAME is shown with its plot; where a page says `<!-- weights -->`, the list goes there, and the
 same for forms, protocols and studies. The shipped network's page for browsers is exported into live/, which needs ONNX Runtime from the npm
 registry, or from the cache: where it can't be had the site is built without, and where it says `<!-- live -->` it is said how to make one.
-The guide's pages get theirs by `guide.py`.
+The guide's pages get theirs by `guide.py`, and the explorer of networks, a page of its own, by `explorer.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # mkdocs runs this file, and not as a module of a package
 from backward_graph import draw_backward
+from explorer import MARK, explorer_files
 from guide import figures, fill
 from mkdocs.structure.files import File
 
@@ -365,8 +366,9 @@ def on_config(config: MkDocsConfig) -> None:
 def on_files(files: Files, *, config: MkDocsConfig) -> None:
     """Add the generated pages to those in docs/."""
     docs = Path(config.docs_dir)
-    for uri, content in (generated_pages() | guide_figures(docs)).items():
+    for uri, content in (generated_pages() | guide_figures(docs) | explorer_files()).items():
         files.append(File.generated(config, uri, content=content))
+    files.append(File.generated(config, "explorer/mark.svg", abs_src_path=str(MARK)))
     if live := live_page():
         for file in sorted(live.iterdir()):
             files.append(File.generated(config, f"live/{file.name}", abs_src_path=str(file)))
