@@ -1,15 +1,15 @@
 """What the explorer of networks gets from the code as the site is built: enters the family, leaves scripts with its tables and posters.
 
-docs/explorer/ holds the page as it is sent. Beside it go `networks.js`, every table as `codec` writes it with the vocabulary's defaults, and
-`posters/NAME.js`, the poster of a network. What the page shows of other sizes and classes it works out and writes into the poster itself;
-of another output stride the layers differ, so that has a poster of its own, `posters/NAME-STRIDE.js`. They are scripts, and not JSON, since
+docs/explorer/ holds the page as it is sent. Beside it go `networks.js`, every table as `codec` writes it with the vocabulary's defaults,
+and `posters/NAME.js`, the poster of a network. Other sizes and classes the page works out and writes into the poster itself; with another
+output stride the layers differ, so that has a poster of its own, `posters/NAME-STRIDE.js`. They are scripts and not JSON files, since
 browsers fetch nothing for a page that is opened from a folder.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -34,17 +34,17 @@ MARGIN = 12.0
 ENCODED = (*get_args(spec.Layer), spec.Residual, spec.Stage, spec.AuxHead, spec.Numerics, spec.Network)
 
 
-def explorer_files() -> dict[str, str]:
-    """Return the scripts that are made from the code, by their place in docs/."""
+def explorer_files(names: Iterable[str] = NETWORKS) -> dict[str, str]:
+    """Return the scripts that are made from the code, by their place in docs/; names: the networks whose posters are drawn."""
     scripts = {"explorer/networks.js": f"// Made from the tables.\nconst family = {_script(tables())};\n"}
-    for network in NETWORKS.values():
-        for key, form in forms(network).items():
+    for name in names:
+        for key, form in forms(NETWORKS[name]).items():
             scripts[f"explorer/posters/{key}.js"] = f"keepPoster({_script(key)}, {_script(draw_bare(form))});\n"
     return scripts
 
 
 def tables() -> dict[str, Any]:
-    """Return the networks, the fields of their nodes with defaults (null under "needs" where there is none), and the legend's colours."""
+    """Return the networks, the fields of their nodes with defaults, which of these have none, and the words and colours of the legend."""
     return {
         "networks": [encode(network) for network in NETWORKS.values()],
         "fields": {kind.__name__: dict(_defaults(kind)) for kind in ENCODED},
@@ -66,8 +66,10 @@ def _has_default(field: Any) -> bool:
 
 
 def forms(network: Network) -> dict[str, Network]:
-    """Return what a poster is drawn of, by its key: the network, its output strides, and these with a classifier where it ends in an embedding."""
-    ends = {"": network} | ({"-classes": with_classes(network, 1000)} if network.embedding != () and not network.classes else {})
+    """Return what posters are drawn of, by key: the network at each output stride, also with a classifier if it ends in an embedding."""
+    ends = {"": network}
+    if network.embedding != () and not network.classes:
+        ends["-classes"] = with_classes(network, 1000)
     found = {f"{network.name}{end}": form for end, form in ends.items()}
     for stride in STRIDES:
         if stride < reduction(network):

@@ -54,7 +54,8 @@
     const pixels = size === null ? own.image_size : Number(size);
     const refused = arithmetic.refuse(network, pixels);
     if (refused) return { own, wrong: "size", problem: refused.message, better: refused.better };
-    const hasNew = own.embedding.length > 0 && !own.classes && network.classes > 0; // a classifier where the drawing has none
+    const endsInEmbedding = !own.classes && [own.embedding].flat().length > 0;
+    const hasNew = endsInEmbedding && network.classes > 0; // a classifier where the drawing has none
     const drawn = hasNew ? arithmetic.withClasses(base, 1000) : base;
     const key = [own.name, ...(hasNew ? ["classes"] : []), ...(isDilated ? [Number(stride)] : [])].join("-");
     return { own, network, pixels, drawn, key, table: arithmetic.trace(network, pixels), stride: isDilated ? Number(stride) : null };

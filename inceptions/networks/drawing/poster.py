@@ -136,7 +136,8 @@ def _draw_schema(boxes: Sequence[SchemaBox], height: float) -> Picture:
     y, middle = total, aux_width + width / 2
     for entry, tall in zip(boxes, heights, strict=True):
         y -= tall
-        items += _draw_entry(entry, Box(aux_width, y, width, tall, entry.kind, entry.lines, 6, len(entry.lines) > 1, entry.hint, entry.rows))
+        has_heading = len(entry.lines) > 1
+        items += _draw_entry(entry, Box(aux_width, y, width, tall, entry.kind, entry.lines, 6, has_heading, entry.hint, entry.rows))
         if entry is not boxes[-1]:
             items.append(Wire((Point(middle, y), Point(middle, y - arrow))))
         y -= arrow
