@@ -66,7 +66,8 @@ FAMILY = """\
 
 Every network is a table in the code, and this page and those of the networks are made from these tables. Parameters are those that train,
 for 1000 classes unless the source has others (`inception_v3_fid` 1008, `inception_small` 10, `inception_resnet_v1_facenet` an embedding of
-512); multiply-adds (G = 10⁹) are those of convolutions and linear layers at the given image size.
+512); multiply-adds (G = 10⁹) are those of convolutions and linear layers at the given image size. [The explorer](../explorer/index.html)
+has them all with their drawings, block by block, at other image sizes, classes and output strides, and two beside each other.
 
 ```sh
 inceptions list                          # this table, shorter
@@ -156,8 +157,9 @@ def network_page(network: Network) -> str:
         sections.append(f"Differs from the paper:\n\n{differs}")
     sections.append(f"```sh\ninceptions describe {name}\ninceptions draw {name}\n```")
     sections.append(f"## Stages\n\n{NOTATION}\n{_stages(network)}")
+    beside = f"[Alone]({name}.svg), it can be enlarged; [block by block](../explorer/index.html#a={name}), it shows other sizes too."
     picture = f"[![Drawing of {name}]({name}.svg)]({name}.svg)"
-    sections.append(f'## Drawing\n\n<div class="drawing" markdown>\n{picture}\n</div>\n\n[Alone]({name}.svg), it can be enlarged.')
+    sections.append(f'## Drawing\n\n<div class="drawing" markdown>\n{picture}\n</div>\n\n{beside}')
     weights = [*(row for row in _shipped_rows() if row[0].startswith(f"`{name}.")), *map(_tag_row, tags_of(network))]
     if weights:
         sections.append(f"## Weights\n\nBy tag, as [Weights](../weights.md) says.\n\n{_weights_table(weights)}")

@@ -86,7 +86,8 @@
         const read = () => (field.validity.badInput ? "no number" : field.value === String(this.ownValue(key)) ? null : field.value);
         // While a number is being typed only what can be is shown: on the way to 224 lies 2.
         field.addEventListener("input", () => consider({ ...this.choice, [key]: read() }).wrong ?? this.change({ [key]: read() }));
-        field.addEventListener("change", () => this.change({ [key]: read() }));
+        // What is shown already stays as it is, or a press on a row, which ends the typing, would find another row in its place.
+        field.addEventListener("change", () => (read() === this.choice[key] && !this.found.wrong) || this.change({ [key]: read() }));
       }
       this.part("stride").addEventListener("change", (event) => this.change({ stride: event.target.value || null }));
       this.part("reset").addEventListener("click", () => {
@@ -249,6 +250,7 @@
   function compare() {
     const both = panes.map(({ found }) => found).filter(({ wrong }) => !wrong);
     byId("comparison").hidden = both.length < 2;
+    byId("panes").classList.toggle("told", both.length > 1); // the totals stand in the comparison
     if (both.length < 2) return;
     const named = both.map(({ own, pixels, network, stride, table }) => ({
       title: own.title,

@@ -122,9 +122,9 @@ def test_page_shows_what_describe_says_of_every_network_at_three_sizes(url, visi
 
 
 def test_numbers_follow_classes_and_output_stride_and_refusals_are_those_of_python(url, visit):
-    """Each network at one stride, in turn; also at sizes that are too small, or lie between two that fit."""
+    """Each network at some strides, in turn; also at a size that is too small for some, or lies between two that fit."""
     strides = itertools.cycle(STRIDES)
-    cases = [(name, size, classes, next(strides)) for name in NETWORKS for size, classes in ((331, 0), (224, 7), (76, None), (31, None))]
+    cases = [(name, size, classes, next(strides)) for name in NETWORKS for size, classes in ((331, 0), (224, 7), (76, None))]
     check(visit(url), cases)
 
 
