@@ -4,7 +4,7 @@ A hook of mkdocs, which calls the functions `on_...` as it builds the site that 
 docs/studies/NAME is shown with its plot; where a page says `<!-- weights -->`, the list goes there, and the same for forms, protocols,
 studies and names. The shipped network's page for browsers is exported into live/, which needs ONNX Runtime from the npm registry, or from
 the cache: where it can't be had the site is built without, and where it says `<!-- live -->` it is said how to make one. The guide's pages
-get theirs by `guide.py`, those of the reference by `reference.py`.
+get theirs by `guide.py`, those of the reference by `reference.py`, and the explorer of networks, a page of its own, by `explorer.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # mkdocs runs this file, and not as a module of a package
 from backward_graph import draw_backward
+from explorer import MARK, explorer_files
 from guide import figures, fill
 from mkdocs.structure.files import File
 from prose import Column, plain, table
@@ -71,7 +72,8 @@ FAMILY = """\
 
 Every network is a table in the code, and this page and those of the networks are made from these tables. Parameters are those that train,
 for 1000 classes unless the source has others (`inception_v3_fid` 1008, `inception_small` 10, `inception_resnet_v1_facenet` an embedding of
-512); multiply-adds (G = 10⁹) are those of convolutions and linear layers at the given image size.
+512); multiply-adds (G = 10⁹) are those of convolutions and linear layers at the given image size. [The explorer](../explorer/index.html)
+has them all with their drawings, block by block, at other image sizes, classes and output strides, and two beside each other.
 
 ```sh
 inceptions list                          # this table, shorter
@@ -139,8 +141,9 @@ def network_page(network: Network) -> str:
         sections.append(f"Differs from the paper:\n\n{differs}")
     sections.append(f"```sh\ninceptions describe {name}\ninceptions draw {name}\n```")
     sections.append(f"## Stages\n\n{NOTATION}\n{_stages(network)}")
+    beside = f"[Alone]({name}.svg), it can be enlarged; [block by block](../explorer/index.html#a={name}), it shows other sizes too."
     picture = f"[![Drawing of {name}]({name}.svg)]({name}.svg)"
-    sections.append(f'## Drawing\n\n<div class="drawing" markdown>\n{picture}\n</div>\n\n[Alone]({name}.svg), it can be enlarged.')
+    sections.append(f'## Drawing\n\n<div class="drawing" markdown>\n{picture}\n</div>\n\n{beside}')
     weights = [*(row for row in _shipped_rows() if row[0].startswith(f"`{name}.")), *map(_tag_row, tags_of(network))]
     if weights:
         sections.append(f"## Weights\n\nBy tag, as [Weights](../weights.md) says.\n\n{_weights_table(weights)}")
@@ -349,8 +352,9 @@ def on_config(config: MkDocsConfig) -> None:
 
 def on_files(files: Files, *, config: MkDocsConfig) -> None:
     """Add the generated pages to those in docs/."""
-    for uri, content in generated_pages().items():
+    for uri, content in (generated_pages() | explorer_files()).items():
         files.append(File.generated(config, uri, content=content))
+    files.append(File.generated(config, "explorer/mark.svg", abs_src_path=str(MARK)))
     if live := live_page():
         for file in sorted(live.iterdir()):
             files.append(File.generated(config, f"live/{file.name}", abs_src_path=str(file)))

@@ -304,15 +304,16 @@ def test_live_network_is_a_part_of_the_site_where_it_was_made(tmp_path, monkeypa
     (tmp_path / "live").mkdir()
     (tmp_path / "live" / "index.html").write_text("a page")
     config, files = load_config(str(ROOT / "mkdocs.yml")), Files([])
-    monkeypatch.setattr(HOOK, "generated_pages", dict)
+    for others in ("generated_pages", "guide_figures", "explorer_files"):
+        monkeypatch.setattr(HOOK, others, lambda *_: {})
     config.plugins._current_plugin = "a hook"  # as it is while the site is built
     monkeypatch.setattr(HOOK, "live_page", lambda: tmp_path / "live")
     HOOK.on_files(files, config=config)
-    assert [file.dest_uri for file in files] == ["live/index.html"]
+    assert [file.dest_uri for file in files if "explorer" not in file.dest_uri] == ["live/index.html"]
     assert HOOK.live_link().startswith("**[Try it](live/index.html)**")
     monkeypatch.setattr(HOOK, "live_page", lambda: None)
-    HOOK.on_files(files, config=config)
-    assert len(files) == 1
+    HOOK.on_files(files := Files([]), config=config)
+    assert not [file.dest_uri for file in files if "explorer" not in file.dest_uri]
     assert "the command above makes the page" in HOOK.live_link()
 
 
@@ -338,6 +339,10 @@ def test_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
         assert (site / "family" / f"{name}.svg").read_text(encoding="utf-8").startswith("<svg")
     assert "was built where ONNX Runtime for browsers couldn" in (site / "web" / "index.html").read_text(encoding="utf-8")
     assert not (site / "live").exists()
+    explorer = site / "explorer"
+    assert {"index.html", "style.css", "networks.js", "mark.svg"} <= {file.name for file in explorer.iterdir()}
+    assert len(list(explorer.glob("posters/*.js"))) > len(NETWORKS)
+    assert 'href="../../explorer/#a=xception"' in (site / "family" / "xception" / "index.html").read_text(encoding="utf-8")
     study = (site / "studies" / "another" / "study" / "index.html").read_text(encoding="utf-8")
     assert 'src="../study.svg"' in study
     assert "../study.json" in study

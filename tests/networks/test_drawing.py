@@ -31,6 +31,7 @@ from inceptions.networks.spec import (
     pair,
 )
 from inceptions.networks.tables import inception_v3
+from inceptions.networks.trace import trace
 
 SVG = "{http://www.w3.org/2000/svg}"
 V3_7B = draw(get_network("inception_v3"), stage="7b")
@@ -242,6 +243,18 @@ def test_block_that_repeats_is_drawn_once_with_how_often() -> None:
     flat = network_of((Conv(8, 1), *(Activation(), Residual(Conv(8, 3))) * 5))
     assert "x5" in texts(draw(flat, stage="s0"))
     assert not [text for text in texts(draw(get_network("xception"), stage="block5")) if re.fullmatch(r"x\d+", text)]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_boxes_and_panels_of_a_poster_name_their_rows_of_the_table(name: str) -> None:
+    svg = parsed(draw(NETWORKS[name]))
+    named = [row for group in svg.iter(f"{SVG}g") for row in group.get("data-rows", "").split(", ") if row]
+    rows = [row.name for row in (*trace(NETWORKS[name]).rows, *trace(NETWORKS[name]).aux)]
+    assert sorted(set(named)) == sorted(rows)
+    assert [row for row in rows if named.count(row) > 1] == ["head"] * (named.count("head") > 1)
+    panels = [panel for panel in svg.iter(f"{SVG}rect") if panel.get("class") == "panel"]
+    assert {row for panel in panels for row in panel.get("data-rows", "").split(", ")} <= set(rows)
+    assert "data-rows" not in V3_7B
 
 
 def test_poster_merges_stages_in_a_row_that_are_alike() -> None:

@@ -6,7 +6,7 @@ The schema goes from the image at the bottom to the classifier on top, as Figure
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ SPACE, PAD, ARROW = 16.0, 14.0, 14.0
 """Pixels: between panels, inside a panel, least length of an arrow of the schema."""
 TITLE = 40.0
 """Pixels that the two lines over a module take."""
+HEAD = ("head",)
+"""The row of the table that every box after the stages belongs to."""
 SHEET = 2**0.5
 """Width over height of the paper that a poster is meant for, A3 on its side."""
 
@@ -38,22 +40,27 @@ ASIDE = Picture(90, 210, ())
 
 @dataclass(frozen=True, slots=True)
 class SchemaBox:
-    """One box of the schema: lines of text, the shape beside it, and what an auxiliary head on it is worth, if there is one."""
+    """One box of the schema: lines of text, the shape beside it, and what an auxiliary head on it is worth, if there is one.
+
+    rows: the stages that it stands for, or "head".
+    """
 
     kind: Kind
     lines: tuple[str, ...]
     shape: str
+    rows: tuple[str, ...] = ()
     hint: str = ""
     aux: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A module under the names of the stages that use it."""
+    """A module under the names of the stages that use it; rows: these, as the table names them."""
 
     title: str
     subtitle: str
     block: Block
+    rows: tuple[str, ...]
 
     @property
     def width(self) -> float:
@@ -92,7 +99,7 @@ def _schema_boxes(network: Network, table: Trace, pen: Pen) -> list[SchemaBox]:
         aux = ("auxiliary head", weights[last.name]) if last.name in weights else ()
         times = f", x{len(run)}" if len(run) > 1 else ""
         lines = (names_text(names), node_title(last.node, pen.habit) + times)
-        boxes.append(SchemaBox(kind_of(last.node), lines, shape_text(last.cost.output), hint=", ".join(names), aux=aux))
+        boxes.append(SchemaBox(kind_of(last.node), lines, shape_text(last.cost.output), tuple(names), ", ".join(names), aux))
     return [*boxes, *_head_boxes(network, uses[-1].cost.output, pen)]
 
 
@@ -111,10 +118,10 @@ def _head_boxes(network: Network, shape: Shape, pen: Pen) -> list[SchemaBox]:
     boxes = []
     for node in (*flat(network.head), *(() if network.classes else flat(network.embedding))):
         output = trace_node(node, shape, pen.numerics, "head").output
-        boxes.append(SchemaBox(kind_of(node), (node_title(node, pen.habit),), shape_text(output) if output != shape else ""))
+        boxes.append(SchemaBox(kind_of(node), (node_title(node, pen.habit),), shape_text(output) if output != shape else "", HEAD))
         shape = output
     if network.classes:
-        boxes.append(SchemaBox("linear", ("fully connected", f"{network.classes} classes"), str(network.classes)))
+        boxes.append(SchemaBox("linear", ("fully connected", f"{network.classes} classes"), str(network.classes), HEAD))
     return boxes
 
 
@@ -129,7 +136,8 @@ def _draw_schema(boxes: Sequence[SchemaBox], height: float) -> Picture:
     y, middle = total, aux_width + width / 2
     for entry, tall in zip(boxes, heights, strict=True):
         y -= tall
-        items += _draw_entry(entry, Box(aux_width, y, width, tall, entry.kind, entry.lines, 6, len(entry.lines) > 1, entry.hint))
+        has_heading = len(entry.lines) > 1
+        items += _draw_entry(entry, Box(aux_width, y, width, tall, entry.kind, entry.lines, 6, has_heading, entry.hint, entry.rows))
         if entry is not boxes[-1]:
             items.append(Wire((Point(middle, y), Point(middle, y - arrow))))
         y -= arrow
@@ -143,7 +151,8 @@ def _draw_entry(entry: SchemaBox, box: Box) -> list[Item]:
         items.append(Label(box.x + box.width + 8, middle + 3.5, entry.shape, size=10, colour=GREY))
     if entry.aux:
         width, height = box_width(entry.aux), box_height(len(entry.aux))
-        items.append(Box(0, middle - height / 2, width, height, "linear", entry.aux, 6))
+        rows = (f"aux {entry.rows[-1]}",)
+        items.append(Box(0, middle - height / 2, width, height, "linear", entry.aux, 6, rows=rows))
         items.append(Wire((Point(box.x, middle), Point(width, middle))))
     return items
 
@@ -154,10 +163,10 @@ def _draw_entry(entry: SchemaBox, box: Box) -> list[Item]:
 def _panels(network: Network, table: Trace, pen: Pen) -> list[Panel]:
     """Return one panel for every distinct module and auxiliary head, in the order of the network."""
     modules = [use for use in table.stages if _is_module(use.node)]
-    heads = [replace(row, name=head.after) for head, row in zip(network.aux, table.aux, strict=True)]
+    after = {row.name: head.after for head, row in zip(network.aux, table.aux, strict=True)}
     panels = [_panel(names_text([use.name for use in group]), "input", group, pen) for group in _alike(modules)]
-    for group in _alike(heads):
-        names = names_text([use.name for use in group])
+    for group in _alike(table.aux):
+        names = names_text([after[use.name] for use in group])
         panels.append(_panel(f"auxiliary head on {names}", "output of " + names, group, pen))
     return panels
 
@@ -178,7 +187,7 @@ def _panel(title: str, source: str, group: Sequence[Row], pen: Pen) -> Panel:
     first = group[0]
     reads = " or ".join(dict.fromkeys(shape_text(use.reads) for use in group))
     block = draw_module(first.node, first.reads, reads=(source, reads), leaves=("output", shape_text(first.cost.output)), pen=pen)
-    return Panel(title, cost_text([use.cost for use in group]), block)
+    return Panel(title, cost_text([use.cost for use in group]), block, tuple(use.name for use in group))
 
 
 Rows = list[list[Panel]]
@@ -238,7 +247,7 @@ def _draw_rows(rows: Rows, width: float, height: float) -> list[Item]:
 def _draw_panel(panel: Panel, width: float, height: float) -> list[Item]:
     x, y = (width - panel.block.width) / 2, height - PAD - panel.block.height
     return [
-        Frame(0, 0, width, height),
+        Frame(0, 0, width, height, panel.rows),
         Label(PAD, PAD + 10, panel.title, size=13, bold=True),
         Label(PAD, PAD + 24, panel.subtitle, size=10, colour=GREY),
         *panel.block.placed(x, y),

@@ -62,7 +62,7 @@ class _Placed:
 
 @dataclass(frozen=True, slots=True)
 class Box(_Placed):
-    """A rectangle with lines of text in its middle; a heading is a first line in bold."""
+    """A rectangle with lines of text in its middle; a heading is a first line in bold; rows: those of the table that it stands for."""
 
     width: float
     height: float
@@ -71,6 +71,7 @@ class Box(_Placed):
     radius: float = 2.5
     heading: bool = False
     hint: str = ""
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +99,11 @@ class Label(_Placed):
 
 @dataclass(frozen=True, slots=True)
 class Frame(_Placed):
-    """A thin border around a panel."""
+    """A thin border around a panel; rows: those of the table that it shows."""
 
     width: float
     height: float
+    rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ def _render_item(item: Item) -> str:
         case Label():
             return _text(item)
         case Frame():
-            return f'<rect class="panel" {_place(item)} rx="5" fill="#ffffff" stroke="{RULE}"/>'
+            return f'<rect class="panel"{_rows(item)} {_place(item)} rx="5" fill="#ffffff" stroke="{RULE}"/>'
         case Photo():
             size = f'x="{_number(item.x)}" y="{_number(item.y)}" width="{_number(item.side)}" height="{_number(item.side)}"'
             hint = f"<title>{_escaped(item.hint)}</title>"
@@ -188,6 +190,11 @@ def _render_item(item: Item) -> str:
 
 def _place(item: Box | Frame) -> str:
     return f'x="{_number(item.x)}" y="{_number(item.y)}" width="{_number(item.width)}" height="{_number(item.height)}"'
+
+
+def _rows(item: Box | Frame) -> str:
+    """Return the attribute by which a page that shows the drawing finds the rows of a box or panel."""
+    return f" data-rows={quoteattr(', '.join(item.rows))}" if item.rows else ""
 
 
 def _render_box(box: Box) -> str:
@@ -201,7 +208,7 @@ def _render_box(box: Box) -> str:
         for index, line in enumerate(box.lines)
     )
     hint = f"<title>{_escaped(box.hint)}</title>" if box.hint else ""
-    return f'<g class="{box.kind}">{hint}<rect {_place(box)} {paint}/>{"".join(map(_text, labels))}</g>'
+    return f'<g class="{box.kind}"{_rows(box)}>{hint}<rect {_place(box)} {paint}/>{"".join(map(_text, labels))}</g>'
 
 
 def _text(label: Label) -> str:
