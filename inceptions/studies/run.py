@@ -2,6 +2,8 @@
 
 OUTPUT/ARM/seed-N/     a run folder
 OUTPUT/ARM/seed-N.json     its settings, written before the run begins; a run of other settings is never put in its place
+OUTPUT/ARM/seed-N.looks.json     where smoothness is measured: what was seen at some of its steps
+OUTPUT/ARM/seed-N.round.json, seed-N.through.json     where surfaces are: the loss on planes
 OUTPUT/predictions.parquet     where models are averaged: what each average predicted of each image
 """
 
@@ -24,8 +26,11 @@ from inceptions.evaluation.saved import write_predictions
 from inceptions.extras import REPORT_MODULES, require
 from inceptions.files import write_whole
 from inceptions.networks.trace import Cost, trace
+from inceptions.studies import surface
 from inceptions.studies.averages import AverageRow, average, judge_averages, table
-from inceptions.studies.study import Arm, Study
+from inceptions.studies.landscapes import Smoothness, Terrain, judge_smoothness, judge_surfaces, summarize_looks, summarize_surface
+from inceptions.studies.smoothness import SmoothnessLook, read_looks
+from inceptions.studies.study import Arm, BatchNoise, Study
 from inceptions.studies.verdict import RunResult, Verdict, interval, judge
 from inceptions.training.loop import Pace, Setup, fit, prepare
 from inceptions.training.progress import Reporter
@@ -59,27 +64,40 @@ class ArmResult:
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
-    """What a study came to; averages: of models and crops, where they are what it is about."""
+    """What a study came to; averages: of models and crops, where they are what it is about.
+
+    smoothness, surfaces, terrains: the same of the landscape, and the surfaces in numbers.
+    """
 
     study: Study
     arms: tuple[ArmResult, ...]
     runs: tuple[RunResult, ...]
     verdicts: tuple[Verdict, ...]
     averages: tuple[AverageRow, ...] = ()
+    smoothness: tuple[Smoothness, ...] = ()
+    surfaces: tuple[surface.Surface, ...] = ()
+    terrains: tuple[Terrain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """A run of an arm with a seed, which may be through already."""
+    """A run of an arm with a seed, which may be through already. noise: of the arm; is_looked_at: whether its smoothness is measured."""
 
     arm: str
     setup: Setup
     folder: Path
+    noise: BatchNoise | None = None
+    is_looked_at: bool = False
 
     @property
     def settings_file(self) -> Path:
         """Where its settings are kept, beside its folder."""
         return self.folder.with_name(f"{self.folder.name}.json")
+
+    @property
+    def looks_file(self) -> Path:
+        """Where what was seen of it is kept, beside its folder."""
+        return self.folder.with_name(f"{self.folder.name}.looks.json")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -121,12 +139,14 @@ def run_study(
     _require_images(study, splits, source)
     splits = replace(splits, train=take_evenly(splits.train, budget.images))
     planned = [
-        _plan(arm, seed, splits, folder, budget=budget, source=source, device=device)
+        _plan(study, arm, seed, splits, folder, budget=budget, source=source, device=device)
         for seed in range(budget.seeds or study.seeds)
         for arm in study.arms
     ]
     for run in planned:
         _refuse_other_settings(run)
+        if run.is_looked_at:
+            read_looks(run.looks_file, run.noise)  # refuses those of other settings
     runs = []
     for run in planned:
         runs.append(_finish(run, workers, reporter))
@@ -134,14 +154,41 @@ def run_study(
             callback(runs[-1])
     costs = {arm.name: trace(replace(arm.network, aux=())).total for arm in study.arms}
     arms = tuple(_summarize(name, cost, [run for run in runs if run.arm == name]) for name, cost in costs.items())
-    if study.measure == "averages":
-        samples = take_evenly(splits.test or splits.val, budget.images // CROPPED_FRACTION)
-        models = [load_model(run.folder / "best", calibrated=False) for run in planned]  # as the papers averaged them
-        found = average(models, samples, splits.classes, device=pick_device(device), workers=workers)
-        write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
-        return StudyResult(study, arms, tuple(runs), judge_averages(found.rows), table(found.rows))
-    verdicts = judge(study, runs, {name: cost.multiply_adds for name, cost in costs.items()})
-    return StudyResult(study, arms, tuple(runs), tuple(verdicts))
+    result = StudyResult(study, arms, tuple(runs), ())
+    match study.measure:
+        case "averages":
+            return _with_averages(result, planned, splits, folder, images=budget.images, device=device, workers=workers)
+        case "smoothness":
+            found = tuple(map(_looked_at, planned, runs))
+            return replace(result, smoothness=found, verdicts=judge_smoothness(study, found))
+        case "surface":
+            ends = [surface.End(run.arm, run.setup.recipe.seed, run.setup, run.folder) for run in planned]
+            surfaces = surface.survey(ends, take_evenly(splits.train, surface.IMAGES))
+            terrains = tuple(map(summarize_surface, surfaces))
+            return replace(result, surfaces=surfaces, terrains=terrains, verdicts=judge_surfaces(study, terrains))
+        case _:
+            return replace(result, verdicts=tuple(judge(study, runs, {name: cost.multiply_adds for name, cost in costs.items()})))
+
+
+def _with_averages(
+    result: StudyResult, planned: Sequence[PlannedRun], splits: Splits, folder: Path, *, images: int, **settings: Any
+) -> StudyResult:
+    """Return the result with the table of models and crops. settings: device and workers."""
+    samples = take_evenly(splits.test or splits.val, images // CROPPED_FRACTION)
+    models = [load_model(run.folder / "best", calibrated=False) for run in planned]  # as the papers averaged them
+    found = average(models, samples, splits.classes, **{**settings, "device": pick_device(settings["device"])})
+    write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
+    return replace(result, verdicts=judge_averages(found.rows), averages=table(found.rows))
+
+
+def _looked_at(run: PlannedRun, done: RunResult) -> Smoothness:
+    """Return what the looks of a run came to; raises UserError where they are gone."""
+    looks = read_looks(run.looks_file, run.noise)
+    if not looks:
+        raise UserError(f"{run.looks_file}, what was seen of a run that is through, is gone; delete {run.folder} to run it again")
+    with (run.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        training = [float(row["train_accuracy"]) for row in csv.DictReader(file)]
+    return summarize_looks(done, looks, training)
 
 
 def _require_images(study: Study, splits: Splits, source: str) -> None:
@@ -169,10 +216,12 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _plan(arm: Arm, seed: int, splits: Splits, folder: Path, *, budget: Budget, source: str, device: str | None) -> PlannedRun:
+def _plan(
+    study: Study, arm: Arm, seed: int, splits: Splits, folder: Path, *, budget: Budget, source: str, device: str | None
+) -> PlannedRun:
     recipe = replace(arm.recipe, seed=seed, epochs=budget.epochs or arm.recipe.epochs)
     setup = prepare(arm.network, splits, recipe, source=source, device=device)
-    return PlannedRun(arm.name, setup, folder / slug(arm.name) / f"seed-{seed}")
+    return PlannedRun(arm.name, setup, folder / slug(arm.name) / f"seed-{seed}", arm.noise, study.measure == "smoothness")
 
 
 def _refuse_other_settings(run: PlannedRun) -> None:
@@ -201,7 +250,8 @@ def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None) -> 
     accuracy = run.accuracy
     if accuracy is None:
         write_whole(run.settings_file, json.dumps(run.settings, indent=1))
-        accuracy = fit(run.setup, run.folder, reporter=reporter, pace=Pace(workers=workers), goes_on=True).score.accuracy
+        look = SmoothnessLook(run.setup, run.noise, run.looks_file) if run.is_looked_at else None
+        accuracy = fit(run.setup, run.folder, reporter=reporter, pace=Pace(workers=workers), goes_on=True, look=look).score.accuracy
         shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)  # no run of a study goes on for more epochs
     with (run.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
