@@ -66,6 +66,8 @@ def show_cost(
     numbers = ((row["arm"], *(f"{row[name]:,}" for name in ("runs", "epochs", "images")), f"{row['seconds'] / 60:.1f}") for row in rows)
     columns = (Column("arm", "text"), Column("runs"), Column("epochs"), Column("images"), Column("minutes"))
     print_table(columns, numbers, totals=[("total", "", "", "", f"{minutes:.1f}")])
+    if study.measure in ("smoothness", "surface"):
+        tell("What is measured beside training comes on top: about as much again")
 
 
 def _images_per_second(arm: Arm, splits: Splits, data: str, device: str | None) -> float:
@@ -113,6 +115,8 @@ def run_study_command(
         tell(f"{done}/{total}  {run.arm}, seed {run.seed}: {100 * run.accuracy:.2f} % after {run.seconds:.0f} s")
         if done == total and study.measure == "averages":
             tell("averaging, which takes many crops of each test image…")
+        if done == total and study.measure == "surface":
+            tell("measuring the loss on planes, for minutes; what is measured is kept…")
 
     budget = Budget(seeds, epochs, images)
     try:

@@ -10,6 +10,7 @@ OUTPUT/predictions.parquet     where models are averaged: what each average pred
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 import shutil
@@ -29,7 +30,7 @@ from inceptions.networks.trace import Cost, trace
 from inceptions.studies import surface
 from inceptions.studies.averages import AverageRow, average, judge_averages, table
 from inceptions.studies.landscapes import Smoothness, Terrain, judge_smoothness, judge_surfaces, summarize_looks, summarize_surface
-from inceptions.studies.smoothness import SmoothnessLook, read_looks
+from inceptions.studies.smoothness import SmoothnessLook, look_settings, read_looks
 from inceptions.studies.study import Arm, BatchNoise, Study
 from inceptions.studies.verdict import RunResult, Verdict, interval, judge
 from inceptions.training.loop import Pace, Setup, fit, prepare
@@ -104,7 +105,13 @@ class PlannedRun:
         """What decides it, in JSON's types, the recipe's fields among the others."""
         values = json.loads(json.dumps(self.setup.to_dict()))
         recipe = values.pop("recipe")
-        return {name: value for name, value in {**values, **recipe}.items() if name not in PLACES}
+        looks = {"looks": look_settings(self.noise)} if self.is_looked_at else {}
+        return {name: value for name, value in {**values, **recipe, **looks}.items() if name not in PLACES}
+
+    @property
+    def known_by(self) -> str:
+        """The digest of its settings."""
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
 
     @property
     def accuracy(self) -> float | None:
@@ -145,8 +152,6 @@ def run_study(
     ]
     for run in planned:
         _refuse_other_settings(run)
-        if run.is_looked_at:
-            read_looks(run.looks_file, run.noise)  # refuses those of other settings
     runs = []
     for run in planned:
         runs.append(_finish(run, workers, reporter))
@@ -162,10 +167,7 @@ def run_study(
             found = tuple(map(_looked_at, planned, runs))
             return replace(result, smoothness=found, verdicts=judge_smoothness(study, found))
         case "surface":
-            ends = [surface.End(run.arm, run.setup.recipe.seed, run.setup, run.folder) for run in planned]
-            surfaces = surface.survey(ends, take_evenly(splits.train, surface.IMAGES))
-            terrains = tuple(map(summarize_surface, surfaces))
-            return replace(result, surfaces=surfaces, terrains=terrains, verdicts=judge_surfaces(study, terrains))
+            return _with_surfaces(result, planned, splits)
         case _:
             return replace(result, verdicts=tuple(judge(study, runs, {name: cost.multiply_adds for name, cost in costs.items()})))
 
@@ -181,9 +183,17 @@ def _with_averages(
     return replace(result, verdicts=judge_averages(found.rows), averages=table(found.rows))
 
 
+def _with_surfaces(result: StudyResult, planned: Sequence[PlannedRun], splits: Splits) -> StudyResult:
+    """Return the result with the loss on planes, which is measured where it isn't kept from before."""
+    ends = [surface.End(run.arm, run.setup.recipe.seed, run.setup, run.folder) for run in planned]
+    surfaces = surface.survey(ends, take_evenly(splits.train, surface.IMAGES))
+    terrains = tuple(map(summarize_surface, surfaces))
+    return replace(result, surfaces=surfaces, terrains=terrains, verdicts=judge_surfaces(result.study, terrains))
+
+
 def _looked_at(run: PlannedRun, done: RunResult) -> Smoothness:
     """Return what the looks of a run came to; raises UserError where they are gone."""
-    looks = read_looks(run.looks_file, run.noise)
+    looks = read_looks(run.looks_file, known_by=run.known_by)
     if not looks:
         raise UserError(f"{run.looks_file}, what was seen of a run that is through, is gone; delete {run.folder} to run it again")
     with (run.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
@@ -250,7 +260,7 @@ def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None) -> 
     accuracy = run.accuracy
     if accuracy is None:
         write_whole(run.settings_file, json.dumps(run.settings, indent=1))
-        look = SmoothnessLook(run.setup, run.noise, run.looks_file) if run.is_looked_at else None
+        look = SmoothnessLook(run.setup, run.noise, run.looks_file, known_by=run.known_by) if run.is_looked_at else None
         accuracy = fit(run.setup, run.folder, reporter=reporter, pace=Pace(workers=workers), goes_on=True, look=look).score.accuracy
         shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)  # no run of a study goes on for more epochs
     with (run.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:

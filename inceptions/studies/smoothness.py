@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from inceptions.data.dataset import Batch
-from inceptions.errors import UserError
 from inceptions.files import write_whole
 from inceptions.json_text import to_json
 from inceptions.studies.noise import Noise
@@ -40,7 +39,7 @@ Evaluate = Callable[[Sequence[Tensor]], tuple[float, list[Tensor]]]
 
 @dataclass(frozen=True, slots=True)
 class Along:
-    """Loss and gradient's length at the weights; after steps of each length along it, the loss, and the gradient's l2 distance to the first.
+    """Loss and gradient's length at the weights; after steps of each length along it, the loss, and how far the gradient is from it (l2).
 
     smoothness: the largest such distance over the distance gone, 1805.11604's effective beta. What is no number is infinite.
     """
@@ -157,11 +156,14 @@ def followed_stages(module: nn.Module) -> tuple[str, ...]:
 
 
 class SmoothnessLook(Look):
-    """Looks at some steps of a run and keeps what it sees in `file`, in which a run that goes on finds what was seen before."""
+    """Looks at some steps of a run and keeps what it sees in `file`, in which a run that goes on finds what was seen before.
 
-    def __init__(self, setup: Setup, noise: BatchNoise | None, file: Path) -> None:
-        self.setup, self.settings, self.file = setup, noise, file
-        self.seen = {look.step: look for look in read_looks(file, noise)}
+    known_by: what tells this run's looks from those of another that was there.
+    """
+
+    def __init__(self, setup: Setup, noise: BatchNoise | None, file: Path, *, known_by: str) -> None:
+        self.setup, self.settings, self.file, self.known_by = setup, noise, file, known_by
+        self.seen = {look.step: look for look in read_looks(file, known_by=known_by)}
         self.every = -(-setup.steps_per_epoch * setup.recipe.epochs // LOOKS)
         self.noise: Noise | None = None
         self._probe: Probe | None = None
@@ -192,25 +194,19 @@ class SmoothnessLook(Look):
         step, moved = self._probe.seed, [parameter.detach() for parameter in learner.module.parameters() if parameter.requires_grad]
         self.seen[step] = StepLook(step, self._along, shifts_of(self._probe, self._weights, moved, step=step))
         self._probe = None
-        write_whole(self.file, to_json({**_settings(self.settings), "looks": [asdict(look) for look in self.seen.values()]}))
+        write_whole(self.file, to_json({"run": self.known_by, "looks": [asdict(look) for look in self.seen.values()]}))
 
 
-def read_looks(file: Path, noise: BatchNoise | None) -> tuple[StepLook, ...]:
-    """Return what is in the file of a run's looks, by step; nothing where there is none yet.
-
-    Raises UserError where they were taken at other lengths, or with other noise.
-    """
-    if not file.is_file():
-        return ()
-    values = json.loads(file.read_text(encoding="utf-8"))
-    looks = values.pop("looks")
-    if values != json.loads(json.dumps(_settings(noise))):
-        raise UserError(f"{file} holds looks of other settings; it is kept: give another folder, or delete it and the run beside it")
+def read_looks(file: Path, *, known_by: str) -> tuple[StepLook, ...]:
+    """Return what is in the file of a run's looks, by step; nothing where there is none, or they are another run's."""
+    values = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    looks = values["looks"] if values.get("run") == known_by else []
     return tuple(sorted(map(_look, looks), key=lambda look: look.step))
 
 
-def _settings(noise: BatchNoise | None) -> dict[str, Any]:
-    return {"lengths": LENGTHS, "looks_of_a_run": LOOKS, "layers": LAYERS, "noise": asdict(noise) if noise else None}
+def look_settings(noise: BatchNoise | None) -> dict[str, Any]:
+    """Return what decides looks beside the run, in JSON's types."""
+    return {"lengths": list(LENGTHS), "of_a_run": LOOKS, "layers": LAYERS, "noise": asdict(noise) if noise else None}
 
 
 def _look(values: dict[str, Any]) -> StepLook:
