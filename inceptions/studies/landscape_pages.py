@@ -57,8 +57,8 @@ def terrain_lines(found: Sequence[Terrain]) -> list[str]:
             lines.append(f"| {arm} | {_spread([100 * each.plateau for each in runs])} | {_spread([each.barrier for each in runs])} |")
     said = (
         f"The loss of {IMAGES} training images at most, unvaried; the mean of the seeds with the least and the greatest. The rise is the "
-        f"mean within {NEAR:g} of a filter's length. A plateau lies above {HIGH:g} of the loss of guessing, and falls by less than {FLAT:g} "
-        "of it over the distance from the start to the first end."
+        f"mean within {NEAR:g} of a filter's length. A plateau lies above {HIGH:g} of the loss of guessing, and falls by less than "
+        f"{FLAT:g} of it over the distance from the start to the first end."
     )
     return [*lines, "", said, ""]
 

@@ -124,7 +124,7 @@ class Probe:
         with torch.random.fork_rng(cards):
             torch.manual_seed(self.seed)
             loss = self.loss(self.module(self.images), self.labels)
-        return float(loss), list(torch.autograd.grad(loss, self.parameters))
+        return float(loss.detach()), list(torch.autograd.grad(loss, self.parameters))
 
 
 def shifts_of(probe: Probe, before: Sequence[Tensor], after: Sequence[Tensor], *, step: int) -> tuple[Shift, ...]:
