@@ -91,7 +91,7 @@ def look_along(evaluate: Evaluate, weights: Sequence[Tensor], lengths: Sequence[
 class Probe:
     """A copy of a learner's network, whose loss on one batch is a function of its weights alone; the learner stays as it is.
 
-    moments: of what each stage read when it was last evaluated, channels' means and standard deviations (2, C).
+    moments: of what each stage that is followed read when it was last evaluated, channels' means and standard deviations (2, C).
     """
 
     def __init__(self, learner: Learner, noise: Noise | None, batch: Batch, *, seed: int) -> None:
@@ -100,8 +100,8 @@ class Probe:
         self.loss, self.device, self.seed = learner.gradients.loss, learner.setup.device, seed
         self.images, self.labels = batch.images(self.device), batch.labels.to(self.device)
         self.moments: dict[str, Tensor] = {}
-        for name, stage in self.module.stages.named_children():
-            stage.register_forward_pre_hook(partial(self._note, name))
+        for name in followed_stages(self.module):
+            self.module.stages.get_submodule(name).register_forward_pre_hook(partial(self._note, name))
 
     def _note(self, name: str, _: nn.Module, read: tuple[Tensor, ...]) -> None:
         self.moments[name] = _moments(read[0])

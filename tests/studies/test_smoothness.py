@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.func import functional_call, grad_and_value
+from torch.func import functional_call
 from torch.nn import functional
 
 from inceptions.data.folders import load_splits
@@ -21,8 +21,8 @@ from inceptions.studies.pages import as_markdown, write_pages
 from inceptions.studies.run import Budget, run_study
 from inceptions.studies.smoothness import Along, Shift, StepLook, followed_stages, look_along
 from inceptions.studies.study import Arm, BatchNoise, Claim, Study
+from inceptions.studies.surface import as_weights
 from inceptions.studies.verdict import RunResult
-from inceptions.training.look import Look
 from inceptions.training.loop import Pace, fit, prepare
 from inceptions.training.progress import Reporter
 from inceptions.training.recipe import Recipe
@@ -31,7 +31,7 @@ from tests.pictures import paint
 
 pytestmark = pytest.mark.usefixtures("plain_report")
 
-TINY = reshape.with_drop_rate(reshape.scale_width(get_network("inception_small"), 0.125), 0.3)
+TINY = reshape.with_image_size(reshape.with_drop_rate(reshape.scale_width(get_network("inception_small"), 0.125), 0.3), 16)
 RECIPE = Recipe(batch_size=16, precision="float32", label_smoothing=0.0, lr=0.05)
 ARMS = (
     Arm("without", reshape.without_batch_norm(TINY), RECIPE),
@@ -80,34 +80,33 @@ def test_a_loss_that_is_no_number_is_rough_without_bounds():
     assert found.losses == (1.0, math.inf)
 
 
-class Keeper(Look):
-    """Keeps the weights and the batch of the first step, before and after."""
-
-    def __init__(self):
-        self.seen = []
+class Keeper(smoothness.SmoothnessLook):
+    """Keeps the batch of the first step, and the weights before and after it."""
 
     def before(self, learner, batch):
-        if not self.seen:
-            self.module, self.batch = learner.module, batch
-        self.after(learner, batch)
+        super().before(learner, batch)
+        if not learner.step:
+            self.module, self.batch, self.was = learner.module, batch, as_weights(learner.module)
 
     def after(self, learner, batch):
-        if len(self.seen) < 2:
-            self.seen.append({name: value.detach().clone() for name, value in learner.module.named_parameters()})
+        super().after(learner, batch)
+        if learner.step == 1:
+            self.now = as_weights(learner.module)
 
 
 def test_a_network_is_looked_at_as_a_plain_implementation_does(module_pictures, tmp_path):
-    """Without dropout and noise, the loss and its gradient are functions that torch.func writes down in three lines."""
+    """Without dropout and noise, the loss and its gradient are functions that torch writes down in three lines."""
     setup = prepare(reshape.with_drop_rate(TINY, 0.0), load_splits(module_pictures), replace(RECIPE, epochs=1), source="p", device="cpu")
-    keeper, file = Keeper(), tmp_path / "looks.json"
-    fit(setup, tmp_path / "kept", pace=Pace(workers=0), look=keeper)
-    fit(setup, tmp_path / "seen", pace=Pace(workers=0), look=smoothness.SmoothnessLook(setup, None, file, known_by="it"))
-    look, (was, now) = smoothness.read_looks(file, known_by="it")[0], keeper.seen
-    for layer in keeper.module.train().modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.running_mean = layer.running_var = layer.num_batches_tracked = None  # torch.func has nothing change
+    file = tmp_path / "looks.json"
+    keeper = Keeper(setup, None, file, known_by="it")
+    fit(setup, tmp_path / "run", pace=Pace(workers=0), look=keeper)
+    look, (was, now) = smoothness.read_looks(file, known_by="it")[0], (keeper.was, keeper.now)
     images, labels = keeper.batch.images(), keeper.batch.labels
-    of = grad_and_value(lambda weights: functional.cross_entropy(functional_call(keeper.module, weights, images), labels))
+
+    def of(weights):
+        leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}
+        loss = functional.cross_entropy(functional_call(keeper.module.train(), leaves, images), labels)
+        return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True)), loss.detach()
 
     def flat(gradient, prefix=""):
         return np.concatenate([value.flatten().double().numpy() for name, value in gradient.items() if name.startswith(prefix)])

@@ -25,7 +25,7 @@ from tests.pictures import paint
 
 pytestmark = pytest.mark.usefixtures("plain_report")
 
-TINY = reshape.with_drop_rate(reshape.scale_width(get_network("inception_small"), 0.125), 0.3)
+TINY = reshape.with_image_size(reshape.with_drop_rate(reshape.scale_width(get_network("inception_small"), 0.125), 0.3), 16)
 RECIPE = Recipe(batch_size=16, precision="float32", lr=0.05)
 KINDS = {"with": TINY, "without": reshape.without_batch_norm(TINY)}
 RECIPES = {"SGD": RECIPE, "Adam": replace(RECIPE, optimizer=Adam(), lr=0.001)}
