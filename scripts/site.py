@@ -65,6 +65,13 @@ MEASURES = {
     "cost": "multiply-adds, where the accuracy is no lower",
     "steps": "steps to the accuracy of the arm it is compared with",
     "averages": "top-1 error of models averaged over crops and over seeds",
+    "smoothness": "loss and gradient along the gradient, and what becomes of layers' inputs, at steps of the training",
+    "surface": "the loss on planes round the ends of runs, and through their start and ends",
+}
+PLOTS = {
+    "averages": "Top-1 error over the number of models averaged",
+    "smoothness": "Loss, gradient and smoothness along the gradient, accuracy in training, and the drift of layers",
+    "surface": "The loss on planes, with contours",
 }
 
 FAMILY = """\
@@ -283,11 +290,17 @@ def _study_section(study: Study, docs: Path, *, is_measured: bool) -> str:
     return "\n\n".join((*lines, f"```sh\ninceptions study {study.name} --data DATA\n```")) + "\n"
 
 
-def with_plot(text: str, *, has_numbers: bool) -> str:
-    """Return a study.md with its plot under its table, and a link to the numbers."""
+def plot_of(name: str) -> str:
+    """Return what is to be seen on the plot of the study of that name."""
+    measure = next((study.measure for study in list_studies() if study.name == name), "accuracy")
+    return PLOTS.get(measure, "Accuracy over steps, and in the end")
+
+
+def with_plot(text: str, *, has_numbers: bool, shows: str = "Accuracy over steps, and in the end") -> str:
+    """Return a study.md with its plot under its last table, and a link to the numbers. shows: what is to be seen on the plot."""
     lines = text.splitlines()
     last = max((place for place, line in enumerate(lines) if line.startswith("|")), default=len(lines) - 1)
-    plot = ["", "![Accuracy over steps, and in the end](study.svg)"]
+    plot = ["", f"![{shows}](study.svg)"]
     numbers = ["", "Every run in numbers: [study.json](study.json)."] if has_numbers else []
     return "\n".join((*lines[: last + 1], *plot, *lines[last + 1 :], *numbers)) + "\n"
 
@@ -369,7 +382,8 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     """Put the lists and plots where they belong in the pages that are written by hand or by `inceptions study`."""
     docs = Path(config.docs_dir)
     if re.fullmatch(r"studies/[^/]+/study\.md", page.file.src_uri):
-        markdown = with_plot(markdown, has_numbers=(docs / page.file.src_uri).with_suffix(".json").is_file())
+        file = docs / page.file.src_uri
+        markdown = with_plot(markdown, has_numbers=file.with_suffix(".json").is_file(), shows=plot_of(file.parent.name))
     if page.file.src_uri.startswith("guide/"):
         markdown = fill(markdown, docs)
     lists = {"weights": weights_list, "forms": form_list, "protocols": protocol_list, "studies": lambda: study_list(docs)}

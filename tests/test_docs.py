@@ -289,6 +289,8 @@ def test_results_of_a_study_are_listed_with_their_plot(tmp_path):
     assert f"[What was measured]({name}/study.md):\n\n- **Shown**: it is." in HOOK.study_list(tmp_path)
     shown = HOOK.with_plot(STUDY, has_numbers=False)
     assert "| none | 90.00 |\n\n![Accuracy over steps, and in the end](study.svg)\n\n- **Shown**" in shown
+    assert HOOK.plot_of("loss-surface") in HOOK.with_plot(STUDY, has_numbers=False, shows=HOOK.plot_of("loss-surface"))
+    assert HOOK.plot_of(name) == HOOK.plot_of("of nobody") != HOOK.plot_of("bn-smoothness")
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

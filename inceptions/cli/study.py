@@ -78,6 +78,9 @@ def show_cost(
     numbers = ((row["arm"], *(f"{row[name]:,}" for name in ("runs", "epochs", "images")), f"{row['seconds'] / 60:.1f}") for row in rows)
     columns = (Column("arm", "text"), Column("runs"), Column("epochs"), Column("images"), Column("minutes"))
     print_table(columns, numbers, totals=[("total", "", "", "", f"{minutes:.1f}")])
+    beside = [study.name for study in studies if study.measure in ("smoothness", "surface")]
+    if beside:
+        tell(f"What {' and '.join(beside)} measure beside training comes on top: about as much again")
 
 
 def _named(name: str) -> tuple[Study, ...]:
@@ -162,6 +165,8 @@ def _run_study(
         tell(f"{place}  {run.arm}, seed {run.seed}: {100 * run.accuracy:.2f} % after {run.seconds:.0f} s")
         if done == total and study.measure == "averages":
             tell("averaging, which takes many crops of each test image…")
+        if done == total and study.measure == "surface":
+            tell("measuring the loss on planes, for minutes; what is measured is kept…")
 
     budget = Budget(seeds, epochs, images, half_and_double)
     try:

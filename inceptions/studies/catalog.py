@@ -15,8 +15,8 @@ from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import AdaptiveAvgPool, AuxHead, Conv, MaxPool, Network, Node, Parallel, Residual, Stage
 from inceptions.studies import variants
-from inceptions.studies.study import Arm, Claim, Study
-from inceptions.training.recipe import Recipe, RMSProp
+from inceptions.studies.study import Arm, BatchNoise, Claim, Study
+from inceptions.training.recipe import Adam, Recipe, RMSProp
 
 BASE = Recipe(
     name="study",
@@ -347,10 +347,40 @@ def _of_principles() -> Iterator[Study]:
     )
 
 
+def _of_landscapes() -> Iterator[Study]:
+    normed = _normed()
+    plain, slow = reshape.without_batch_norm(normed), replace(BASE, lr=0.01)  # at which both train
+    yield Study(
+        "bn-smoothness",
+        "The loss along the gradient, with and without batch normalisation, and with noise after it",
+        "with batch normalisation, loss and gradient change less along the gradient; the step of the layers below changes "
+        "a layer's gradient no less, and noise by which its input drifts does no harm",
+        "1805.11604, sections 2 and 3, Figures 2, 3 and 4",
+        (Arm("without", plain, slow), Arm("with", normed, slow), Arm("with, noise", normed, slow, BatchNoise())),
+        (Claim("with", "without"), Claim("with, noise", "with")),
+        "smoothness",
+    )
+    adam = replace(BASE, optimizer=Adam(), lr=0.001)
+    kinds = {"with": normed, "without": plain}
+    yield Study(
+        "loss-surface",
+        "The loss on planes through start and ends, with and without batch normalisation",
+        "without batch normalisation the loss has plateaus between the start and where optimisers end, with it none",
+        "1612.04010; 1712.09913",
+        tuple(
+            Arm(f"{kind}, {name}", network, recipe)
+            for kind, network in kinds.items()
+            for name, recipe in {"SGD": slow, "Adam": adam}.items()
+        ),
+        (Claim("with, SGD", "without, SGD"),),
+        "surface",
+    )
+
+
 @cache
 def list_studies() -> tuple[Study, ...]:
     """Return every study."""
-    return (*_of_googlenet(), *_of_recipes(), *_of_residuals(), *_of_principles())
+    return (*_of_googlenet(), *_of_recipes(), *_of_residuals(), *_of_principles(), *_of_landscapes())
 
 
 def get_study(name: str) -> Study:

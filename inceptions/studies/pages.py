@@ -11,7 +11,9 @@ from inceptions.evaluation.plots import tidy
 from inceptions.files import whole_file, write_whole
 from inceptions.json_text import to_json
 from inceptions.names import shown
+from inceptions.studies.landscape_pages import plot_smoothness, plot_surfaces, smoothness_lines, smoothness_values, terrain_lines
 from inceptions.studies.run import StudyResult
+from inceptions.studies.surface import as_values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,8 +26,7 @@ def write_pages(result: StudyResult, folder: Path, *, command: str, data: str) -
     write_whole(folder / "study.md", as_markdown(result, command=command, data=data))
     write_whole(folder / "study.json", to_json(as_plain(result, command=command, data=data)))
     with whole_file(folder / "study.svg") as scratch:
-        figure = _plot_averages(result) if result.averages else _plot_arms(result)
-        figure.savefig(scratch, metadata={"Date": None})
+        _plot(result).savefig(scratch, metadata={"Date": None})
 
 
 def as_plain(result: StudyResult, *, command: str, data: str) -> dict[str, Any]:
@@ -37,6 +38,9 @@ def as_plain(result: StudyResult, *, command: str, data: str) -> dict[str, Any]:
         "arms": [asdict(arm) for arm in result.arms],
         "runs": [asdict(run) for run in result.runs],
         "averages": [asdict(row) for row in result.averages],
+        **({"smoothness": smoothness_values(result.smoothness)} if result.smoothness else {}),
+        **({"terrains": [asdict(each) for each in result.terrains]} if result.terrains else {}),
+        **({"surfaces": [as_values(each) for each in result.surfaces]} if result.surfaces else {}),
         "verdicts": [asdict(verdict) for verdict in result.verdicts],
         "other_budgets": [{"epochs": other.epochs, **as_plain(other, command=command, data=data)} for other in result.others],
     }
@@ -56,6 +60,8 @@ def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
         *_arm_lines(result),
         "",
         *(_average_lines(result) if result.averages else ()),
+        *(smoothness_lines(result.smoothness) if result.smoothness else ()),
+        *(terrain_lines(result.terrains) if result.terrains else ()),
         *(f"- **{verdict.word[0].upper()}{verdict.word[1:]}**: {verdict.said}." for verdict in result.verdicts),
         "",
         *_other_lines(result),
@@ -95,6 +101,14 @@ def _average_lines(result: StudyResult) -> list[str]:
         cells = (str(row.models), str(row.crops), f"{row.multiply_adds / 1e6:,.0f}", f"{100 * row.error.value:.2f}", spread, against)
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, "", f"Averages are of {result.averages[0].images:,} test images.", ""]
+
+
+def _plot(result: StudyResult) -> Figure:
+    if result.averages:
+        return _plot_averages(result)
+    if result.smoothness:
+        return plot_smoothness(result)
+    return plot_surfaces(result) if result.surfaces else _plot_arms(result)
 
 
 def _plot_averages(result: StudyResult) -> Figure:

@@ -2,6 +2,8 @@
 
 OUTPUT/ARM/seed-N/     a run folder
 OUTPUT/ARM/seed-N.json     its settings, written before the run begins; a run of other settings is never put in its place
+OUTPUT/ARM/seed-N.looks.json     where smoothness is measured: what was seen at some of its steps
+OUTPUT/ARM/seed-N.round.json, seed-N.through.json     where surfaces are: the loss on planes
 OUTPUT/predictions.parquet     where models are averaged: what each average predicted of each image
 
 A run that another study beside this one is through with, alike in every setting, serves here too and is not done again.
@@ -10,6 +12,7 @@ A run that another study beside this one is through with, alike in every setting
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 import shutil
@@ -26,8 +29,11 @@ from inceptions.evaluation.saved import write_predictions
 from inceptions.extras import REPORT_MODULES, require
 from inceptions.files import write_whole
 from inceptions.networks.trace import Cost, trace
+from inceptions.studies import surface
 from inceptions.studies.averages import AverageRow, average, judge_averages, table
-from inceptions.studies.study import Arm, Study
+from inceptions.studies.landscapes import Smoothness, Terrain, judge_smoothness, judge_surfaces, summarize_looks, summarize_surface
+from inceptions.studies.smoothness import SmoothnessLook, look_settings, read_looks
+from inceptions.studies.study import Arm, BatchNoise, Study
 from inceptions.studies.verdict import RunResult, Verdict, interval, judge
 from inceptions.training.loop import Pace, Setup, fit, prepare
 from inceptions.training.progress import Reporter
@@ -65,13 +71,19 @@ class ArmResult:
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
-    """What a study came to; averages: of models and crops, where they are what it is about; others: what it came to with other epochs."""
+    """What a study came to; averages: of models and crops, where they are what it is about; others: what it came to with other epochs.
+
+    smoothness, surfaces, terrains: the same of the landscape, and the surfaces in numbers.
+    """
 
     study: Study
     arms: tuple[ArmResult, ...]
     runs: tuple[RunResult, ...]
     verdicts: tuple[Verdict, ...]
     averages: tuple[AverageRow, ...] = ()
+    smoothness: tuple[Smoothness, ...] = ()
+    surfaces: tuple[surface.Surface, ...] = ()
+    terrains: tuple[Terrain, ...] = ()
     others: tuple[StudyResult, ...] = ()
 
     @property
@@ -82,11 +94,13 @@ class StudyResult:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """A run of an arm with a seed, which may be through already."""
+    """A run of an arm with a seed, which may be through already. noise: of the arm; is_looked_at: whether its smoothness is measured."""
 
     arm: str
     setup: Setup
     folder: Path
+    noise: BatchNoise | None = None
+    is_looked_at: bool = False
 
     @property
     def settings_file(self) -> Path:
@@ -94,11 +108,22 @@ class PlannedRun:
         return self.folder.with_name(f"{self.folder.name}.json")
 
     @property
+    def looks_file(self) -> Path:
+        """Where what was seen of it is kept, beside its folder."""
+        return self.folder.with_name(f"{self.folder.name}.looks.json")
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What decides it, in JSON's types, the recipe's fields among the others."""
         values = json.loads(json.dumps(self.setup.to_dict()))
         recipe = values.pop("recipe")
-        return {name: value for name, value in {**values, **recipe}.items() if name not in PLACES}
+        looks = {"looks": look_settings(self.noise)} if self.is_looked_at else {}
+        return {name: value for name, value in {**values, **recipe, **looks}.items() if name not in PLACES}
+
+    @property
+    def known_by(self) -> str:
+        """The digest of its settings."""
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
 
     @property
     def accuracy(self) -> float | None:
@@ -134,7 +159,7 @@ def run_study(
     _require_images(study, splits, source)
     splits = replace(splits, train=take_evenly(splits.train, budget.images))
     planned = [
-        _plan(arm, seed, splits, folder, budget=budget, source=source, device=device)
+        _plan(study, arm, seed, splits, folder, budget=budget, source=source, device=device)
         for seed in range(budget.seeds or study.seeds)
         for arm in study.arms
     ]
@@ -148,14 +173,46 @@ def run_study(
             callback(runs[-1])
     costs = {arm.name: trace(replace(arm.network, aux=())).total for arm in study.arms}
     arms = tuple(_summarize(name, cost, [run for run in runs if run.arm == name]) for name, cost in costs.items())
-    if study.measure == "averages":
-        samples = take_evenly(splits.test or splits.val, budget.images // CROPPED_FRACTION)
-        models = [load_model(run.folder / "best", calibrated=False) for run in planned]  # as the papers averaged them
-        found = average(models, samples, splits.classes, crops=study.crops, device=pick_device(device), workers=workers)
-        write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
-        return StudyResult(study, arms, tuple(runs), judge_averages(found.rows), table(found.rows))
-    verdicts = judge(study, runs, {name: cost.multiply_adds for name, cost in costs.items()})
-    return StudyResult(study, arms, tuple(runs), tuple(verdicts))
+    result = StudyResult(study, arms, tuple(runs), ())
+    match study.measure:
+        case "averages":
+            return _with_averages(result, planned, splits, folder, images=budget.images, device=device, workers=workers)
+        case "smoothness":
+            found = tuple(map(_looked_at, planned, runs))
+            return replace(result, smoothness=found, verdicts=judge_smoothness(study, found))
+        case "surface":
+            return _with_surfaces(result, planned, splits)
+        case _:
+            return replace(result, verdicts=tuple(judge(study, runs, {name: cost.multiply_adds for name, cost in costs.items()})))
+
+
+def _with_averages(
+    result: StudyResult, planned: Sequence[PlannedRun], splits: Splits, folder: Path, *, images: int, **settings: Any
+) -> StudyResult:
+    """Return the result with the table of models and crops. settings: device and workers."""
+    samples = take_evenly(splits.test or splits.val, images // CROPPED_FRACTION)
+    models = [load_model(run.folder / "best", calibrated=False) for run in planned]  # as the papers averaged them
+    found = average(models, samples, splits.classes, crops=result.study.crops, **{**settings, "device": pick_device(settings["device"])})
+    write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
+    return replace(result, verdicts=judge_averages(found.rows), averages=table(found.rows))
+
+
+def _with_surfaces(result: StudyResult, planned: Sequence[PlannedRun], splits: Splits) -> StudyResult:
+    """Return the result with the loss on planes, which is measured where it isn't kept from before."""
+    ends = [surface.End(run.arm, run.setup.recipe.seed, run.setup, run.folder) for run in planned]
+    surfaces = surface.survey(ends, take_evenly(splits.train, surface.IMAGES))
+    terrains = tuple(map(summarize_surface, surfaces))
+    return replace(result, surfaces=surfaces, terrains=terrains, verdicts=judge_surfaces(result.study, terrains))
+
+
+def _looked_at(run: PlannedRun, done: RunResult) -> Smoothness:
+    """Return what the looks of a run came to; raises UserError where they are gone."""
+    looks = read_looks(run.looks_file, known_by=run.known_by)
+    if not looks:
+        raise UserError(f"{run.looks_file}, what was seen of a run that is through, is gone; delete {run.folder} to run it again")
+    with (run.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        training = [float(row["train_accuracy"]) for row in csv.DictReader(file)]
+    return summarize_looks(done, looks, training)
 
 
 def run_budgets(study: Study, splits: Splits, source: str, folder: Path, *, budget: Budget, **settings: Any) -> StudyResult:
@@ -198,10 +255,12 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _plan(arm: Arm, seed: int, splits: Splits, folder: Path, *, budget: Budget, source: str, device: str | None) -> PlannedRun:
+def _plan(
+    study: Study, arm: Arm, seed: int, splits: Splits, folder: Path, *, budget: Budget, source: str, device: str | None
+) -> PlannedRun:
     recipe = replace(arm.recipe, seed=seed, epochs=budget.epochs or arm.recipe.epochs)
     setup = prepare(arm.network, splits, recipe, source=source, device=device)
-    return PlannedRun(arm.name, setup, folder / slug(arm.name) / f"seed-{seed}")
+    return PlannedRun(arm.name, setup, folder / slug(arm.name) / f"seed-{seed}", arm.noise, study.measure == "smoothness")
 
 
 def _refuse_other_settings(run: PlannedRun) -> None:
@@ -223,7 +282,7 @@ def _shared(run: PlannedRun, beside: Path) -> PlannedRun:
     """Return the run, or where it has not begun the same run of another study in the folder `beside`, if that is through."""
     if run.settings_file.is_file():
         return run
-    for file in sorted(found for places in ("*/*", "*/epochs-*/*") for found in beside.glob(f"{places}/seed-*.json")):
+    for file in sorted(found for places in ("*/*", "*/epochs-*/*") for found in beside.glob(f"{places}/seed-*[0-9].json")):
         other = replace(run, folder=file.with_suffix(""))
         if _read_settings(file) == run.settings and other.accuracy is not None:
             return other
@@ -248,7 +307,8 @@ def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None) -> 
     accuracy = run.accuracy
     if accuracy is None:
         write_whole(run.settings_file, json.dumps(run.settings, indent=1))
-        accuracy = fit(run.setup, run.folder, reporter=reporter, pace=Pace(workers=workers), goes_on=True).score.accuracy
+        look = SmoothnessLook(run.setup, run.noise, run.looks_file, known_by=run.known_by) if run.is_looked_at else None
+        accuracy = fit(run.setup, run.folder, reporter=reporter, pace=Pace(workers=workers), goes_on=True, look=look).score.accuracy
         shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)  # no run of a study goes on for more epochs
     with (run.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -8,18 +8,36 @@ from typing import Literal
 from inceptions.networks.spec import Network
 from inceptions.training.recipe import Recipe
 
-Measure = Literal["accuracy", "cost", "steps", "averages"]
+Measure = Literal["accuracy", "cost", "steps", "averages", "smoothness", "surface"]
 """accuracy: on the held-out images. cost: multiply-adds, where the accuracy is no lower. steps: to reach the accuracy of the first arm.
-averages: top-1 error of the one arm's models of all seeds, averaged over more and more crops and models."""
+averages: top-1 error of the one arm's models of all seeds, averaged over more and more crops and models.
+smoothness: loss and gradient along the gradient, and what a layer reads, while the arms train; of an arm with noise, the steps it takes.
+surface: the loss on planes round the end of a run, and through the start and the ends of the arms that share a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNoise:
+    """Noise after batch normalisation, while a network trains: a channel's value a, in one image, becomes s a / E[s] + m.
+
+    The algorithm is that of 1805.11604's appendix. At each step every channel draws a mean, from -shift to shift, and a scale, from 1 to
+    `scale`; then every image draws its m, no farther than `spread` from that mean, and its s, normal round that scale, `spread` its
+    standard deviation. Differs from the paper in E[s], by which s is divided, so that without noise the network reads in evaluation what
+    it was trained on at the mean.
+    """
+
+    shift: float = 0.5
+    scale: float = 1.25
+    spread: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One side of a comparison."""
+    """One side of a comparison; noise: after each batch normalisation, in a study that measures smoothness."""
 
     name: str
     network: Network
     recipe: Recipe
+    noise: BatchNoise | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from inceptions.training.finetune import fit_size
 from inceptions.training.frozen import FrozenBody
 from inceptions.training.learner import StepResult
 from inceptions.training.longer import ENDED_AFTER, change_epochs
+from inceptions.training.look import Look
 from inceptions.training.processes import Processes, world_size
 from inceptions.training.progress import EpochRow, Pace, Reporter, Result
 from inceptions.training.recipes import training_side
@@ -34,11 +35,19 @@ STOP_EVERY = 8  # steps, of several processes: so often they ask each other whet
 log = logging.getLogger("inceptions")
 
 
-def fit(setup: Setup, folder: Path, *, reporter: Reporter | None = None, pace: Pace | None = None, goes_on: bool = False) -> Result:
+def fit(
+    setup: Setup,
+    folder: Path,
+    *,
+    reporter: Reporter | None = None,
+    pace: Pace | None = None,
+    goes_on: bool = False,
+    look: Look | None = None,
+) -> Result:
     """Train, validate every epoch, test the best model, and write the run folder `folder`, which must not exist.
 
     goes_on: a killed run of the same settings may be in `folder`, and then goes on from its last checkpoint; so it does where a process
-    died and torchrun has begun anew.
+    died and torchrun has begun anew. look: is shown every step.
     Raises UserError: the folder exists, an image can't be read (with on_error "fail"), or the loss is no longer a number; StoppedError
     after Ctrl-C.
     """
@@ -53,7 +62,7 @@ def fit(setup: Setup, folder: Path, *, reporter: Reporter | None = None, pace: P
         if goes_on and processes.is_first:
             run_folder.sweep()
         try:
-            return _train(Run(setup, run_folder, processes, reporter=reporter or Reporter(), pace=pace or Pace(), state=state))
+            return _train(Run(setup, run_folder, processes, reporter=reporter or Reporter(), pace=pace or Pace(), state=state, look=look))
         except BaseException:
             if processes.is_first:
                 run_folder.discard()
@@ -175,12 +184,14 @@ def _step(run: Run, batch: Batch | FeatureBatch) -> None:
     at.step += 1
     if at.epoch == at.step == 1 and run.processes.is_first and len(batch.labels):
         save_batch_picture(_pictures(batch), run.folder.path / "train_batch.png")
+    run.look.before(run.learner, batch)
     with memory_for(-(-len(batch.labels) // run.setup.recipe.accumulate), run.setup.device):
         done = run.learner.learn(batch)
     if not done.images:
         return
     if not math.isfinite(done.loss):
         _refuse(run, batch, done)
+    run.look.after(run.learner, batch)
     at.seen += done.images
     at.loss += done.loss * done.images
     at.right += done.right

@@ -24,6 +24,7 @@ from inceptions.evaluation.metrics import top5_error
 from inceptions.evaluation.score import Score
 from inceptions.evaluation.temperature import join_logits, thinned
 from inceptions.training.learner import Learner
+from inceptions.training.look import Look
 from inceptions.training.processes import Processes
 from inceptions.training.progress import EpochRow, Pace, Reporter, Reporters, Result
 from inceptions.training.report import Judges, finish, hyperparameters_of, save_model_folder, start_of
@@ -82,6 +83,7 @@ class Run:
     """A learner, a folder, and where the run is.
 
     state: a checkpoint to go on from. ended_after: the epoch with which the run was finished once, before it was to go on.
+    look: is shown every step.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Run:
         pace: Pace,
         state: dict[str, Any] | None = None,
         ended_after: int = 0,
+        look: Look | None = None,
     ) -> None:
         self.setup, self.folder, self.processes, self.reporter, self.pace = setup, folder, processes, reporter, pace
         if setup.log_with and processes.is_first:
@@ -106,6 +109,8 @@ class Run:
         self.loaders: dict[int, ImageLoader] = {}  # of samples that are scored, whose readers stay for the next epoch
         if state is not None:
             self._go_back(state)
+        self.look = look or Look()
+        self.look.begin(self.learner)
         self.saved_at, self.clock = time.monotonic(), time.perf_counter()
 
     def begin(self) -> None:

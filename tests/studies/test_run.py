@@ -47,14 +47,14 @@ def test_every_study_says_what_it_is_and_every_arm_can_be_built(study):
         assert arm.network.image_size == 32
         assert trace(arm.network).total.multiply_adds < 300e6
         Classifier(reshape.with_classes(arm.network, 10))
-    assert len({(arm.network, arm.recipe) for arm in study.arms}) == len(study.arms)
+    assert len({(arm.network, arm.recipe, arm.noise) for arm in study.arms}) == len(study.arms)
 
 
 def test_arms_differ_in_what_is_compared_alone():
     for study in list_studies():
         recipes = {arm.recipe for arm in study.arms}
         networks = {arm.network for arm in study.arms}
-        assert len(recipes) == 1 or len(networks) == 1 or study.name in ("batch-norm", "bn-batch")
+        assert len(recipes) == 1 or len(networks) == 1 or study.name in ("batch-norm", "bn-batch", "loss-surface")
 
 
 def test_a_misspelt_name_gets_the_nearest():
