@@ -170,9 +170,9 @@ def whole(module_pictures, tmp_path_factory):
 
 
 def test_a_run_that_is_looked_at_ends_bit_for_bit_as_one_that_is_not(whole, module_pictures, tmp_path):
-    plain = go(tmp_path, module_pictures, study=replace(STUDY, arms=ARMS[:2], claims=(), measure="accuracy"), epochs=2)
+    plain = go(tmp_path / "alone", module_pictures, study=replace(STUDY, arms=ARMS[:2], claims=(), measure="accuracy"), epochs=2)
     for arm in ("without", "with"):
-        one, other = (load_model(folder / arm / "seed-0" / "best").module.state_dict() for folder in (whole[1], tmp_path))
+        one, other = (load_model(folder / arm / "seed-0" / "best").module.state_dict() for folder in (whole[1], tmp_path / "alone"))
         assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert [run.curve for run in plain.runs] == [run.curve for run in whole[0].runs[:2]]
 
@@ -194,13 +194,13 @@ class Dies(Reporter):
 
 def test_a_killed_study_goes_on_and_looks_at_no_step_twice(whole, module_pictures, tmp_path, monkeypatch):
     with pytest.raises(MemoryError):
-        go(tmp_path, module_pictures, study=replace(STUDY, arms=ARMS[2:], claims=()), epochs=2, reporter=Dies())
+        go(tmp_path / "alone", module_pictures, study=replace(STUDY, arms=ARMS[2:], claims=()), epochs=2, reporter=Dies())
     looked, look = [], smoothness.look_along
     monkeypatch.setattr(smoothness, "look_along", lambda *given: looked.append(1) or look(*given))
-    (found,) = go(tmp_path, module_pictures, study=replace(STUDY, arms=ARMS[2:], claims=()), epochs=2).smoothness
+    (found,) = go(tmp_path / "alone", module_pictures, study=replace(STUDY, arms=ARMS[2:], claims=()), epochs=2).smoothness
     assert len(looked) == 1  # of four steps, three were seen
     assert replace(found, training=None) == replace(whole[0].smoothness[2], training=None)
-    assert go(tmp_path, module_pictures, study=replace(STUDY, arms=ARMS[2:], claims=()), epochs=2).smoothness == (found,)
+    assert go(tmp_path / "alone", module_pictures, study=replace(STUDY, arms=ARMS[2:], claims=()), epochs=2).smoothness == (found,)
 
 
 def test_looks_of_another_run_in_the_same_place_are_not_taken(whole, tmp_path):
