@@ -15,7 +15,7 @@ export function setUpCamera(give) {
 }
 
 async function look(give) {
-  const [lens, view] = [byId("lens"), byId("view")];
+  const [lens, view, button] = [byId("lens"), byId("view"), byId("take")];
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
@@ -24,9 +24,7 @@ async function look(give) {
     return;
   }
   view.srcObject = stream;
-  lens.showModal();
-  await view.play();
-  byId("take").onclick = async () => {
+  button.onclick = async () => {
     const canvas = new OffscreenCanvas(view.videoWidth, view.videoHeight);
     canvas.getContext("2d").drawImage(view, 0, 0);
     const blob = await canvas.convertToBlob({ type: "image/png" });
@@ -35,4 +33,9 @@ async function look(give) {
   };
   byId("leave").onclick = () => lens.close();
   lens.onclose = () => stream.getTracks().forEach((track) => track.stop());
+  button.disabled = true; // until there is something to see, and to take
+  lens.showModal();
+  await view.play();
+  button.disabled = false;
+  button.focus();
 }

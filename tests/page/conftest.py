@@ -27,6 +27,7 @@ def browser():
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("there is no Chromium here")
+    playwright.expect.set_options(timeout=30_000)  # for machines that are busy
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=OPTIONS)
         yield browser
