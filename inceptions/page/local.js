@@ -12,6 +12,8 @@ let asked = 0;
 let tell = () => {};
 let complain = () => {};
 const waiting = new Map(); // by number of the question
+let begin;
+const begun = new Promise((resolve) => (begin = resolve)); // there is a worker, or why there will be none: questions may come sooner
 
 /** Have `listener` told {loaded, total}, in bytes, while the network is on its way. */
 export function onLoading(listener) {
@@ -24,9 +26,11 @@ export function onFailure(listener) {
 }
 
 export async function openModels() {
-  const response = await fetch(new URL("card.json", import.meta.url));
-  if (!response.ok) throw new Error(`card.json can't be read (${response.status}); copy the whole folder to the server.`);
-  const card = await response.json();
+  const card = await readCard().catch((error) => {
+    broken = error;
+    begin();
+    throw error;
+  });
   worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   worker.addEventListener("message", ({ data }) => hear(data));
   worker.addEventListener("error", (event) => {
@@ -34,15 +38,23 @@ export async function openModels() {
     fail(`The network can't be run: ${event.message || MISSING}`);
   });
   worker.postMessage({ card });
+  begin();
   return [card];
+}
+
+async function readCard() {
+  const response = await fetch(new URL("card.json", import.meta.url));
+  if (!response.ok) throw new Error(`card.json can't be read (${response.status}); copy the whole folder to the server.`);
+  return response.json();
 }
 
 export function predict(name, files, { topK = 5 } = {}) {
   return Promise.all([...files].map((file) => answer(file, topK)));
 }
 
-function answer(file, topK) {
-  if (broken) return Promise.reject(broken);
+async function answer(file, topK) {
+  await begun;
+  if (broken) throw broken;
   return new Promise((resolve, reject) => {
     asked += 1;
     waiting.set(asked, { resolve, reject });

@@ -92,6 +92,18 @@ def test_the_page_alone_says_what_python_says(served, visit, tiny):
     assert max(differences(page, served, tiny, pictures)) < ROUNDING
 
 
+def test_what_is_asked_before_the_network_is_there_is_answered_then(served, visit):
+    (served.folder / "early.png").write_bytes(encode(noise((64, 48), "RGB"), "PNG"))
+    early = """async () => {
+      const fresh = await import("./classifier.js?fresh");
+      const blob = await (await fetch("early.png")).blob();
+      const asked = fresh.predict("", [new File([blob], "early.png")]);
+      await fresh.openModels();
+      return (await asked)[0].classes.length;
+    }"""
+    assert visit(served.url).evaluate(early) > 0
+
+
 def test_transparent_pictures_lie_on_white(served, visit, tiny):
     """The browser keeps half-transparent pixels multiplied by their alpha, which costs a level or two of 255: so much, but no more."""
     (found,) = differences(visit(served.url), served, tiny, {"clear.png": encode(noise((64, 48), "RGBA"), "PNG")})
