@@ -172,7 +172,7 @@ def _factors(layer: spec.Convolution | spec.Linear, reads: Shape) -> list[tuple[
             middle = reads.channels * layer.multiplier
             return [(*pair(layer.kernel), middle), (middle, layer.channels)]
         case _:
-            return [(*pair(layer.kernel), reads.channels, layer.channels)]
+            return [(*pair(layer.kernel), reads.channels // layer.groups, layer.channels)]
 
 
 def convolutions(node: Node, reads: Shape, numerics: Numerics, way: str = "") -> Iterator[Convolved]:

@@ -102,7 +102,7 @@ const arithmetic = (() => {
 
   function traceConv(node, input, context) {
     const output = slide(node, input, context, node.channels);
-    return weighted(node, output, product(pair(node.kernel)) * input.shape[0] * node.channels, cells(output));
+    return weighted(node, output, product(pair(node.kernel)) * (input.shape[0] / node.groups) * node.channels, cells(output));
   }
 
   function traceSeparable(node, input, context) {

@@ -48,7 +48,16 @@ def _epochs(study: Study) -> str:
 
 
 def show_cost(
-    name: str, data: str, *, seeds: int | None, epochs: int | None, split_seed: int, images: int, device: str | None, as_json: bool
+    name: str,
+    data: str,
+    *,
+    seeds: int | None,
+    epochs: int | None,
+    split_seed: int,
+    images: int,
+    half_and_double: bool,
+    device: str | None,
+    as_json: bool,
 ) -> None:
     """Print how long each arm's runs take on this machine, by two real steps of each, validation not counted.
 
@@ -56,19 +65,21 @@ def show_cost(
     """
     studies, splits = _named(name), _read(data, split_seed)
     with err.status("loading torch…"):
-        from inceptions.studies.run import take_evenly
+        from inceptions.studies.run import other_budgets, take_evenly
 
     count = len(take_evenly(splits.train, images))
     arms: dict[tuple[Any, ...], tuple[str, Arm, int]] = {}
     for study in studies:
         for arm in study.arms:
             title = arm.name if len(studies) == 1 else f"{study.name}: {arm.name}"
-            first, _, runs = arms.setdefault((arm.network, arm.recipe), (title, arm, 0))
-            arms[arm.network, arm.recipe] = (first, arm, max(runs, seeds or study.seeds))
+            run = arm.network, arm.recipe, arm.noise, study.measure == "smoothness"  # which has looks that no other has
+            first, _, runs = arms.setdefault(run, (title, arm, 0))
+            arms[run] = (first, arm, max(runs, seeds or study.seeds))
     with track("taking two steps of each arm", len(arms)) as advance:
         rows = []
         for title, arm, runs in arms.values():
             times, rate = epochs or arm.recipe.epochs, _images_per_second(arm, splits, data, device)
+            times += sum(other_budgets(times)) if half_and_double else 0
             rows.append({"arm": title, "runs": runs, "epochs": times, "images": count, "seconds": runs * times * count / rate})
             advance(1)
     if as_json:
@@ -114,7 +125,7 @@ def run_studies(name: str, data: str, *, output: Path | None, split_seed: int, a
         try:
             done.append(_run_study(study, splits, data, folder, **settings, prints=not as_json))
         except UserError as error:
-            if len(studies) == 1:
+            if len(studies) == 1 or isinstance(error, StoppedError):
                 raise
             missed.append(study.name)
             log.warning("%s: %s", study.name, error)
@@ -128,7 +139,8 @@ def run_studies(name: str, data: str, *, output: Path | None, split_seed: int, a
 
 def _tell_all(done: Sequence[dict[str, Any]]) -> None:
     """Print what each study came to, and the machine's time for all; a run that several share is counted once."""
-    seconds = {(run["seed"], run["seconds"], run["curve"]): run["seconds"] for study in done for run in study["runs"]}
+    budgets = [budget for study in done for budget in (study, *study["other_budgets"])]
+    seconds = {(run["seed"], run["seconds"], run["curve"]): run["seconds"] for budget in budgets for run in budget["runs"]}
     rows = [(study["study"], ", ".join(verdict["word"] for verdict in study["verdicts"])) for study in done]
     print_table((Column("study", "name"), Column("verdicts", "text")), rows)
     say(f"{len(seconds)} runs, {sum(seconds.values()) / 3600:.1f} hours of training")

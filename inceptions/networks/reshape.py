@@ -165,7 +165,10 @@ def scale_width(network: Network, factor: float) -> Network:
 
 def _wider(node: Node, factor: float) -> Node:
     if isinstance(node, Convolution | spec.Linear):
-        return replace(node, channels=max(8, 8 * round(node.channels * factor / 8)))
+        channels = max(8, 8 * round(node.channels * factor / 8))
+        if isinstance(node, spec.Conv) and node.groups == node.channels > 1:  # depthwise, as it stays
+            return replace(node, channels=channels, groups=channels)
+        return replace(node, channels=channels)
     return node
 
 

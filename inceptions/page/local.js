@@ -26,20 +26,22 @@ export function onFailure(listener) {
 }
 
 export async function openModels() {
-  const card = await readCard().catch((error) => {
+  try {
+    const card = await readCard();
+    worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+    worker.addEventListener("message", ({ data }) => hear(data));
+    worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      fail(`The network can't be run: ${event.message || MISSING}`);
+    });
+    worker.postMessage({ card });
+    return [card];
+  } catch (error) {
     broken = error;
-    begin();
     throw error;
-  });
-  worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-  worker.addEventListener("message", ({ data }) => hear(data));
-  worker.addEventListener("error", (event) => {
-    event.preventDefault();
-    fail(`The network can't be run: ${event.message || MISSING}`);
-  });
-  worker.postMessage({ card });
-  begin();
-  return [card];
+  } finally {
+    begin();
+  }
 }
 
 async function readCard() {

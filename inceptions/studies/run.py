@@ -37,7 +37,7 @@ from inceptions.studies.study import Arm, BatchNoise, Study
 from inceptions.studies.verdict import RunResult, Verdict, interval, judge
 from inceptions.training.loop import Pace, Setup, fit, prepare
 from inceptions.training.progress import Reporter
-from inceptions.training.run_folder import RESUME_NAME
+from inceptions.training.run_folder import FINISHED_NAME, RESUME_NAME
 from inceptions.weights.card import CARD_NAME, read_card
 from inceptions.weights.folder import load_model
 
@@ -224,10 +224,15 @@ def run_budgets(study: Study, splits: Splits, source: str, folder: Path, *, budg
     if not budget.half_and_double or study.measure == "averages":
         return result
     others = []
-    for epochs in (max(1, result.epochs // 2), 2 * result.epochs):
+    for epochs in other_budgets(result.epochs):
         other = replace(budget, epochs=epochs, half_and_double=False)
         others.append(run_study(study, splits, source, folder / f"epochs-{epochs}", budget=other, beside=folder.parent, **settings))
     return replace(result, others=tuple(others))
+
+
+def other_budgets(epochs: int) -> tuple[int, ...]:
+    """Return half and double as many epochs; of one there is no half."""
+    return (epochs // 2, 2 * epochs) if epochs > 1 else (2,)
 
 
 def _require_images(study: Study, splits: Splits, source: str) -> None:
@@ -279,17 +284,22 @@ def _refuse_other_settings(run: PlannedRun) -> None:
 
 
 def _shared(run: PlannedRun, beside: Path) -> PlannedRun:
-    """Return the run, or where it has not begun the same run of another study in the folder `beside`, if that is through."""
+    """Return the run, or where it has not begun the same run of another study in the folder `beside`, if that is through.
+
+    Images in another place are others, even of the same names: copies may be smaller, or spoilt for the purpose.
+    """
     if run.settings_file.is_file():
         return run
     for file in sorted(found for places in ("*/*", "*/epochs-*/*") for found in beside.glob(f"{places}/seed-*[0-9].json")):
         other = replace(run, folder=file.with_suffix(""))
-        if _read_settings(file) == run.settings and other.accuracy is not None:
-            return other
+        if _read_json(file) == run.settings and other.accuracy is not None:
+            begun = _read_json(other.folder / FINISHED_NAME)
+            if isinstance(begun, dict) and begun.get("place") == run.setup.place:
+                return other
     return run
 
 
-def _read_settings(file: Path) -> Any:
+def _read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # another's file, or one that is being written

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from inceptions.errors import StoppedError
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
 from inceptions.studies import catalog, run
-from inceptions.studies.study import Arm, Claim, Study
+from inceptions.studies.study import Arm, BatchNoise, Claim, Study
 from inceptions.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("plain_report")
@@ -77,6 +78,32 @@ def test_all_studies_run_one_after_another_and_one_that_cannot_is_named_in_the_e
     assert sorted(path.parent.name for path in (tmp_path / "night").glob("*/study.md")) == ["again", "smoothing"]
     as_json = json.loads(inceptions(*arguments, "--output", "night", "--json").out)
     assert [each["study"] for each in as_json] == ["smoothing", "again"]
+
+
+def test_all_studies_stop_when_one_is_stopped(inceptions, pictures, tmp_path, monkeypatch):
+    begun = []
+
+    def stopped(study, *_, **__):
+        begun.append(study.name)
+        raise StoppedError("stopped; what is done is kept")
+
+    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, replace(SMOOTHING, name="again")))
+    monkeypatch.setattr("inceptions.cli.study._run_study", stopped)
+    done = inceptions("study", "all", "--data", pictures, "--output", tmp_path / "night")
+    assert begun == ["smoothing"]
+    assert done.err.splitlines()[-1].endswith("stopped; what is done is kept")
+
+
+@pytest.mark.parametrize(("more", "epochs"), [((), 1), (("--half-and-double",), 3)])
+def test_what_all_would_take_counts_each_run_once_and_every_budget(inceptions, pictures, monkeypatch, more, epochs):
+    noisy = Arm("noisy", TINY, RECIPE, BatchNoise())
+    smooth = replace(SMOOTHING, name="smooth", measure="smoothness", arms=(SMOOTHING.arms[0], Arm("plain", TINY, RECIPE), noisy), claims=())
+    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, replace(SMOOTHING, name="again"), smooth))
+    asked = ("study", "all", "--data", pictures, "--dry-run", "--json", "--epochs", 1, "--device", "cpu")
+    rows = json.loads(inceptions(*asked, *more).out)
+    assert [(row["arm"], row["epochs"]) for row in rows] == [
+        (arm, epochs) for arm in ("smoothing: none", "smoothing: a tenth", "smooth: none", "smooth: plain", "smooth: noisy")
+    ]
 
 
 def test_a_full_disk_at_the_end_loses_nothing(study, monkeypatch):

@@ -124,6 +124,18 @@ def test_a_run_of_a_study_beside_it_serves_where_it_is_alike_in_all(whole, modul
         go(tmp_path / "study-other", module_pictures, study=Study("other", "t", "h", "1", (differing,), ()))
 
 
+def test_a_run_on_other_images_of_the_same_names_does_not_serve(finished, module_pictures, tmp_path, monkeypatch):
+    other = shutil.copytree(module_pictures, tmp_path / "copies")
+    monkeypatch.setattr(run, "fit", None)
+    with pytest.raises(TypeError, match="not callable"):
+        go(tmp_path / "study-other", other, study=Study("other", "t", "h", "1", STUDY.arms[:1], ()))
+
+
+@pytest.mark.parametrize(("epochs", "others"), [(1, (2,)), (2, (1, 4)), (5, (2, 10))])
+def test_other_budgets_are_half_and_double(epochs, others):
+    assert run.other_budgets(epochs) == others
+
+
 def test_a_run_beside_it_that_is_not_through_does_not_serve(finished, module_pictures, tmp_path, monkeypatch):
     shutil.rmtree(finished / "none" / "seed-1" / "best")
     monkeypatch.setattr(run, "fit", None)
