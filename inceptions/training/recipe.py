@@ -77,10 +77,10 @@ class AdamW(_Moments):
 class Muon:
     """Momentum made orthogonal, for the kernels of convolutions; stochastic gradient descent, with Nesterov's momentum, for all else.
 
-    K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. The learning rate is the share of a kernel that a step
-    changes, about, and less where there are more filters than numbers in each. Steps are computed in bfloat16 where that is fast, whatever
-    the precision. momentum: of kernels; rest_momentum: of all else, whose learning rate is `rest_lr` times as large. Kernels keep their
-    length, for which weight decay is else; batch normalisation must follow them, or what they give can't grow.
+    K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. The learning rate is the share of a kernel that a
+    step changes, about, and less where there are more filters than numbers in each. Steps are computed in bfloat16 where that is fast,
+    whatever the precision. momentum: of kernels; rest_momentum: of all else, whose learning rate is `rest_lr` times as large. Kernels keep
+    their length, for which weight decay is else; batch normalisation must follow them, or what they give can't grow.
     """
 
     momentum: float = 0.6
