@@ -131,7 +131,24 @@ class TensorFlowAdam(Eager, torch.optim.Adam):
     _step = inspect.unwrap(torch.optim.Adam.step)
 
 
-class TensorFlowRMSProp(Eager):
+class ByGroup(Eager):
+    """An optimiser of our own, which moves all parameters of a group at once: a device is told of some operations, not of some for each."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Move every parameter that has a gradient."""
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for group in self.param_groups:
+            moving = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if moving:
+                self._move(moving, group)
+        return loss
+
+    def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class TensorFlowRMSProp(ByGroup):
     """s = decay s + (1 - decay) g^2;  m = momentum m + lr g / sqrt(s + epsilon);  w = w - m.
 
     It differs from torch's in three ways that matter where epsilon is 1, as in training Inception-v3 and its successors: epsilon stands
@@ -146,18 +163,7 @@ class TensorFlowRMSProp(Eager):
     ) -> None:
         super().__init__(params, {"lr": lr, "decay": decay, "momentum": momentum, "epsilon": epsilon, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Move every parameter that has a gradient."""
-        loss = None if closure is None else torch.enable_grad()(closure)()
-        for group in self.param_groups:
-            moving = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if moving:
-                self._move(moving, group)
-        return loss
-
     def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        """Move all of a group at once: a device is told of six operations, and not of six for each parameter."""
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter].update(square=torch.ones_like(parameter), moment=torch.zeros_like(parameter))
@@ -173,7 +179,7 @@ class TensorFlowRMSProp(Eager):
         each._foreach_sub_(parameters, moments)
 
 
-class OrthogonalMomentum(Eager):
+class OrthogonalMomentum(ByGroup):
     """m = momentum m + g;  w = w - lr |w| / sqrt(filters) O(g + momentum m), brought to its former length, in groups that are `orthogonal`.
 
     O: the nearest matrix, of filters by all else, whose singular values are all 1, about. Such a step moves every filter, and those
@@ -182,16 +188,6 @@ class OrthogonalMomentum(Eager):
 
     def __init__(self, params: Any, lr: float, *, momentum: float = 0.6, weight_decay: float = 0.0, orthogonal: bool = False) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "orthogonal": orthogonal})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Move every parameter that has a gradient."""
-        loss = None if closure is None else torch.enable_grad()(closure)()
-        for group in self.param_groups:
-            moving = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if moving:
-                self._move(moving, group)
-        return loss
 
     def _move(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         for parameter in parameters:
