@@ -53,5 +53,9 @@ class StoppedError(UserError):
     """A run that was asked to stop, by Ctrl-C or SIGTERM: what it had is saved."""
 
 
+class DivergedError(UserError):
+    """A run whose loss is no number any more; the batch at which it was none is kept."""
+
+
 class UnknownModelError(ModelFolderError):
     """A name that is no folder and no tag; whoever shows the error says how to list the tags."""

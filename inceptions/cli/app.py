@@ -52,7 +52,7 @@ def studies_like(incomplete: str) -> list[str]:
     """Return the names of studies that complete what is typed."""
     from inceptions.studies.catalog import list_studies
 
-    return [name for name in ("list", *(study.name for study in list_studies())) if name.startswith(incomplete)]
+    return [name for name in ("all", "list", *(study.name for study in list_studies())) if name.startswith(incomplete)]
 
 
 Protocol = Literal["model", "tensorflow", "torchvision", "timm", "caffe"]  # written out, for what knows them takes long to import

@@ -15,6 +15,7 @@ from inceptions.studies.catalog import get_study, list_studies
 
 if TYPE_CHECKING:
     from inceptions.data.splits import Splits
+    from inceptions.studies.run import StudyResult
     from inceptions.studies.study import Arm, Study
     from inceptions.studies.verdict import RunResult
 
@@ -116,25 +117,34 @@ def run_studies(name: str, data: str, *, output: Path | None, split_seed: int, a
     """Run a study, or all, and print the table and verdicts of each.
 
     settings: seeds, epochs, half_and_double, images, workers and device, as of the command. Of all, one that can't be run here, for want of
-    a library or of images, is told and passed over; they are named in the end, by a UserError.
+    a library or of images, is told and passed over, and one whose pages can't be written; they are named in the end, by a UserError.
     """
     studies, splits = _named(name), _read(data, split_seed)
+    with err.status("loading torch…"):
+        from inceptions.studies.pages import as_markdown, as_plain, write_pages
+
     done, missed = [], []
     for study in studies:
         folder = (output / study.name if output and len(studies) > 1 else output) or Path("runs") / f"study-{study.name}"
         try:
-            done.append(_run_study(study, splits, data, folder, **settings, prints=not as_json))
+            result, words = _run_study(study, splits, data, folder, **settings)
+            done.append(as_plain(result, **words))
+            if not as_json:  # before it is written, for the disk may be full
+                for line in as_markdown(result, **words).splitlines():
+                    say(line)
+            elif len(studies) == 1:
+                print_json(done[0])
+            write_pages(result, folder, **words)
+            tell(f"  {folder / 'study.svg'}")
         except UserError as error:
             if len(studies) == 1 or isinstance(error, StoppedError):
                 raise
             missed.append(study.name)
             log.warning("%s: %s", study.name, error)
-    if as_json:
-        print_json(done[0] if len(studies) == 1 else done)
-    elif len(studies) > 1:
-        _tell_all(done)
+    if len(studies) > 1:
+        print_json(done) if as_json else _tell_all(done)
     if missed:
-        raise UserError(f"{len(missed)} of {len(studies)} studies were not run: {', '.join(missed)}; what is above says why")
+        raise UserError(f"{len(missed)} of {len(studies)} studies are not whole: {', '.join(missed)}; what is above says why")
 
 
 def _tell_all(done: Sequence[dict[str, Any]]) -> None:
@@ -158,13 +168,10 @@ def _run_study(
     workers: int | None,
     device: str | None,
     half_and_double: bool,
-    prints: bool,
-) -> dict[str, Any]:
-    """Run a study, write its pages, print its table and verdicts where it is to, and return it in plain values."""
-    with err.status("loading torch…"):
-        from inceptions.data.folders import name_source
-        from inceptions.studies.pages import as_markdown, as_plain, write_pages
-        from inceptions.studies.run import Budget, run_budgets
+) -> tuple[StudyResult, dict[str, str]]:
+    """Run a study and tell of every run; return what it came to, and the command and the images in words."""
+    from inceptions.data.folders import name_source
+    from inceptions.studies.run import Budget, run_budgets
 
     total, done = (seeds or study.seeds) * len(study.arms), 0
     tell(study.title, style="bold")
@@ -185,10 +192,4 @@ def _run_study(
         result = run_budgets(study, splits, data, folder, budget=budget, device=device, workers=workers, callback=count)
     except StoppedError:
         raise StoppedError(f"stopped; what is done is in {folder}, and the same command goes on from there") from None
-    words = {"command": shlex.join(["inceptions", *sys.argv[1:]]), "data": name_source(data)}
-    if prints:  # before it is written, for the disk may be full
-        for line in as_markdown(result, **words).splitlines():
-            say(line)
-    write_pages(result, folder, **words)
-    tell(f"  {folder / 'study.svg'}")
-    return as_plain(result, **words)
+    return result, {"command": shlex.join(["inceptions", *sys.argv[1:]]), "data": name_source(data)}

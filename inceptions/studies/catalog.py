@@ -215,6 +215,17 @@ def _of_residuals() -> Iterator[Study]:
         _arms({"unscaled": _wide(1.0), "scaled by 0.3": _wide(0.3), "scaled by 0.1": _wide(0.1)}),
         (Claim("scaled by 0.3", "unscaled"), Claim("scaled by 0.1", "unscaled")),
     )
+    yield Study(
+        "scaling",
+        "Residuals scaled by 0.1 to 1",
+        "scales of 0.1 to 0.3 steady the training of wide residual modules",
+        "1602.07261, section 3.3",
+        _arms({f"{scale:g}": _wide(scale) for scale in (0.1, 0.2, 0.3, 0.5, 1.0)}),
+        tuple(Claim(f"{scale:g}", "1") for scale in (0.1, 0.2, 0.3)),
+    )
+
+
+def _of_separable() -> Iterator[Study]:
     xception = small("xception", width=0.125)
     relu, elu = (reshape.with_depthwise_activation(xception, kind) for kind in ("relu", "elu"))
     yield Study(
@@ -234,6 +245,17 @@ def _of_residuals() -> Iterator[Study]:
         (Claim("with", "without"),),
     )
     yield Study(
+        "separable-order",
+        "Depthwise before pointwise convolution, or after it",
+        "the order of the two halves of a separable convolution hardly matters where many are stacked",
+        "1610.02357, section 1.3",
+        _arms({"depthwise first": xception, "pointwise first": variants.pointwise_first(xception)}),
+        (Claim("pointwise first", "depthwise first", no_worse=True), Claim("depthwise first", "pointwise first", no_worse=True)),
+    )
+
+
+def _of_averages() -> Iterator[Study]:
+    yield Study(
         "averages",
         "More crops and more models averaged",
         "averaging softmax over more crops of an image, and over more models that differ in their seed alone, makes errors fewer",
@@ -243,7 +265,6 @@ def _of_residuals() -> Iterator[Study]:
         "averages",
         seeds=7,
     )
-
     yield Study(
         "crops-budget",
         "Accuracy against multiply-adds, by crops",
@@ -253,23 +274,6 @@ def _of_residuals() -> Iterator[Study]:
         (),
         "averages",
         crops=(1, 10, 12, 144),
-    )
-    yield Study(
-        "scaling",
-        "Residuals scaled by 0.1 to 1",
-        "scales of 0.1 to 0.3 steady the training of wide residual modules",
-        "1602.07261, section 3.3",
-        _arms({f"{scale:g}": _wide(scale) for scale in (0.1, 0.2, 0.3, 0.5, 1.0)}),
-        tuple(Claim(f"{scale:g}", "1") for scale in (0.1, 0.2, 0.3)),
-    )
-    first = _arms({"depthwise first": xception, "pointwise first": variants.pointwise_first(xception)})
-    yield Study(
-        "separable-order",
-        "Depthwise before pointwise convolution, or after it",
-        "the order of the two halves of a separable convolution hardly matters where many are stacked",
-        "1610.02357, section 1.3",
-        first,
-        (Claim("pointwise first", "depthwise first"),),
     )
 
 
@@ -312,7 +316,7 @@ def _of_principles() -> Iterator[Study]:
         "the lower of the two auxiliary heads can go without harm",
         "1512.00567, section 4",
         _arms({"none": normed, **{name: _with_sides(normed, *after, norm=True) for name, after in sides.items()}}),
-        (Claim("upper", "none"), Claim("upper", "lower"), Claim("both", "upper")),
+        (Claim("upper", "both", no_worse=True), Claim("upper", "none"), Claim("upper", "lower")),
     )
     yield Study(
         "activation-after-pointwise",
@@ -343,7 +347,7 @@ def _of_principles() -> Iterator[Study]:
             Arm("without, 64", plain, slow),
             Arm("without, 4", plain, replace(tiny, lr=0.01 * 4 / 64)),
         ),
-        (Claim("with, 64", "with, 4"), Claim("without, 64", "without, 4")),
+        (Claim("with, 64", "with, 4"), Claim("without, 4", "without, 64", no_worse=True)),
     )
 
 
@@ -380,7 +384,7 @@ def _of_landscapes() -> Iterator[Study]:
 @cache
 def list_studies() -> tuple[Study, ...]:
     """Return every study."""
-    return (*_of_googlenet(), *_of_recipes(), *_of_residuals(), *_of_principles(), *_of_landscapes())
+    return (*_of_googlenet(), *_of_recipes(), *_of_residuals(), *_of_separable(), *_of_averages(), *_of_principles(), *_of_landscapes())
 
 
 def get_study(name: str) -> Study:

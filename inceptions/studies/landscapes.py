@@ -164,9 +164,9 @@ def _of_plateaus(claim: Claim, shares: Sequence[tuple[Any, Any]]) -> Verdict:
 
 
 def _pairs(claim: Claim, found: Sequence[Any], arm: Callable[[Any], str]) -> list[tuple[Any, Any]]:
-    """Return what was found of both arms of a claim, by seed."""
+    """Return what was found of both arms of a claim, of each seed of which there is both."""
     by = {(arm(each), each.seed): each for each in found}
-    seeds = sorted(seed for name, seed in by if name == claim.better)
+    seeds = sorted(seed for name, seed in by if name == claim.better and (claim.worse, seed) in by)
     return [(by[claim.better, seed], by[claim.worse, seed]) for seed in seeds]
 
 

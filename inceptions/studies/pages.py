@@ -59,6 +59,7 @@ def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
         "",
         *_arm_lines(result),
         "",
+        *_dead_lines(result),
         *(_average_lines(result) if result.averages else ()),
         *(smoothness_lines(result.smoothness) if result.smoothness else ()),
         *(terrain_lines(result.terrains) if result.terrains else ()),
@@ -89,6 +90,13 @@ def _arm_lines(result: StudyResult) -> list[str]:
         cells = (f"{arm.parameters:,}", f"{arm.multiply_adds / 1e6:.1f}", f"{100 * arm.accuracy.value:.2f}", spread, f"{arm.seconds:.0f}")
         lines.append(f"| {arm.name} | {' | '.join(cells)} |")
     return lines
+
+
+def _dead_lines(result: StudyResult) -> list[str]:
+    """Return which arms have runs that died, and how many of how many."""
+    counts = [(arm.name, [run.died for run in result.runs if run.arm == arm.name]) for arm in result.arms]
+    said = ", ".join(f"{name} {sum(died)} of {len(died)}" for name, died in counts if any(died))
+    return [f"Runs that died, so that their accuracy is that of saying one class of all images: {said}.", ""] if said else []
 
 
 def _average_lines(result: StudyResult) -> list[str]:

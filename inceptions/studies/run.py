@@ -2,6 +2,7 @@
 
 OUTPUT/ARM/seed-N/     a run folder
 OUTPUT/ARM/seed-N.json     its settings, written before the run begins; a run of other settings is never put in its place
+OUTPUT/ARM/seed-N.died.json     of a run whose loss was no number any more: why
 OUTPUT/ARM/seed-N.looks.json     where smoothness is measured: what was seen at some of its steps
 OUTPUT/ARM/seed-N.round.json, seed-N.through.json     where surfaces are: the loss on planes
 OUTPUT/predictions.parquet     where models are averaged: what each average predicted of each image
@@ -16,6 +17,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +25,7 @@ from typing import Any
 
 from inceptions.data.splits import Sample, Splits, divide, name_within
 from inceptions.devices import pick_device
-from inceptions.errors import UserError
+from inceptions.errors import DivergedError, UserError
 from inceptions.evaluation.interval import Interval
 from inceptions.evaluation.saved import write_predictions
 from inceptions.extras import REPORT_MODULES, require
@@ -42,6 +44,8 @@ from inceptions.weights.card import CARD_NAME, read_card
 from inceptions.weights.folder import load_model
 
 CROPPED_FRACTION = 10  # images that are cropped 144 times are so many times fewer than those of training
+SCORED = ("accuracy", "cost", "steps")  # measures that a run which died still has a score for, that of guessing
+DEAD = 1.05  # times the share of the commonest class: an accuracy that is no higher is that of a network that says the same of all images
 PLACES = ("data", "place")  # of a setup's settings, which don't change what is computed; the images have a fingerprint
 
 
@@ -94,13 +98,23 @@ class StudyResult:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """A run of an arm with a seed, which may be through already. noise: of the arm; is_looked_at: whether its smoothness is measured."""
+    """A run of an arm with a seed, which may be through already.
+
+    folder: its place in the study. noise: of the arm; is_looked_at: whether its smoothness is measured. served_by: the folder of the same
+    run of another study, which is through.
+    """
 
     arm: str
     setup: Setup
     folder: Path
     noise: BatchNoise | None = None
     is_looked_at: bool = False
+    served_by: Path | None = None
+
+    @property
+    def home(self) -> Path:
+        """Where its models and what it came to are."""
+        return self.served_by or self.folder
 
     @property
     def settings_file(self) -> Path:
@@ -110,7 +124,7 @@ class PlannedRun:
     @property
     def looks_file(self) -> Path:
         """Where what was seen of it is kept, beside its folder."""
-        return self.folder.with_name(f"{self.folder.name}.looks.json")
+        return _beside(self.home, "looks")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -128,8 +142,8 @@ class PlannedRun:
     @property
     def accuracy(self) -> float | None:
         """Of its best model, on the test images or for want of them on validation; None until the run is through."""
-        best, splits = self.folder / "best", self.setup.splits
-        if (self.folder / RESUME_NAME).exists() or not (best / CARD_NAME).is_file():
+        best, splits = self.home / "best", self.setup.splits
+        if (self.home / RESUME_NAME).exists() or not (best / CARD_NAME).is_file():
             return None
         return read_card(best).metrics.get("test_accuracy" if splits.test else "val_accuracy" if splits.val else "train_accuracy")
 
@@ -168,7 +182,7 @@ def run_study(
     planned = [_shared(run, beside or folder.parent) for run in planned]
     runs = []
     for run in planned:
-        runs.append(_finish(run, workers, reporter))
+        runs.append(_finish(run, workers, reporter, may_die=study.measure in SCORED))
         if callback is not None:
             callback(runs[-1])
     costs = {arm.name: trace(replace(arm.network, aux=())).total for arm in study.arms}
@@ -191,7 +205,7 @@ def _with_averages(
 ) -> StudyResult:
     """Return the result with the table of models and crops. settings: device and workers."""
     samples = take_evenly(splits.test or splits.val, images // CROPPED_FRACTION)
-    models = [load_model(run.folder / "best", calibrated=False) for run in planned]  # as the papers averaged them
+    models = [load_model(run.home / "best", calibrated=False) for run in planned]  # as the papers averaged them
     found = average(models, samples, splits.classes, crops=result.study.crops, **{**settings, "device": pick_device(settings["device"])})
     write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
     return replace(result, verdicts=judge_averages(found.rows), averages=table(found.rows))
@@ -199,7 +213,7 @@ def _with_averages(
 
 def _with_surfaces(result: StudyResult, planned: Sequence[PlannedRun], splits: Splits) -> StudyResult:
     """Return the result with the loss on planes, which is measured where it isn't kept from before."""
-    ends = [surface.End(run.arm, run.setup.recipe.seed, run.setup, run.folder) for run in planned]
+    ends = [surface.End(run.arm, run.setup.recipe.seed, run.setup, run.home, kept_by=run.folder) for run in planned]
     surfaces = surface.survey(ends, take_evenly(splits.train, surface.IMAGES))
     terrains = tuple(map(summarize_surface, surfaces))
     return replace(result, surfaces=surfaces, terrains=terrains, verdicts=judge_surfaces(result.study, terrains))
@@ -209,8 +223,8 @@ def _looked_at(run: PlannedRun, done: RunResult) -> Smoothness:
     """Return what the looks of a run came to; raises UserError where they are gone."""
     looks = read_looks(run.looks_file, known_by=run.known_by)
     if not looks:
-        raise UserError(f"{run.looks_file}, what was seen of a run that is through, is gone; delete {run.folder} to run it again")
-    with (run.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        raise UserError(f"{run.looks_file}, what was seen of a run that is through, is gone; delete {run.home} to run it again")
+    with (run.home / "metrics.csv").open(encoding="utf-8", newline="") as file:
         training = [float(row["train_accuracy"]) for row in csv.DictReader(file)]
     return summarize_looks(done, looks, training)
 
@@ -290,12 +304,14 @@ def _shared(run: PlannedRun, beside: Path) -> PlannedRun:
     """
     if run.settings_file.is_file():
         return run
+    wanted, place = run.settings, run.setup.place
     for file in sorted(found for places in ("*/*", "*/epochs-*/*") for found in beside.glob(f"{places}/seed-*[0-9].json")):
-        other = replace(run, folder=file.with_suffix(""))
-        if _read_json(file) == run.settings and other.accuracy is not None:
-            begun = _read_json(other.folder / FINISHED_NAME)
-            if isinstance(begun, dict) and begun.get("place") == run.setup.place:
-                return other
+        other = replace(run, served_by=file.with_suffix(""))
+        if _read_json(file) != wanted or other.accuracy is None:
+            continue
+        begun = _read_json(other.home / FINISHED_NAME)
+        if isinstance(begun, dict) and begun.get("place") == place:
+            return other
     return run
 
 
@@ -312,18 +328,50 @@ def _difference(name: str, was: Any, now: Any) -> str:
     return f"{name} {was}, now {now}" if short else f"other {name}"
 
 
-def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None) -> RunResult:
-    """Return what a run came to, which begins now, or goes on where it was killed, unless it is through."""
-    accuracy = run.accuracy
-    if accuracy is None:
+def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None, *, may_die: bool) -> RunResult:
+    """Return what a run came to, which begins now, or goes on where it was killed, unless it is through.
+
+    may_die: whether a loss that is no number any more is what it came to, and no error.
+    """
+    accuracy, died = run.accuracy, _beside(run.folder, "died")
+    if accuracy is None and not (may_die and died.is_file()):
         write_whole(run.settings_file, json.dumps(run.settings, indent=1))
         look = SmoothnessLook(run.setup, run.noise, run.looks_file, known_by=run.known_by) if run.is_looked_at else None
-        accuracy = fit(run.setup, run.folder, reporter=reporter, pace=Pace(workers=workers), goes_on=True, look=look).score.accuracy
+        try:
+            accuracy = fit(run.setup, run.folder, reporter=reporter, pace=Pace(workers=workers), goes_on=True, look=look).score.accuracy
+        except DivergedError as error:
+            if not may_die:
+                raise
+            write_whole(died, json.dumps({"why": str(error)}))
         shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)  # no run of a study goes on for more epochs
-    with (run.folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    curve = tuple(float(row["val_accuracy"]) for row in rows)
-    return RunResult(run.arm, run.setup.recipe.seed, accuracy, curve, run.setup.steps_per_epoch, float(rows[-1]["seconds"]))
+    return _result(run, accuracy)
+
+
+def _result(run: PlannedRun, accuracy: float | None) -> RunResult:
+    """Return what a run came to; one that has no accuracy died, and guesses: in the end, and in the epochs that it has no row of."""
+    metrics, setup = run.home / "metrics.csv", run.setup
+    rows: list[dict[str, str]] = []
+    if metrics.is_file():
+        with metrics.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    commonest = _commonest_share(setup.splits)
+    curve = [float(row["val_accuracy"]) for row in rows]
+    curve += [commonest] * (setup.recipe.epochs - len(curve)) if accuracy is None else []
+    found = commonest if accuracy is None else accuracy
+    seconds = float(rows[-1]["seconds"]) if rows else 0.0
+    died = accuracy is None or accuracy <= DEAD * commonest
+    return RunResult(run.arm, setup.recipe.seed, found, tuple(curve), setup.steps_per_epoch, seconds, died)
+
+
+def _commonest_share(splits: Splits) -> float:
+    """Return the share of the commonest class among the images that accuracy is of."""
+    labels = [sample.label for sample in splits.test or splits.val or splits.train]
+    return max(Counter(labels).values(), default=0) / max(1, len(labels))
+
+
+def _beside(folder: Path, what: str) -> Path:
+    """Return where something is kept beside a run's folder."""
+    return folder.with_name(f"{folder.name}.{what}.json")
 
 
 def _summarize(name: str, cost: Cost, runs: Sequence[RunResult]) -> ArmResult:

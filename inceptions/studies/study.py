@@ -42,10 +42,11 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """That `better` beats `worse`, both names of arms, in what the study measures."""
+    """That `better` beats `worse`, both names of arms, in what the study measures; no_worse: that it is no worse, in accuracy."""
 
     better: str
     worse: str
+    no_worse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +71,7 @@ class Study:
         names = {arm.name for arm in self.arms}
         if len(names) != len(self.arms) or any({claim.better, claim.worse} - names for claim in self.claims):
             raise ValueError(f"study {self.name}: arms are {sorted(names)}; each once, and claims of no others")
+        if self.measure != "accuracy" and any(claim.no_worse for claim in self.claims):
+            raise ValueError(f"study {self.name}: it measures {self.measure}, and no_worse is of accuracy")
+        if self.measure != "smoothness" and any(arm.noise for arm in self.arms):
+            raise ValueError(f"study {self.name}: it measures {self.measure}, and arms have noise where it is smoothness")

@@ -97,13 +97,20 @@ def plane_round(end: Weights, *, seed: int) -> Plane:
     return Plane(end, across, up, side, side, {"end": (0.0, 0.0)})
 
 
-def plane_through(start: Weights, first: Weights, second: Weights) -> Plane:
-    """Return the plane through a start and two ends; a point is one wide where it is as far as the first end from the start."""
+def plane_through(start: Weights, first: Weights, second: Weights) -> Plane | None:
+    """Return the plane through a start and two ends; a point is one wide where it is as far as the first end from the start.
+
+    None where the three lie on a line, as they do where an end is where it began.
+    """
     across, other = ({name: end[name] - weight for name, weight in start.items()} for end in (first, second))
     square = _product(across, across)
+    if not square:
+        return None
     along = _product(across, other) / square
     rest = {name: part - along * across[name] for name, part in other.items()}
     high = math.sqrt(_product(rest, rest) / square)
+    if high < 1e-6:
+        return None
     up = {name: part / high for name, part in rest.items()}
     ends = {"start": (0.0, 0.0), "first": (1.0, 0.0), "second": (along, high)}
     xs, ys = zip(*ends.values(), strict=True)
@@ -185,18 +192,19 @@ def start_of(setup: Setup) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """A run that is through: of which arm and seed, what it was made of, and its folder."""
+    """A run that is through: of which arm and seed, what it was made of, its folder, and that beside which what is measured is kept."""
 
     arm: str
     seed: int
     setup: Setup
     folder: Path
+    kept_by: Path
 
 
 def survey(ends: Sequence[End], samples: Sequence[Sample]) -> tuple[Surface, ...]:
     """Return the surfaces of a study: of each network and seed a plane round the first arm's end, and one through start and two ends.
 
-    What is measured is kept beside the first arm's run, a file for each plane.
+    What is measured is kept beside the first arm's place, a file for each plane.
     """
     groups: dict[tuple[int, Network], list[End]] = {}
     for end in ends:
@@ -212,10 +220,14 @@ def _survey(group: Sequence[End], batches: Sequence[tuple[Tensor, Tensor]]) -> I
     ground = Ground(models[0].module.to(setup.device).to(memory_format=torch.channels_last), batches)  # pyright: ignore[reportCallIssue]
     planes = {"round": (plane_round(weights[0], seed=first.seed), 1)}
     if len(group) > 1:
-        planes["through"] = (plane_through(start_of(setup), *weights), 2)
+        plane = plane_through(start_of(setup), *weights)
+        if plane is None:
+            log.warning("seed %d of %s: start and ends lie on a line, and there is no plane through them", first.seed, first.arm)
+        else:
+            planes["through"] = (plane, 2)
     images = json.loads(json.dumps(setup.to_dict()["images"]))
     for kind, (plane, count) in planes.items():
-        file = first.folder.with_name(f"{first.folder.name}.{kind}.json")
+        file = first.kept_by.with_name(f"{first.kept_by.name}.{kind}.json")
         known_by = {"models": [model.card.sha256 for model in models[:count]], "images": images, "of_them": IMAGES, "together": BATCH}
         names, classes = tuple(end.arm for end in group[:count]), len(setup.splits.classes)
         yield measure_surface(ground, plane, file, arms=names, seed=first.seed, classes=classes, known_by=known_by)

@@ -22,7 +22,10 @@ EQUAL = 0.01  # accuracies that are no more than this apart count as equal, wher
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """One run: arm and seed, the accuracy in the end (0 to 1), and after each epoch on validation; the steps of an epoch; seconds."""
+    """One run: arm and seed, the accuracy in the end (0 to 1), and after each epoch on validation; the steps of an epoch; seconds.
+
+    died: whether its loss was no number any more, or it says the same of all images, and its accuracy is that of guessing.
+    """
 
     arm: str
     seed: int
@@ -30,6 +33,7 @@ class RunResult:
     curve: tuple[float, ...]
     steps_per_epoch: int
     seconds: float
+    died: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,9 @@ def steps_to(run: RunResult, accuracy: float) -> float:
 def _by_accuracy(claim: Claim, pairs: Sequence[tuple[RunResult, RunResult]]) -> Verdict:
     found = interval([better.accuracy - worse.accuracy for better, worse in pairs])
     said = f"{claim.better} is {_points(found)} than {claim.worse} {_spread(found)}"
+    if claim.no_worse:
+        word = word_for(shown=found.low > -EQUAL, contradicted=found.high < -EQUAL)
+        return Verdict(claim, found, word, f"{said}, and the claim is no more than {100 * EQUAL:g} point less")
     return Verdict(claim, found, word_for(shown=found.low > 0, contradicted=found.high < 0), said)
 
 

@@ -136,8 +136,8 @@ class Learner:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the last step: of the first group, whose rate no `bias_lr` or `layer_decay` changes."""
-        return self.optimizer.param_groups[0]["lr"]
+        """The learning rate of the last step: that which groups have in multiples, of `bias_lr`, `layer_decay` and the optimiser's own."""
+        return self.setup.peak_lr * (self.optimizer.param_groups[0]["lr"] / self.peaks[0])
 
     @property
     def kept(self) -> nn.Module:

@@ -13,7 +13,7 @@ import torch
 from inceptions.data.dataset import Batch, ImageDataset, ImageLoader, image_loader
 from inceptions.data.folders import locate_source
 from inceptions.devices import memory_for
-from inceptions.errors import UserError
+from inceptions.errors import DivergedError, UserError
 from inceptions.training.features import FeatureBatch
 from inceptions.training.finetune import fit_size
 from inceptions.training.frozen import FrozenBody
@@ -48,8 +48,8 @@ def fit(
 
     goes_on: a killed run of the same settings may be in `folder`, and then goes on from its last checkpoint; so it does where a process
     died and torchrun has begun anew. look: is shown every step.
-    Raises UserError: the folder exists, an image can't be read (with on_error "fail"), or the loss is no longer a number; StoppedError
-    after Ctrl-C.
+    Raises UserError: the folder exists, or an image can't be read (with on_error "fail"); DivergedError where the loss is no number any
+    more; StoppedError after Ctrl-C.
     """
     _check_processes(setup)
     with Processes(setup.device) as processes:
@@ -212,7 +212,7 @@ def _refuse(run: Run, batch: Batch | FeatureBatch, done: StepResult) -> None:
     path = save_batch(_pictures(batch), run.folder.path / name)
     run.folder.is_kept = True
     mend = "precision=float32, or a lower lr" if run.setup.autocast is torch.float16 else "a lower lr"
-    raise UserError(
+    raise DivergedError(
         f"the loss is {done.loss} at epoch {run.at.epoch}, step {run.at.step} (lr {run.learner.lr:.3g}); train with {mend} "
         f"(the batch is in {path})"
     )

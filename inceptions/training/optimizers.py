@@ -208,24 +208,25 @@ class OrthogonalMomentum(ByGroup):
 
 def _turn(kernels: list[Tensor], steps: list[Tensor], *, lr: float) -> None:
     """Take orthogonal steps with kernels, to their former lengths."""
-    lengths = each._foreach_norm(kernels)
+    lengths, fast = each._foreach_norm(kernels), pick_precision("auto", kernels[0].device) is torch.bfloat16
+    arithmetic = torch.bfloat16 if fast else kernels[0].dtype
     moves = [
-        orthogonal(step.flatten(1)).view(step.shape) * (length / len(step) ** 0.5) for step, length in zip(steps, lengths, strict=True)
+        orthogonal(step.flatten(1), arithmetic).view(step.shape) * (length / len(step) ** 0.5)
+        for step, length in zip(steps, lengths, strict=True)
     ]
     each._foreach_add_(kernels, moves, alpha=-lr)
     after = each._foreach_norm(kernels)
     each._foreach_mul_(kernels, [was / now.clamp(min=1e-12) for was, now in zip(lengths, after, strict=True)])
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
+def orthogonal(matrix: Tensor, arithmetic: torch.dtype) -> Tensor:
     """Return U S V^T for the U D V^T that a matrix (rows, columns) is, with S near 1: by three steps of Newton's and Schulz's iteration.
 
     Its odd polynomial of fifth degree grows steeply at 0, so that few steps lift small singular values: S is from 0.7 to 1.2, about, but
-    for those of which D is a hundredth of the greatest. It is computed in bfloat16 where that is fast.
+    for those of which D is a hundredth of the greatest. arithmetic: what it is computed in.
     """
-    bfloat16 = pick_precision("auto", matrix.device) is torch.bfloat16
     wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
-    x = (wide / (wide.norm() + 1e-7)).to(torch.bfloat16 if bfloat16 else matrix.dtype)
+    x = (wide / (wide.norm() + 1e-7)).to(arithmetic)
     for _ in range(3):
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)

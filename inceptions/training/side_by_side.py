@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
+
+from inceptions.networks.spec import pair
 
 TOGETHER = 16  # images, as many as a tile has rows
 WIDEST = 8  # of what a convolution gives; wider ones gain nothing
@@ -30,7 +31,7 @@ class SideBySide(TorchFunctionMode):
         """Compute `func` as torch does, or the convolution that gains by it in its own way."""
         if func is torch.conv2d and not kwargs and len(args) == 7 and _gains(*args):
             images, weight, _, stride, padding, *_ = args
-            return _SideBySide.apply(images.bfloat16(), weight.bfloat16(), _pair(stride), _pair(padding))
+            return _SideBySide.apply(images.bfloat16(), weight.bfloat16(), pair(stride), pair(padding))
         return func(*args, **(kwargs or {}))
 
 
@@ -40,10 +41,10 @@ def can_gain(device: torch.device, autocast: torch.dtype | None) -> bool:
 
 
 def _gains(images: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int) -> bool:
-    if bias is not None or groups != 1 or _pair(dilation) != (1, 1) or isinstance(padding, str) or not weight.requires_grad:
+    if bias is not None or groups != 1 or pair(dilation) != (1, 1) or isinstance(padding, str) or not weight.requires_grad:
         return False
     kernel, width = weight.shape[2:], images.shape[-1]
-    given = (width + 2 * _pair(padding)[1] - kernel[1]) // _pair(stride)[1] + 1
+    given = (width + 2 * pair(padding)[1] - kernel[1]) // pair(stride)[1] + 1
     return kernel.numel() > 1 and 0 < given <= WIDEST and len(images) >= TOGETHER // 2 and torch.is_grad_enabled()
 
 

@@ -73,7 +73,7 @@ def test_all_studies_run_one_after_another_and_one_that_cannot_is_named_in_the_e
     done = inceptions(*arguments, "--output", "night")
     assert done.code == 2
     assert "asynchronous: the study asynchronous needs ray" in done.err
-    assert done.err.splitlines()[-1] == "inceptions: 1 of 3 studies were not run: asynchronous; what is above says why"
+    assert done.err.splitlines()[-1] == "inceptions: 1 of 3 studies are not whole: asynchronous; what is above says why"
     assert "2 runs, 0.0 hours of training" in done.out  # those of the second are those of the first
     assert sorted(path.parent.name for path in (tmp_path / "night").glob("*/study.md")) == ["again", "smoothing"]
     as_json = json.loads(inceptions(*arguments, "--output", "night", "--json").out)
@@ -113,9 +113,10 @@ def test_a_full_disk_at_the_end_loses_nothing(study, monkeypatch):
     with monkeypatch.context() as full:
         full.setattr("matplotlib.figure.Figure.savefig", fill)
         full.setattr("inceptions.training.report.REPORT_MODULES", ("no such library",))  # the runs' own reports are left out
-        failed = study()
-    assert failed.code == 2
+        failed, as_json = study(), study("--json")
+    assert failed.code == as_json.code == 2
     assert "| a tenth |" in failed.out
+    assert [arm["name"] for arm in json.loads(as_json.out)["arms"]] == ["none", "a tenth"]
     assert failed.err.splitlines()[-1].startswith("inceptions: can't write runs/study-smoothing/study.svg (No space left on device)")
     monkeypatch.setattr(run, "fit", None)
     assert study().out.startswith(failed.out)

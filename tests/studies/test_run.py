@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from inceptions.data.folders import load_splits
-from inceptions.errors import UserError
+from inceptions.errors import DivergedError, UserError
 from inceptions.evaluation.saved import read_predictions
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier
@@ -195,6 +195,27 @@ class Dies(Reporter):
     def stepped(self, epoch, *_):
         if epoch == 2:
             raise MemoryError
+
+
+def test_a_run_whose_loss_is_no_number_has_died_and_is_not_run_again(module_pictures, tmp_path, monkeypatch):
+    wild = replace(RECIPE, lr=1e30, clip_norm=None)
+    arms = (STUDY.arms[0], Arm("wild", TINY, wild))
+    study = Study("s", "t", "h", "1", arms, (Claim("none", "wild"),))
+    result = go(tmp_path / "study", module_pictures, study=study, budget=Budget(seeds=2, epochs=3, images=30))
+    dead = [run for run in result.runs if run.arm == "wild"]
+    assert [(run.died, run.accuracy, len(run.curve)) for run in dead] == [(True, 1 / 3, 3)] * 2  # three classes, as many images of each
+    assert "Runs that died, so that their accuracy is that of saying one class of all images: " in as_markdown(
+        result, command="c", data="d"
+    )
+    assert "wild 2 of 2" in as_markdown(result, command="c", data="d")
+    monkeypatch.setattr(run, "fit", None)
+    assert go(tmp_path / "study", module_pictures, study=study, budget=Budget(seeds=2, epochs=3, images=30)) == result
+
+
+def test_where_models_are_wanted_a_loss_that_is_no_number_ends_it(module_pictures, tmp_path):
+    study = Study("s", "t", "h", "1", (Arm("wild", TINY, replace(RECIPE, lr=1e30, clip_norm=None)),), (), "averages")
+    with pytest.raises(DivergedError, match="the loss is"):
+        go(tmp_path / "study", module_pictures, study=study, budget=Budget(seeds=1, epochs=3, images=30))
 
 
 class Heard(Reporter):

@@ -71,6 +71,12 @@ def test_a_plane_goes_through_start_and_ends_at_right_angles():
     assert plane.xs[0] == pytest.approx(min(0, x) - surface.MARGIN)
 
 
+def test_through_points_on_a_line_there_is_no_plane():
+    start, end = drawn(0), drawn(1)
+    assert plane_through(start, start, end) is None
+    assert plane_through(start, end, {name: weight + 2 * (end[name] - weight) for name, weight in start.items()}) is None
+
+
 def softmax_regression(weight, images, labels):
     logits = images.reshape(len(images), -1) @ weight.T
     logits -= logits.max(1, keepdims=True)

@@ -1,11 +1,12 @@
 """Intervals and words against numbers worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from inceptions.networks.registry import get_network
-from inceptions.studies.study import Arm, Claim, Study
+from inceptions.studies.study import Arm, BatchNoise, Claim, Study
 from inceptions.studies.verdict import RunResult, interval, judge, steps_to
 from inceptions.training.recipe import Recipe
 
@@ -40,6 +41,24 @@ def test_accuracy_is_compared_seed_by_seed(new, word):
     (verdict,) = judge(study("accuracy"), runs((0.80, 0.81, 0.82), new), {"old": 2, "new": 2})
     assert verdict.word == word
     assert verdict.difference.value == pytest.approx(sum(new) / 3 - 0.81)
+
+
+@pytest.mark.parametrize(
+    ("new", "word"),
+    [((0.800, 0.811, 0.819), "shown"), ((0.75, 0.84, 0.83), "not shown at this size"), ((0.70, 0.71, 0.72), "contradicted")],
+)
+def test_no_worse_is_within_a_point(new, word):
+    of_two = study("accuracy")
+    (verdict,) = judge(replace(of_two, claims=(Claim("new", "old", no_worse=True),)), runs((0.80, 0.81, 0.82), new), {})
+    assert verdict.word == word
+    assert "the claim is no more than 1 point less" in verdict.said
+
+
+def test_what_a_study_can_t_measure_is_refused():
+    with pytest.raises(ValueError, match="no_worse is of accuracy"):
+        replace(study("steps"), claims=(Claim("new", "old", no_worse=True),))
+    with pytest.raises(ValueError, match="arms have noise"):
+        replace(study("accuracy"), arms=(Arm("old", NETWORK, Recipe(), BatchNoise()), Arm("new", NETWORK, Recipe())))
 
 
 @pytest.mark.parametrize(

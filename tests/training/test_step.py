@@ -16,6 +16,7 @@ from inceptions.training.loop import prepare
 from inceptions.training.processes import Processes
 from inceptions.training.recipe import AdamW, Average, Muon, RMSProp, Sgd
 from inceptions.training.recipes import QUICK
+from inceptions.training.schedules import lr_factor
 
 TINY = reshape.scale_width(get_network("inception_small"), 0.25)
 RECIPE = replace(QUICK, batch_size=20, precision="float32", average=Average(), lookahead=True)
@@ -79,3 +80,11 @@ def test_the_host_waits_for_the_card_once_a_step(optimizer, changes, precision, 
             torch.cuda.set_sync_debug_mode("default")
     waits = [str(warning.message) for warning in told if "synchronizing CUDA operation" in str(warning.message)]
     assert len(waits) == 1, waits
+
+
+def test_the_learning_rate_that_is_told_is_the_recipes_whatever_multiples_groups_have(pictures):
+    recipe = replace(RECIPE, optimizer=Muon(rest_lr=10.0), lr=0.05, layer_decay=0.9)  # whose first group is the classifier
+    learner, (batch, *_) = begun(pictures, recipe)
+    learner.learn(batch)
+    assert learner.optimizer.param_groups[0]["lr"] > learner.lr
+    assert learner.lr == pytest.approx(0.05 * lr_factor(recipe.schedule, 0, steps_per_epoch=3, epochs=recipe.epochs))
