@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from claims import CHAPTERS, Claim
+from prose import Column, plain, table
 
 from inceptions.networks import reshape, spec
+from inceptions.networks.drawing.labels import amount
 from inceptions.networks.drawing.page import draw
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import Network, Node, Numerics, pair
@@ -126,11 +128,6 @@ def _number(place: str, what: str, other: str) -> str:
             return f"{100 * cost.multiply_adds / cost_of(other).multiply_adds:.0f} %"
 
 
-def amount(multiply_adds: int) -> str:
-    """Return multiply-adds in millions, or in thousands of millions where they are that many."""
-    return f"{multiply_adds / 1e9:.2f} G" if multiply_adds >= 1e9 else f"{multiply_adds / 1e6:.1f} M"
-
-
 def _drawn(given: str) -> str:
     cells = []
     for place in given.split():
@@ -143,24 +140,21 @@ def _drawn(given: str) -> str:
 
 
 def _counted(given: str) -> str:
-    row = row_of(given)
+    row, rows, total = row_of(given), [], 0
     numerics = network_called(given.partition(":")[0]).numerics
-    lines = ["| On the way | Kernel | Channels | Grid | Weights | Multiply-adds |", "|---|---|---|---|---:|---:|"]
-    total = 0
     for way, layer, reads, cost in convolutions(row.node, row.reads, numerics):
-        out = cost.output
-        factors = _factors(layer, reads)
+        out, factors = cost.output, _factors(layer, reads)
         weights = sum(map(prod, factors))
+        work = weights * out.height * out.width
+        total += work
+        kernel = "all" if isinstance(layer, spec.Linear) else "x".join(map(str, pair(layer.kernel)))
         formula = " + ".join(" · ".join(map(str, part)) for part in factors)
-        area = out.height * out.width
-        total += weights * area
-        kernel = "x".join(map(str, pair(layer.kernel))) if not isinstance(layer, spec.Linear) else "all"
-        cells = (way, kernel, f"{reads.channels} → {out.channels}", out.grid, f"{formula} = {weights:,}", amount(weights * area))
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append((way, kernel, f"{reads.channels} → {out.channels}", out.grid, f"{formula} = {weights:,}", amount(work)))
     if total != row.cost.multiply_adds:
         raise ValueError(f"{given}: the formulas come to {total}, and trace to {row.cost.multiply_adds}")
-    lines.append(f"| **together** | | | | | **{amount(total)}** |")
-    return "\n".join(lines)
+    rows.append(("**together**", "", "", "", "", f"**{amount(total)}**"))
+    heads = [Column(head) for head in ("On the way", "Kernel", "Channels", "Grid")]
+    return table([*heads, Column("Weights", is_number=True), Column("Multiply-adds", is_number=True)], rows)
 
 
 def _factors(layer: spec.Convolution | spec.Linear, reads: Shape) -> list[tuple[int, ...]]:
@@ -194,12 +188,17 @@ def convolutions(node: Node, reads: Shape, numerics: Numerics, way: str = "") ->
             return
 
 
+def verdicts_of(name: str, docs: Path) -> list[str]:
+    """Return the verdicts of a study's page, a line of Markdown each; none where nobody has run it."""
+    file = docs / "studies" / name / "study.md"
+    return [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("- **")] if file.is_file() else []
+
+
 def found(name: str, docs: Path) -> str:
     """Return what a study found, or how it is run where nobody has run it."""
-    file = docs / "studies" / name / "study.md"
-    if not file.is_file():
+    verdicts = verdicts_of(name, docs)
+    if not verdicts:
         return f"*Not run yet*: `inceptions study {name} --data DATA`."
-    verdicts = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("- **")]
     return "\n".join([f"What [our study](../studies/{name}/study.md) found:", "", *verdicts])
 
 
@@ -208,20 +207,19 @@ def claim_table(docs: Path) -> str:
     sections = []
     for number, (chapter, claims) in enumerate(CHAPTERS.items(), start=1):
         rows = [
-            f"| {number}.{place} | {claim.said} | {claim.source} | {_standing(claim, docs)} |"
+            (f"{number}.{place}", plain(claim.said), plain(claim.source), _standing(claim, docs))
             for place, claim in enumerate(claims, start=1)
         ]
-        sections.append("\n".join([f"## {chapter}", "", "| | Claim | Source | Here |", "|---|---|---|---|", *rows]))
-    return "\n\n".join(sections)
+        sections.append(f"## {chapter}\n\n{table([Column(''), Column('Claim'), Column('Source'), Column('Here')], rows)}")
+    return "\n".join(sections)
 
 
 def _standing(claim: Claim, docs: Path) -> str:
     match claim.kind:
         case "run":
-            file = docs / "studies" / claim.place / "study.md"
-            if not file.is_file():
+            words = [verdict.split("**")[1].lower() for verdict in verdicts_of(claim.place, docs)]
+            if not words:
                 return f"[not run yet](../studies/index.md#{claim.place})"
-            words = [word.lower() for word in re.findall(r"^- \*\*(.+?)\*\*", file.read_text(encoding="utf-8"), re.MULTILINE)]
             return f"[run](../studies/{claim.place}/study.md): {', '.join(words)}"
         case "not possible here":
             return f"not possible here: it takes {claim.place}"
