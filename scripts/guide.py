@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -32,14 +33,11 @@ from inceptions.networks.trace import Cost, Row, Shape, trace, trace_node
 DIRECTIVE = re.compile(r"^<!-- (drawn|counted|found) (.+?) -->$", re.MULTILINE)
 NUMBER = re.compile(r"\{\{ (\S+) (parameters|multiply-adds|channels|grid|share) ?(\S*) \}\}")
 ARITHMETIC = re.compile(r"\{\{ = ([\d+*/(). -]+?) (%|M|) ?\}\}")
-RESHAPED: dict[str, Callable[[], Network]] = {  # networks that no paper has, which a chapter draws beside those of the papers
-    "googlenet_linear_5x5": lambda: reshape.factorize_5x5(get_network("googlenet"), between=None),
-    "googlenet_two_3x3": lambda: reshape.factorize_5x5(get_network("googlenet")),
-    "googlenet_bn_merged": lambda: reshape.with_batch_norm(get_network("googlenet")),
-    "inception_v3_square": lambda: reshape.merge_factorized(get_network("inception_v3")),
-    "inception_resnet_v1_plain": lambda: reshape.without_residuals(get_network("inception_resnet_v1")),
-    "xception_plain": lambda: reshape.without_residuals(get_network("xception")),
-    "xception_relu": lambda: reshape.with_depthwise_activation(get_network("xception"), "relu"),
+RESHAPED: dict[str, tuple[str, Callable[[], Network]]] = {  # which no paper has, drawn beside those of the papers: title and network
+    "googlenet_two_3x3": ("GoogLeNet with two 3x3 for a 5x5", lambda: reshape.factorize_5x5(get_network("googlenet"))),
+    "inception_v3_square": ("Inception-v3 with whole 7x7", lambda: reshape.merge_factorized(get_network("inception_v3"))),
+    "xception_plain": ("Xception without residuals", lambda: reshape.without_residuals(get_network("xception"))),
+    "xception_relu": ("Xception with ReLU between", lambda: reshape.with_depthwise_activation(get_network("xception"), "relu")),
 }
 
 
@@ -55,7 +53,10 @@ class Convolved(NamedTuple):
 @cache
 def network_called(name: str) -> Network:
     """Return a network of the family, or one that is made of it for a chapter."""
-    return RESHAPED[name]() if name in RESHAPED else get_network(name)
+    if name not in RESHAPED:
+        return get_network(name)
+    title, make = RESHAPED[name]
+    return replace(make(), title=title)
 
 
 @cache
@@ -133,7 +134,8 @@ def _drawn(given: str) -> str:
     for place in given.split():
         name, _, stage = place.partition(":")
         cost = cost_of(place)
-        said = f"`{name}`, {stage}: {cost.parameters:,} parameters, {amount(cost.multiply_adds)} multiply-adds"
+        title = RESHAPED[name][0] if name in RESHAPED else f"`{name}`"
+        said = f"{title}, {stage}: {cost.parameters:,} parameters, {amount(cost.multiply_adds)} multiply-adds"
         cells.append(f"![Stage {stage} of {name}]({figure_name(place)})\n\n{said}\n{{ .said }}")
     inside = "\n\n</div>\n\n<div markdown>\n\n".join(cells)
     return f'<div class="beside" markdown>\n\n<div markdown>\n\n{inside}\n\n</div>\n\n</div>'
