@@ -95,8 +95,8 @@ def _arm_lines(result: StudyResult) -> list[str]:
 def _dead_lines(result: StudyResult) -> list[str]:
     """Return which arms have runs that died, and how many of how many."""
     counts = [(arm.name, [run.died for run in result.runs if run.arm == arm.name]) for arm in result.arms]
-    said = ", ".join(f"{name} {sum(died)} of {len(died)}" for name, died in counts if any(died))
-    return [f"Runs that died, so that their accuracy is that of saying one class of all images: {said}.", ""] if said else []
+    said = "; ".join(f"{name} {sum(died)} of {len(died)}" for name, died in counts if any(died))
+    return [f"Runs that died, or are no better than saying one class of all images: {said}.", ""] if said else []
 
 
 def _average_lines(result: StudyResult) -> list[str]:
