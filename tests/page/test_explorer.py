@@ -174,7 +174,7 @@ def test_receptive_fields_are_what_one_gets_going_back_from_a_cell(url, visit, s
 
 
 def test_receptive_fields_are_those_that_were_published(url, visit):
-    """Araujo, Norris and Sim, Computing receptive fields of convolutional neural networks (Distill, 2019): google-research/receptive_field."""
+    """Araujo et al., Computing receptive fields of convolutional neural networks (Distill, 2019): google-research/receptive_field."""
     published = {"inception_v2_slim": 699, "inception_v3": 1311, "inception_v4": 2071, "inception_resnet_v2": 3039}
     found = visit(url).evaluate(WORK_OUT, [(name, 299, None, None) for name in published])
     assert [one["fields"][NETWORKS[name].stages[-1].name] for one, name in zip(found, published, strict=True)] == [
