@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +15,9 @@ import torch
 
 from inceptions.errors import UserError
 
-_KEEP_FREED_MEMORY = {-1: 2**31 - 1, -2: 2**26, -4: 0}  # of malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4  # of malloc.h
+_KEEP = {_TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**26, _MMAP_MAX: 0}
+_RETURN = {_TRIM_THRESHOLD: 2**26, _TOP_PAD: 2**17, _MMAP_MAX: 2**16, _MMAP_THRESHOLD: 2**25}  # where glibc's own settle
 _ASKED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)  # of torch, on CPUs and on CUDA
 
 
@@ -81,10 +83,20 @@ def prefer_speed(device: torch.device) -> None:
     """
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
-    elif device.type == "cpu" and sys.platform == "linux":
+    elif device.type == "cpu":
+        _set_malloc(_KEEP)
+
+
+def return_freed_memory() -> None:
+    """Undo what `prefer_speed` did to a CPU's memory, for a process that was forked: large blocks go back as they are freed."""
+    _set_malloc(_RETURN)
+
+
+def _set_malloc(parameters: Mapping[int, int]) -> None:
+    if sys.platform == "linux":
         with suppress(AttributeError):  # musl has no mallopt
             mallopt = ctypes.CDLL(None).mallopt
-            for parameter, value in _KEEP_FREED_MEMORY.items():
+            for parameter, value in parameters.items():
                 mallopt(parameter, value)
 
 

@@ -28,6 +28,7 @@ from inceptions.data.preprocess import Preprocess
 from inceptions.data.sampling import Sampling, draw_places
 from inceptions.data.splits import Sample
 from inceptions.data.stored import Stored
+from inceptions.devices import return_freed_memory
 from inceptions.errors import DataError, ImageError, UserError
 from inceptions.names import shown
 
@@ -299,7 +300,7 @@ def image_loader(
         persistent_workers=readers > 0,
         collate_fn=_as_it_is,  # by the data set
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=freeze_garbage,
+        worker_init_fn=begin_reading,
         generator=torch.Generator(),  # torch draws worker seeds, which nothing here uses, from the global generator otherwise
     )
 
@@ -341,9 +342,13 @@ def _statistics(mean: tuple[float, ...], std: tuple[float, ...], device: torch.d
     return first, second
 
 
-def freeze_garbage(_worker: int) -> None:
-    """Leave what the worker process inherited out of its garbage collection, which would write to, and so copy, every page of it."""
+def begin_reading(_worker: int) -> None:
+    """Leave what a worker process inherited out of its garbage collection, which would write to, and so copy, every page of it.
+
+    The memory of a picture, which may be large, it gives back, whatever the process that it was forked from does with its own.
+    """
     gc.freeze()
+    return_freed_memory()
 
 
 def choose_workers(count: int) -> int:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from inceptions.data.dataset import ImageLoader, Unreadable, choose_workers, freeze_garbage
+from inceptions.data.dataset import ImageLoader, Unreadable, begin_reading, choose_workers
 from inceptions.data.decode import read_image
 from inceptions.data.preprocess import Preprocess
 from inceptions.data.splits import Sample
@@ -68,7 +68,7 @@ def iterate_views(views: ViewSet, *, batch_size: int, workers: int | None = None
     workers: processes that read; 0 reads in this one; None lets the machine decide, by the number of views.
     """
     readers = choose_workers(len(views) * views.crops) if workers is None else workers
-    loader = ImageLoader(views, batch_size=None, num_workers=readers, worker_init_fn=freeze_garbage, generator=torch.Generator())
+    loader = ImageLoader(views, batch_size=None, num_workers=readers, worker_init_fn=begin_reading, generator=torch.Generator())
     waiting: list[tuple[Tensor, Tensor, Tensor]] = []
     held = 0
     for pixels, place in cast("Iterable[Views]", loader):

@@ -76,7 +76,7 @@ CIFAR10 = Recipe(
     lookahead=True,
     clip_norm=None,
     label_smoothing=0.2,
-    augment=Augment(area=(1.0, 1.0), aspect=(1.0, 1.0), move=2, alternate=True),
+    augment=Augment(area=(1.0, 1.0), aspect=(1.0, 1.0), move=2, alternate=True, cutout=8),
     train_on_val=True,
 )
 

@@ -54,7 +54,7 @@ def test_arms_differ_in_what_is_compared_alone():
     for study in list_studies():
         recipes = {arm.recipe for arm in study.arms}
         networks = {arm.network for arm in study.arms}
-        assert len(recipes) == 1 or len(networks) == 1 or study.name in ("batch-norm", "bn-batch", "loss-surface")
+        assert len(recipes) == 1 or len(networks) == 1 or study.name in ("batch-norm", "loss-surface")
 
 
 def test_a_misspelt_name_gets_the_nearest():

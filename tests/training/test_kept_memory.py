@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-STEPS, PAGES = 8, 2**26 // 4096  # of 64 MiB, above the 32 MiB that glibc never keeps by itself
+STEPS, MOST = 8, 8 * 32  # of 64 MiB, above the 32 MiB that glibc never keeps by itself
 # Small blocks that stay come to lie between large ones in the first steps, which are therefore not counted.
 FAULTS = f"""
 import resource
 import torch
-from inceptions.devices import prefer_speed
+from inceptions.devices import prefer_speed, return_freed_memory
 {{prepare}}
 def step():
     torch.ones(2**24)
@@ -31,5 +31,10 @@ def count_faults(prepare: str) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="keeping memory is asked of glibc")
 def test_freed_memory_is_kept_for_the_next_step():
-    assert count_faults("") >= STEPS * 32  # pages of 2 MiB, where the machine gives such
-    assert count_faults("prefer_speed(torch.device('cpu'))") < 32
+    assert count_faults("") >= MOST  # pages of 2 MiB, where the machine gives such
+    assert count_faults("prefer_speed(torch.device('cpu'))") < MOST
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="keeping memory is asked of glibc")
+def test_what_was_forked_from_it_can_give_memory_back():
+    assert count_faults("prefer_speed(torch.device('cpu')); return_freed_memory()") >= MOST
