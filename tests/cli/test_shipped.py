@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from inceptions.errors import UserError
-from inceptions.weights.card import WEIGHTS_NAME, read_card
+from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, read_card
 from inceptions.weights.published import find_model, load_model
 from inceptions.weights.shipped import shipped_models
 from inceptions.weights.tags import get_tag
@@ -25,17 +25,18 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setenv("INCEPTIONS_CACHE", str(tmp_path / "cache"))
 
 
-def test_the_small_one_for_cifar10_is_among_them():
-    assert "inception_small.cifar10" in shipped_models()
+def test_two_for_cifar10_are_among_them():
+    assert {"inception_small.cifar10", "inception_cifar.cifar10"} <= set(shipped_models())
 
 
 @each_model
 def test_it_is_small_and_says_where_it_is_from_and_how_good_it_is(name):
     folder = shipped_models()[name]
     card = read_card(folder)
-    assert (folder / WEIGHTS_NAME).stat().st_size < 4e6
+    assert (folder / WEIGHTS_NAME).stat().st_size < 8e6
     assert name.startswith(f"{card.network.name}.")
     assert {"made_by", "recipe", "data", "command", "date"} <= set(card.provenance)
+    assert "/tmp" not in (folder / CARD_NAME).read_text(encoding="utf-8")
     assert "/" not in card.provenance["data"]
     assert card.metrics["test_accuracy"] > 0.88
     assert card.licence
@@ -47,17 +48,18 @@ def test_it_is_read_in_float32_whatever_it_is_stored_in(name, offline):
     assert {value.dtype for value in loaded.module.state_dict().values()} <= {torch.float32, torch.int64}
 
 
-def test_it_predicts_without_a_network(inceptions, offline, tmp_path):
+@each_model
+def test_it_predicts_without_a_network(inceptions, offline, tmp_path, name):
     Image.new("RGB", (300, 200), (120, 160, 220)).save(tmp_path / "sky.png")
-    result = inceptions("predict", tmp_path / "sky.png", "--model", "inception_small.cifar10")
+    result = inceptions("predict", tmp_path / "sky.png", "--model", name)
     assert result.code == 0, result.err
-    assert any(name in result.out for name in read_card(find_model("inception_small.cifar10")).classes)
+    assert any(label in result.out for label in read_card(find_model(name)).classes)
 
 
-def test_it_is_listed_with_its_accuracy(inceptions):
-    row = json.loads(inceptions("list", "--weights", "--json").out)[0]
-    card = read_card(find_model("inception_small.cifar10"))
-    assert row["name"] == "inception_small.cifar10"
+@each_model
+def test_it_is_listed_with_its_accuracy(inceptions, name):
+    (row,) = (row for row in json.loads(inceptions("list", "--weights", "--json").out) if row["name"] == name)
+    card = read_card(find_model(name))
     assert row["top1"] == pytest.approx(100 * card.metrics["test_accuracy"])
     assert f"{row['top1']:.1f} %" in inceptions("list", "--weights").out
 
