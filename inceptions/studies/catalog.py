@@ -10,6 +10,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 
+from inceptions.data.augment import Augment
 from inceptions.errors import UserError
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
@@ -22,12 +23,13 @@ BASE = Recipe(
     name="study",
     source="ours: the quick recipe, for a few epochs",
     model="googlenet",
-    epochs=10,
-    batch_size=64,
-    lr=0.1,
+    epochs=5,
+    batch_size=128,
+    lr=0.2,
     weight_decay=5e-4,
     label_smoothing=0.0,
     clip_norm=None,
+    augment=Augment(area=(1.0, 1.0), aspect=(1.0, 1.0), move=2, alternate=True),
 )
 
 
@@ -141,7 +143,7 @@ def _of_googlenet() -> Iterator[Study]:
         (Claim("side by side", "pool, then widen"),),
     )
     plain = reshape.without_batch_norm(normed)
-    rates = {name: replace(BASE, lr=lr) for name, lr in {"x1": 0.01, "x5": 0.05, "x30": 0.3}.items()}
+    rates = {name: replace(BASE, lr=lr) for name, lr in {"x1": 0.02, "x5": 0.1, "x30": 0.6}.items()}
     with_norm = (Arm(f"with, {name}", normed, recipe) for name, recipe in rates.items())
     yield Study(
         "batch-norm",
@@ -347,7 +349,7 @@ def _of_principles() -> Iterator[Study]:
 
 def _of_landscapes() -> Iterator[Study]:
     normed = _normed()
-    plain, slow = reshape.without_batch_norm(normed), replace(BASE, lr=0.01)  # at which both train
+    plain, slow = reshape.without_batch_norm(normed), replace(BASE, lr=0.02)  # at which both train
     yield Study(
         "bn-smoothness",
         "The loss along the gradient, with and without batch normalisation, and with noise after it",
