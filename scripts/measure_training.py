@@ -69,7 +69,10 @@ def theirs(batch: int) -> Callable[[], object]:
 
 def keep_memory(name: str) -> None:
     """Have this process keep freed memory for our steps, as our training does, and give it back for theirs, as processes do."""
-    prefer_speed(torch.device("cpu")) if name == "ours" else return_freed_memory()
+    if name == "ours":
+        prefer_speed(torch.device("cpu"))
+    else:
+        return_freed_memory()
 
 
 def seconds(name: str, step: Callable[[], object]) -> float:

@@ -21,7 +21,7 @@ from inceptions.training.recipe import Adam, Recipe, RMSProp
 
 BASE = Recipe(
     name="study",
-    source="ours: the quick recipe, for a few epochs",
+    source="ours: SGD on images that are moved and mirrored in turns, for a few epochs",
     model="googlenet",
     epochs=5,
     batch_size=128,
@@ -142,6 +142,19 @@ def _of_googlenet() -> Iterator[Study]:
         _arms({name: _with_reductions(reduction) for name, reduction in reductions.items()}),
         (Claim("side by side", "pool, then widen"),),
     )
+    both = {name: _with_sides(normed, "4a", "4d", norm=norm) for name, norm in {"plain": False, "batch normalised": True}.items()}
+    yield Study(
+        "aux",
+        "Auxiliary heads: none, plain, with batch normalisation",
+        "auxiliary heads help the end of training, and more with batch normalisation",
+        "1512.00567, section 4",
+        _arms({"none": normed, **both}),
+        (Claim("plain", "none"), Claim("batch normalised", "none")),
+    )
+
+
+def _of_normalisation() -> Iterator[Study]:
+    normed = _normed()
     plain = reshape.without_batch_norm(normed)
     rates = {name: replace(BASE, lr=lr) for name, lr in {"x1": 0.02, "x5": 0.1, "x30": 0.6}.items()}
     with_norm = (Arm(f"with, {name}", normed, recipe) for name, recipe in rates.items())
@@ -154,14 +167,21 @@ def _of_googlenet() -> Iterator[Study]:
         (Claim("with, x1", "without, x1"), Claim("with, x5", "with, x1")),
         "steps",
     )
-    both = {name: _with_sides(normed, "4a", "4d", norm=norm) for name, norm in {"plain": False, "batch normalised": True}.items()}
     yield Study(
-        "aux",
-        "Auxiliary heads: none, plain, with batch normalisation",
-        "auxiliary heads help the end of training, and more with batch normalisation",
-        "1512.00567, section 4",
-        _arms({"none": normed, **both}),
-        (Claim("plain", "none"), Claim("batch normalised", "none")),
+        "bn-place",
+        "Batch normalisation before or after the activation",
+        "batch normalisation belongs before the activation",
+        "1502.03167, section 3.2",
+        _arms({"before": normed, "after": variants.with_norm_after(normed)}),
+        (Claim("before", "after"),),
+    )
+    yield Study(
+        "bn-batch",
+        "Batch normalisation over 128, 32 and 4 images of each step's 128",
+        "the fewer images batch normalisation takes its statistics of, the lower the accuracy",
+        "1502.03167, section 3; 1702.03275, section 1",
+        _recipes({"128": BASE, "32": replace(BASE, accumulate=4), "4": replace(BASE, accumulate=32)}),
+        (Claim("128", "32"), Claim("32", "4")),
     )
 
 
@@ -329,27 +349,11 @@ def _of_principles() -> Iterator[Study]:
         _arms({"ReLU": normed, "none": variants.with_linear_reductions(normed)}),
         (Claim("ReLU", "none"),),
     )
-    yield Study(
-        "bn-place",
-        "Batch normalisation before or after the activation",
-        "batch normalisation belongs before the activation",
-        "1502.03167, section 3.2",
-        _arms({"before": normed, "after": variants.with_norm_after(normed)}),
-        (Claim("before", "after"),),
-    )
-    yield Study(
-        "bn-batch",
-        "Batch normalisation over 128, 32 and 4 images of each step's 128",
-        "the fewer images batch normalisation takes its statistics of, the lower the accuracy",
-        "1502.03167, section 3; 1702.03275, section 1",
-        _recipes({"128": BASE, "32": replace(BASE, accumulate=4), "4": replace(BASE, accumulate=32)}),
-        (Claim("128", "32"), Claim("32", "4")),
-    )
 
 
 def _of_landscapes() -> Iterator[Study]:
     normed = _normed()
-    plain, slow = reshape.without_batch_norm(normed), replace(BASE, lr=0.02)  # at which both train
+    plain, slow = reshape.without_batch_norm(normed), replace(BASE, lr=0.02)
     yield Study(
         "bn-smoothness",
         "The loss along the gradient, with and without batch normalisation, and with noise after it",
@@ -380,7 +384,8 @@ def _of_landscapes() -> Iterator[Study]:
 @cache
 def list_studies() -> tuple[Study, ...]:
     """Return every study."""
-    return (*_of_googlenet(), *_of_recipes(), *_of_residuals(), *_of_separable(), *_of_averages(), *_of_principles(), *_of_landscapes())
+    groups = (_of_googlenet, _of_normalisation, _of_recipes, _of_residuals, _of_separable, _of_averages, _of_principles, _of_landscapes)
+    return tuple(study for group in groups for study in group())
 
 
 def get_study(name: str) -> Study:

@@ -1,6 +1,7 @@
 """The models in the package: whole, small, what their cards say, and found without a network or a cache."""
 
 import json
+import re
 import socket
 
 import pytest
@@ -36,7 +37,7 @@ def test_it_is_small_and_says_where_it_is_from_and_how_good_it_is(name):
     assert (folder / WEIGHTS_NAME).stat().st_size < 8e6
     assert name.startswith(f"{card.network.name}.")
     assert {"made_by", "recipe", "data", "command", "date"} <= set(card.provenance)
-    assert "/tmp" not in (folder / CARD_NAME).read_text(encoding="utf-8")
+    assert not re.search(r'["\s:=]/\w', (folder / CARD_NAME).read_text(encoding="utf-8"))  # the place of a run
     assert "/" not in card.provenance["data"]
     assert card.metrics["test_accuracy"] > 0.88
     assert card.licence
