@@ -9,12 +9,13 @@ import resource
 import statistics
 import sys
 import time
+from contextlib import nullcontext
 
 import torch
 from torch.nn import functional
 
 from inceptions.devices import pick_precision, prefer_speed, return_freed_memory
-from inceptions.networks.modules.models import training_module
+from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import get_network
 from inceptions.training.side_by_side import SideBySide, can_gain
 
@@ -24,18 +25,14 @@ CPU, COUNTED = torch.device("cpu"), 2
 def main(rounds: int, name: str, batch: int) -> None:
     """Take the steps and print what came of them."""
     network = get_network(name)
-    module = training_module(network).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
+    module = create_model(name).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
     images = torch.randn(batch, 3, network.image_size, network.image_size).contiguous(memory_format=torch.channels_last)
     labels, arithmetic = torch.arange(batch) % network.classes, pick_precision("auto", CPU)
 
     def step() -> None:
         with torch.autocast("cpu", arithmetic, enabled=arithmetic is not None):
-            if can_gain(CPU, arithmetic):
-                with SideBySide():
-                    logits = module(images).logits
-            else:
-                logits = module(images).logits
-            loss = functional.cross_entropy(logits.float(), labels)
+            with SideBySide() if can_gain(CPU, arithmetic) else nullcontext():
+                loss = functional.cross_entropy(module(images).float(), labels)
         module.zero_grad()
         loss.backward()
 

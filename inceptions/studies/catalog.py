@@ -1,4 +1,4 @@
-"""The studies: the papers' own comparisons on networks made small by `reshape`, a minute or a few for each run of an arm on two cores.
+"""The studies: the papers' own comparisons on networks made small by `reshape`, minutes for each run of an arm on two cores.
 
 Every arm trains with the recipe of its study, `BASE` where nothing else is said; what differs between arms is what the study is about.
 """
