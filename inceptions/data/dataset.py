@@ -268,6 +268,12 @@ class ImageLoader(DataLoader[Any]):
             kind, text = type(error), str(error.args[0])  # the traceback, and below it what the worker raised
             raise kind(text.rpartition(f"\n{kind.__module__}.{kind.__qualname__}: ")[2].rstrip("\n")) from None
 
+    def close(self) -> None:
+        """End the processes that read: while an error's traceback holds them, torch complains of their end whatever else is going on."""
+        iterator, self._iterator = self._iterator, None
+        if iterator is not None:
+            iterator._shutdown_workers()
+
 
 def image_loader(
     dataset: ImageDataset,

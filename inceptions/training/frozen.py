@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 import torch
 from torch import Tensor, nn
@@ -61,8 +62,8 @@ class FrozenBody:
         run.processes.together(lambda: _check_memory((len(splits.train) + len(splits.val)) * one.nbytes))
         dataset = ImageDataset(splits.train, run.setup.preprocess, on_error=recipe.on_error)
         how = {"workers": run.pace.workers, "part": run.processes.part}
-        loader = image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, **how)
-        found = self._run_through(body, self._until_stopped(run.processes.iterate(loader)))
+        with closing(image_loader(dataset, batch_size=2 * recipe.batch_size, shuffle=False, **how)) as loader:
+            found = self._run_through(body, self._until_stopped(run.processes.iterate(loader)))
         self.train = join_features([part for share in run.processes.gather(found) for part in share], dataset.__getitems__)
         held, size = self.train.values, self.train.values.nbytes / 2**20
         log.info("the body's features of %d training images are kept: %s numbers each, %.0f MiB", len(held), tuple(held.shape[1:]), size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,14 +117,15 @@ def _train(run: Run) -> Result:
     """Train the epochs that are left, then test the best."""
     result: Result | None = None
     try:
-        with run.stop:
-            run.begin()
-            if run.setup.recipe.asynchronous:
-                from inceptions.training.asynchronous.run import train_epochs  # which needs numpy's and Ray's time
-            else:
-                train_epochs = train_in_step
-            train_epochs(run)
-        result = run.end()
+        with closing(run):
+            with run.stop:
+                run.begin()
+                if run.setup.recipe.asynchronous:
+                    from inceptions.training.asynchronous.run import train_epochs  # which needs numpy's and Ray's time
+                else:
+                    train_epochs = train_in_step
+                train_epochs(run)
+            result = run.end()
         return result
     except RuntimeError as error:
         if not run.stop.is_set or "DataLoader worker" not in str(error):
@@ -136,13 +138,13 @@ def _train(run: Run) -> Result:
 
 def train_in_step(run: Run) -> None:
     """Train the epochs that are left, all processes in step."""
-    loader = training_loader(run.setup, workers=run.pace.workers, part=run.processes.part)
-    frozen = FrozenBody(run, loader)
-    while run.at.epoch <= run.setup.recipe.epochs and not _is_enough(run):
-        set_epoch(loader, run.setup, epoch=run.at.epoch)
-        loader.order.start = run.at.step
-        _train_epoch(run, frozen)
-        run.end_epoch(_row(run, frozen), run.learner.kept)
+    with closing(training_loader(run.setup, workers=run.pace.workers, part=run.processes.part)) as loader:
+        frozen = FrozenBody(run, loader)
+        while run.at.epoch <= run.setup.recipe.epochs and not _is_enough(run):
+            set_epoch(loader, run.setup, epoch=run.at.epoch)
+            loader.order.start = run.at.step
+            _train_epoch(run, frozen)
+            run.end_epoch(_row(run, frozen), run.learner.kept)
 
 
 def training_loader(setup: Setup, *, workers: int | None, part: tuple[int, int] = (0, 1)) -> ImageLoader:

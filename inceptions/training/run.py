@@ -177,6 +177,11 @@ class Run:
         share = self.processes.together(lambda: scoring.logits_of(module, loader, device=self.setup.device))
         return join_logits(self.processes.gather(share))
 
+    def close(self) -> None:
+        """End the processes that read what is scored."""
+        for loader in self.loaders.values():
+            loader.close()
+
     def loader(self, samples: Sequence[Sample]) -> ImageLoader:
         """Return the batches of samples to be scored, this process's share of them; its readers stay for the next epoch."""
         if id(samples) not in self.loaders:
