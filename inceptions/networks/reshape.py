@@ -217,6 +217,19 @@ def truncate(network: Network, last: str) -> Network:
     return replace(network, stages=kept, head=(), classes=0, embedding=(), aux=(), features=features)
 
 
+def without_stages(network: Network, *names: str) -> Network:
+    """Return `network` without the stages of these names, and without the auxiliary heads that stand after one of them."""
+    gone = [network.stage(name) for name in names]
+    return declare(
+        replace(
+            network,
+            stages=tuple(stage for stage in network.stages if stage not in gone),
+            aux=tuple(side for side in network.aux if side.after not in names),
+            features=tuple(name for name in network.features if name not in names),
+        )
+    )
+
+
 def dilate(network: Network, output_stride: int) -> Network:
     """Return `network` with a last grid of 1/`output_stride` of the image, by dilation in place of later strides.
 

@@ -29,6 +29,7 @@ BASE = Recipe(
     weight_decay=5e-4,
     label_smoothing=0.0,
     clip_norm=None,
+    drop_rate=0.0,
     augment=Augment(area=(1.0, 1.0), aspect=(1.0, 1.0), move=2, alternate=True),
 )
 
@@ -80,9 +81,14 @@ def _wide(scale: float) -> Network:
     )
 
 
-def _normed() -> Network:
-    """Return the small GoogLeNet with batch normalisation, the network of most studies."""
-    return reshape.with_batch_norm(small("googlenet"))
+def _normed(name: str = "googlenet") -> Network:
+    """Return a small GoogLeNet of five modules with batch normalisation, the network of most studies.
+
+    Half as wide, and without the rows that Table 1 repeats: 3a and 3b on a grid of 8, 4a, 4d and 5b on one of 4. A run takes half as long
+    as with all nine modules at a quarter of the width on grids of 16, 8 and 4, and ends as good.
+    """
+    network = small(name, width=0.5, steps=1)
+    return reshape.with_batch_norm(reshape.without_stages(network, "4b", "4c", "4e", "pool4", "5a"))
 
 
 def _with_sides(network: Network, *after: str, norm: bool) -> Network:
@@ -100,7 +106,7 @@ def _recipes(recipes: Mapping[str, Recipe]) -> tuple[Arm, ...]:
 
 
 def _of_googlenet() -> Iterator[Study]:
-    normed, naive = _normed(), reshape.with_batch_norm(small("googlenet_naive"))
+    normed, naive = _normed(), _normed("googlenet_naive")
     yield Study(
         "modules",
         "Naive modules against reduced ones",
@@ -119,7 +125,7 @@ def _of_googlenet() -> Iterator[Study]:
         _arms({"5x5": normed, "two 3x3, linear": linear, "two 3x3, ReLU": relu}),
         (Claim("two 3x3, ReLU", "two 3x3, linear"),),
     )
-    early, late = ("3a", "3b"), ("4a", "4b", "4c", "4d", "4e", "5a", "5b")
+    early, late = ("3a", "3b"), ("4a", "4d", "5b")
     strips = {name: reshape.factorize_square(normed, stages=stages) for name, stages in {"early": early, "late": late}.items()}
     yield Study(
         "asymmetric",
@@ -199,7 +205,7 @@ def _of_recipes() -> Iterator[Study]:
         "Dropout before the classifier",
         "dropout before the classifier stays essential",
         "1409.4842, section 5",
-        _recipes({"none": replace(BASE, drop_rate=0.0), "0.4": replace(BASE, drop_rate=0.4)}),
+        _recipes({"none": BASE, "0.4": replace(BASE, drop_rate=None)}),  # None: as the network has it
         (Claim("0.4", "none"),),
     )
     yield Study(
@@ -302,19 +308,16 @@ def _of_averages() -> Iterator[Study]:
 
 def _of_principles() -> Iterator[Study]:
     normed = _normed()
-    heads = {
-        "average": variants.with_average(normed, drop_rate=0.4),
-        "fully connected": variants.with_fully_connected(normed, 256, drop_rate=0.4),
-    }
+    heads = {"average": normed, "fully connected": variants.with_fully_connected(normed, 256, drop_rate=0.4)}
     yield Study(
         "pooling-head",
         "Global average pooling against a fully connected layer",
         "an average of each channel in place of a fully connected layer makes accuracy higher, by 0.6 points on ImageNet",
         "1409.4842, section 5",
-        _arms(heads),
+        tuple(Arm(name, network, replace(BASE, drop_rate=None)) for name, network in heads.items()),
         (Claim("average", "fully connected"),),
     )
-    squeezed = {"early": variants.with_bottleneck(normed, "pool2", 8), "late": variants.with_bottleneck(normed, "pool4", 32)}
+    squeezed = {"early": variants.with_bottleneck(normed, "pool2", 16), "late": variants.with_bottleneck(normed, "4d", 48)}
     yield Study(
         "bottleneck",
         "A bottleneck of a sixth of the channels: none, early, late",

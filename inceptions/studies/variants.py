@@ -58,13 +58,8 @@ def pointwise_first(network: Network) -> Network:
     return reshape.map_stages(network, turned)
 
 
-def with_average(network: Network, *, drop_rate: float) -> Network:
-    """Return `network` with each channel averaged before the classifier, and dropout."""
-    return replace(network, head=(AdaptiveAvgPool(), Dropout(drop_rate)))
-
-
 def with_fully_connected(network: Network, channels: int, *, drop_rate: float) -> Network:
-    """Return `network` with a fully connected layer of that many channels before the classifier, and dropout."""
+    """Return `network` with a fully connected layer of that many channels in place of the average of each, and dropout after it."""
     return replace(network, head=(Linear(channels, activation="relu"), Dropout(drop_rate)))
 
 

@@ -254,6 +254,19 @@ def test_truncated_network_builds_and_gives_its_last_map_flat() -> None:
         assert Classifier(body)(torch.empty(2, 3, 28, 28)).shape == (2, 144 * 14 * 14)
 
 
+def test_network_without_stages_hands_the_next_one_what_was_there() -> None:
+    network = get_network("googlenet")
+    shorter = reshape.without_stages(network, "4b", "4d", "pool4", "5a")
+    assert [stage.name for stage in shorter.stages[-4:]] == ["4a", "4c", "4e", "5b"]
+    assert shorter.stage("5b").grid == 14 and [side.after for side in network.aux] == ["4a", "4d"]
+    assert [side.after for side in shorter.aux] == ["4a"]
+    assert set(network.features) - set(shorter.features) <= {"4b", "4d", "pool4", "5a"}
+    with shapes_alone():
+        assert Classifier(shorter)(torch.empty(2, 3, 224, 224)).shape == (2, 1000)
+    with pytest.raises(NetworkError, match="'4f'"):
+        reshape.without_stages(network, "4b", "4f")
+
+
 # ---- normalisation
 
 
