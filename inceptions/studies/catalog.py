@@ -227,7 +227,7 @@ def _of_recipes() -> Iterator[Study]:
 
 
 def _of_residuals() -> Iterator[Study]:
-    scaled = small("inception_resnet_v1")
+    scaled = variants.with_fewer(small("inception_resnet_v1", width=0.375), block35=2, block17=3, block8=2)
     yield Study(
         "residual",
         "Plain, residual and scaled residual modules",
@@ -255,7 +255,7 @@ def _of_residuals() -> Iterator[Study]:
 
 
 def _of_separable() -> Iterator[Study]:
-    xception = small("xception", width=0.125)
+    xception = reshape.without_stages(small("xception", width=0.25, steps=1), *(f"block{number}" for number in range(8, 13)))
     relu, elu = (reshape.with_depthwise_activation(xception, kind) for kind in ("relu", "elu"))
     yield Study(
         "depthwise-activation",

@@ -5,11 +5,36 @@ from __future__ import annotations
 from dataclasses import replace
 
 from inceptions.networks import reshape
-from inceptions.networks.spec import AdaptiveAvgPool, BatchNorm, Conv, Dropout, Linear, Network, Node, Parallel, SeparableConv, Stage, pair
+from inceptions.networks.spec import (
+    AdaptiveAvgPool,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Linear,
+    Network,
+    NetworkError,
+    Node,
+    Parallel,
+    SeparableConv,
+    Stage,
+    pair,
+)
 from inceptions.networks.tables.inception_cifar import halve, inception
 from inceptions.networks.trace import trace
 
 COST = 40_000_000  # multiply-adds of an image, which networks of several shapes come near to
+
+
+def with_fewer(network: Network, **counts: int) -> Network:
+    """Return `network` with the first so many blocks of the stages of these names, which repeat one block."""
+
+    def shorter(stage: Stage) -> Stage:
+        blocks = stage.node
+        if not isinstance(blocks, tuple) or not 0 < counts[stage.name] <= len(blocks):
+            raise NetworkError(f"{network.name}: stage {stage.name!r} doesn't repeat {counts[stage.name]} blocks")
+        return replace(stage, node=blocks[: counts[stage.name]])
+
+    return reshape.declare(replace(network, stages=tuple(shorter(one) if one.name in counts else one for one in network.stages)))
 
 
 def with_norm_after(network: Network) -> Network:
