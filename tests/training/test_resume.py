@@ -157,6 +157,13 @@ def test_a_signal_to_the_readers_too_stops_as_one_to_the_run_alone(whole, pictur
     assert_same_weights(whole / "last", tmp_path / "run" / "last")
 
 
+def test_readers_end_with_a_run_that_stops_whoever_holds_its_error(pictures, tmp_path):
+    with pytest.raises(StoppedError) as stopped:  # whose traceback holds all that the run had
+        begin(pictures, tmp_path / "run", reporter=Signals(2, 3, signal.SIGINT), pace=Pace(workers=1))
+    assert not multiprocessing.active_children()
+    assert stopped.value.resume == tmp_path / "run"
+
+
 def test_a_finished_run_is_not_resumed(pictures, tmp_path):
     begin(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=1))
     with pytest.raises(UserError, match="finished already; train further with the weights"):
