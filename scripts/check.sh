@@ -27,7 +27,7 @@ step imports lint-imports --no-logo
 case ${1-test} in
 lint) ;;
 test) tests -n auto --dist worksteal -q -m 'not exhaustive' ;;
-test-all) tests -n auto --dist worksteal -q ;;
+test-all) tests -n auto --dist worksteal -q --durations=20 ;;
 *) echo "scripts/check.sh lint, test or test-all; not $1" >&2 && exit 2 ;;
 esac
 
