@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -269,10 +270,14 @@ class ImageLoader(DataLoader[Any]):
             raise kind(text.rpartition(f"\n{kind.__module__}.{kind.__qualname__}: ")[2].rstrip("\n")) from None
 
     def close(self) -> None:
-        """End the processes that read: while an error's traceback holds them, torch complains of their end whatever else is going on."""
+        """End the processes that read for all passes: while an error's traceback holds them, torch complains of their end whatever goes on.
+
+        What is done is done: that one of them was killed no longer matters.
+        """
         iterator, self._iterator = self._iterator, None
         if iterator is not None:
-            iterator._shutdown_workers()
+            with suppress(RuntimeError):
+                iterator._shutdown_workers()  # pyright: ignore[reportAttributeAccessIssue] -- torch has no public way
 
 
 def image_loader(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -84,13 +85,15 @@ def calibrate_model(
     module = model.module.to(place).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     few = chosen[thinned(len(chosen), classes=len(card.classes))]
     say(f"asking the network of {len(few)} images")
-    logits, labels = logits_of(module, _loader(few, model, **how), device=place)
+    with closing(_loader(few, model, **how)) as loader:
+        logits, labels = logits_of(module, loader, device=place)
     fitted = fit_temperature(logits, labels)
     if fitted.images < LEAST_IMAGES:
         raise UserError(f"{data}: {fitted.note}; give more images, or other ones with --part")
     if judged:
         say(f"judging on {len(judged)} others")
-        scores = score_at((1.0, fitted.temperature), module, _loader(judged, model, **how), device=place)
+        with closing(_loader(judged, model, **how)) as loader:
+            scores = score_at((1.0, fitted.temperature), module, loader, device=place)
     else:
         scores = _judge_by_halves(logits, labels)
     undivided, divided = scores

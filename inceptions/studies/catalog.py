@@ -14,7 +14,7 @@ from inceptions.data.augment import Augment
 from inceptions.errors import UserError
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
-from inceptions.networks.spec import AdaptiveAvgPool, AuxHead, Conv, MaxPool, Network, Node, Parallel, Residual, Stage
+from inceptions.networks.spec import AdaptiveAvgPool, AuxHead, Conv, MaxPool, Network, Node, Parallel
 from inceptions.studies import variants
 from inceptions.studies.study import Arm, BatchNoise, Claim, Study
 from inceptions.training.recipe import Adam, Recipe, RMSProp
@@ -32,53 +32,13 @@ BASE = Recipe(
     drop_rate=0.0,
     augment=Augment(area=(1.0, 1.0), aspect=(1.0, 1.0), move=2, alternate=True),
 )
+PLAIN_LR = 0.02  # for networks without batch normalisation, and those that are compared with them
 
 
 def small(name: str, *, width: float = 0.25, steps: int = 2, aux: bool = False) -> Network:
     """Return a network of the family for images of 32 pixels, narrower: its first `steps` layers that halve the grid keep it."""
     network = reshape.scale_width(reshape.small_stem(get_network(name), image_size=32, steps=steps), width)
     return network if aux else reshape.without_aux(network)
-
-
-def _with_reductions(reduction: Callable[[int], Node]) -> Network:
-    """Return a plain network that halves the grid twice by `reduction`, which doubles the channels to the number it is given."""
-    block = (Conv(32, 3), Conv(32, 3))
-    return Network(
-        name="reductions",
-        title="Three grids with a reduction between",
-        source="ours, after 1512.00567, section 5",
-        image_size=32,
-        stages=(
-            Stage("conv1", Conv(32, 3), 32, 32),
-            Stage("block1", block, 32, 32),
-            Stage("reduction1", reduction(64), 16, 64),
-            Stage("block2", (Conv(64, 3), Conv(64, 3)), 16, 64),
-            Stage("reduction2", reduction(128), 8, 128),
-            Stage("block3", (Conv(128, 3), Conv(128, 3)), 8, 128),
-        ),
-        head=(AdaptiveAvgPool(),),
-        classes=10,
-    )
-
-
-def _wide(scale: float) -> Network:
-    """Return a network of ten residual modules on 1,152 filters, above the 1,000 of the paper's warning."""
-    branches = Parallel(conv1x1=Conv(32, 1), conv3x3=(Conv(32, 1), Conv(32, 3)))
-    module = Residual((branches, Conv(1152, 1, norm=False, activation=None)), scale=scale, activation="relu")
-    return Network(
-        name="wide",
-        title="Ten residual modules on 1,152 filters",
-        source="ours, after 1602.07261, section 3.3",
-        image_size=32,
-        stages=(
-            Stage("conv1", Conv(32, 3), 32, 32),
-            Stage("reductions", tuple(Conv(channels, 3, stride=2) for channels in (64, 128, 256)), 4, 256),
-            Stage("widening", Conv(1152, 1), 4, 1152),
-            Stage("residuals", (module,) * 10, 4, 1152),
-        ),
-        head=(AdaptiveAvgPool(),),
-        classes=10,
-    )
 
 
 def _normed(name: str = "googlenet") -> Network:
@@ -123,17 +83,17 @@ def _of_googlenet() -> Iterator[Study]:
         "two 3x3 are as accurate as a 5x5, and more with a ReLU between them than without",
         "1512.00567, section 3.1, Figure 2",
         _arms({"5x5": normed, "two 3x3, linear": linear, "two 3x3, ReLU": relu}),
-        (Claim("two 3x3, ReLU", "two 3x3, linear"),),
+        (Claim("two 3x3, ReLU", "5x5", no_worse=True), Claim("two 3x3, ReLU", "two 3x3, linear")),
     )
-    early, late = ("3a", "3b"), ("4a", "4d", "5b")
+    early, late = ("conv2",), ("3a", "3b", "4a", "4d", "5b")
     strips = {name: reshape.factorize_square(normed, stages=stages) for name, stages in {"early": early, "late": late}.items()}
     yield Study(
         "asymmetric",
         "n x n against 1 x n and n x 1, early and late",
-        "1 x n and n x 1 do not work well on early layers, and do on medium grids",
+        "1 x n and n x 1 do not work well on early layers, here on a grid of 16, and do on later ones, here of 8 and 4",
         "1512.00567, section 3.2",
         _arms({"n x n": normed, **strips}),
-        (Claim("late", "early"),),
+        (Claim("late", "n x n", no_worse=True), Claim("n x n", "early"), Claim("late", "early")),
     )
     reductions: dict[str, Callable[[int], Node]] = {
         "pool, then widen": lambda channels: (MaxPool(3, stride=2), Conv(channels, 1)),
@@ -145,10 +105,10 @@ def _of_googlenet() -> Iterator[Study]:
         "Three ways to halve the grid",
         "a stride and a pool side by side avoid the bottleneck of pooling first, for less than widening first costs",
         "1512.00567, section 5, Figures 9 and 10",
-        _arms({name: _with_reductions(reduction) for name, reduction in reductions.items()}),
+        _arms({name: variants.with_reductions(reduction) for name, reduction in reductions.items()}),
         (Claim("side by side", "pool, then widen"),),
     )
-    both = {name: _with_sides(normed, "4a", "4d", norm=norm) for name, norm in {"plain": False, "batch normalised": True}.items()}
+    both = {name: _with_sides(normed, "3b", "4d", norm=norm) for name, norm in {"plain": False, "batch normalised": True}.items()}
     yield Study(
         "aux",
         "Auxiliary heads: none, plain, with batch normalisation",
@@ -162,7 +122,7 @@ def _of_googlenet() -> Iterator[Study]:
 def _of_normalisation() -> Iterator[Study]:
     normed = _normed()
     plain = reshape.without_batch_norm(normed)
-    rates = {name: replace(BASE, lr=lr) for name, lr in {"x1": 0.02, "x5": 0.1, "x30": 0.6}.items()}
+    rates = {f"x{times}": replace(BASE, lr=times * PLAIN_LR) for times in (1, 5, 30)}
     with_norm = (Arm(f"with, {name}", normed, recipe) for name, recipe in rates.items())
     yield Study(
         "batch-norm",
@@ -200,20 +160,22 @@ def _of_recipes() -> Iterator[Study]:
         _recipes({"none": BASE, "0.1": replace(BASE, label_smoothing=0.1)}),
         (Claim("0.1", "none"),),
     )
+    rates = {"none": BASE, "0.4": replace(BASE, drop_rate=None)}  # None: as the network has it
+    plain = reshape.without_batch_norm(_normed())
     yield Study(
         "dropout",
-        "Dropout before the classifier",
-        "dropout before the classifier stays essential",
-        "1409.4842, section 5",
-        _recipes({"none": BASE, "0.4": replace(BASE, drop_rate=None)}),  # None: as the network has it
-        (Claim("0.4", "none"),),
+        "Dropout before the classifier, with and without batch normalisation",
+        "dropout before the classifier stays essential, but not with batch normalisation",
+        "1409.4842, section 5; 1502.03167, section 4.2.1",
+        (*_recipes(rates), *(Arm(f"{name}, not normalised", plain, replace(recipe, lr=PLAIN_LR)) for name, recipe in rates.items())),
+        (Claim("0.4, not normalised", "none, not normalised"), Claim("none", "0.4", no_worse=True)),
     )
     yield Study(
         "optimizer",
-        "SGD with momentum against RMSProp",
+        "SGD with momentum against RMSProp, each at a rate of its own",
         "the best models were achieved with RMSProp, not with momentum",
         "1512.00567, section 8",
-        _recipes({"SGD": BASE, "RMSProp": replace(BASE, optimizer=RMSProp(epsilon=1.0), lr=0.045, clip_norm=2.0)}),
+        _recipes({"SGD": BASE, "RMSProp": replace(BASE, optimizer=RMSProp(epsilon=1.0), lr=0.045)}),
         (Claim("RMSProp", "SGD"),),
     )
     yield Study(
@@ -241,7 +203,9 @@ def _of_residuals() -> Iterator[Study]:
         "Residual modules above 1,000 filters, with and without scaling",
         "above 1,000 filters training dies without scaling of the residuals, and is steady with scales of 0.1 to 0.3",
         "1602.07261, section 3.3",
-        _arms({"unscaled": _wide(1.0), "scaled by 0.3": _wide(0.3), "scaled by 0.1": _wide(0.1)}),
+        _arms(
+            {name: variants.wide_residuals(scale) for name, scale in {"unscaled": 1.0, "scaled by 0.3": 0.3, "scaled by 0.1": 0.1}.items()}
+        ),
         (Claim("scaled by 0.3", "unscaled"), Claim("scaled by 0.1", "unscaled")),
     )
     yield Study(
@@ -249,7 +213,7 @@ def _of_residuals() -> Iterator[Study]:
         "Residuals scaled by 0.1 to 1",
         "scales of 0.1 to 0.3 steady the training of wide residual modules",
         "1602.07261, section 3.3",
-        _arms({f"{scale:g}": _wide(scale) for scale in (0.1, 0.2, 0.3, 0.5, 1.0)}),
+        _arms({f"{scale:g}": variants.wide_residuals(scale) for scale in (0.1, 0.2, 0.3, 0.5, 1.0)}),
         tuple(Claim(f"{scale:g}", "1") for scale in (0.1, 0.2, 0.3)),
     )
 
@@ -317,7 +281,7 @@ def _of_principles() -> Iterator[Study]:
         tuple(Arm(name, network, replace(BASE, drop_rate=None)) for name, network in heads.items()),
         (Claim("average", "fully connected"),),
     )
-    squeezed = {"early": variants.with_bottleneck(normed, "pool2", 16), "late": variants.with_bottleneck(normed, "4d", 48)}
+    squeezed = {"early": variants.with_bottleneck(normed, "pool2", 16), "late": variants.with_bottleneck(normed, "4d", 44)}
     yield Study(
         "bottleneck",
         "A bottleneck of a sixth of the channels: none, early, late",
@@ -335,10 +299,10 @@ def _of_principles() -> Iterator[Study]:
         _arms({name: variants.of_shape(count) for name, count in shapes.items()}),
         (Claim("2 modules", "1 wide module"), Claim("2 modules", "6 narrow modules")),
     )
-    sides = {"lower": ("4a",), "upper": ("4d",), "both": ("4a", "4d")}
+    sides = {"lower": ("3b",), "upper": ("4d",), "both": ("3b", "4d")}
     yield Study(
         "aux-where",
-        "Auxiliary heads on 4a, on 4d, on both",
+        "Auxiliary heads on 3b, on 4d, on both",
         "the lower of the two auxiliary heads can go without harm",
         "1512.00567, section 4",
         _arms({"none": normed, **{name: _with_sides(normed, *after, norm=True) for name, after in sides.items()}}),
@@ -356,7 +320,7 @@ def _of_principles() -> Iterator[Study]:
 
 def _of_landscapes() -> Iterator[Study]:
     normed = _normed()
-    plain, slow = reshape.without_batch_norm(normed), replace(BASE, lr=0.02)
+    plain, slow = reshape.without_batch_norm(normed), replace(BASE, lr=PLAIN_LR)
     yield Study(
         "bn-smoothness",
         "The loss along the gradient, with and without batch normalisation, and with noise after it",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 
@@ -104,16 +104,16 @@ def _has_features(setup: Setup, *, epoch: int) -> bool:
 
 def _reading_rate(setup: Setup, *, workers: int | None, part: tuple[int, int]) -> tuple[int, float]:
     """Return how many processes read, and how many images a second come, to all processes that train, once the readers are under way."""
-    loader = training_loader(setup, workers=workers, part=part)
-    set_epoch(loader, setup, epoch=setup.recipe.epochs)
-    batches = chain.from_iterable(repeat(loader))  # an epoch may be shorter than what is read here
-    for _ in range(1 + 2 * loader.num_workers):  # what each is asked for at once as it starts, which takes time of its own
-        next(batches)
-    began, images, read = time.perf_counter(), 0, 0
-    while read < READ_BATCHES or (read < MOST_BATCHES and time.perf_counter() - began < READ_SECONDS):
-        batch = next(batches)
-        images, read = images + len(batch.labels) + len(batch.unreadable), read + 1
-    return loader.num_workers, images * part[1] / (time.perf_counter() - began)
+    with closing(training_loader(setup, workers=workers, part=part)) as loader:
+        set_epoch(loader, setup, epoch=setup.recipe.epochs)
+        batches = chain.from_iterable(repeat(loader))  # an epoch may be shorter than what is read here
+        for _ in range(1 + 2 * loader.num_workers):  # what each is asked for at once as it starts, which takes time of its own
+            next(batches)
+        began, images, read = time.perf_counter(), 0, 0
+        while read < READ_BATCHES or (read < MOST_BATCHES and time.perf_counter() - began < READ_SECONDS):
+            batch = next(batches)
+            images, read = images + len(batch.labels) + len(batch.unreadable), read + 1
+        return loader.num_workers, images * part[1] / (time.perf_counter() - began)
 
 
 def find_batch_size(setup: Setup, *, limit: int | None = None) -> int:

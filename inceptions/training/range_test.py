@@ -9,6 +9,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count, pairwise
 from pathlib import Path
@@ -183,15 +184,15 @@ class _RisingLearner(Learner):
 
 def _batches(setup: Setup, workers: int | None) -> Iterator[Batch]:
     """Yield batches of epoch after epoch; UserError where one has no batch of two images, which is the least that a step learns from."""
-    loader = training_loader(setup, workers=workers)
-    set_epoch(loader, setup, epoch=setup.recipe.epochs)
-    for epoch in count(1):
-        loader.order.dataset.epoch = epoch
-        most = 0
-        for batch in loader:
-            most = max(most, len(batch.labels))
-            yield batch
-        if most < 2:
-            raise UserError(
-                "no training image could be read; look at the files" if not most else "one training image is too few to learn from"
-            )
+    with closing(training_loader(setup, workers=workers)) as loader:
+        set_epoch(loader, setup, epoch=setup.recipe.epochs)
+        for epoch in count(1):
+            loader.order.dataset.epoch = epoch
+            most = 0
+            for batch in loader:
+                most = max(most, len(batch.labels))
+                yield batch
+            if most < 2:
+                raise UserError(
+                    "no training image could be read; look at the files" if not most else "one training image is too few to learn from"
+                )

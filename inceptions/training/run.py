@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from types import FrameType, TracebackType
 from typing import Any
@@ -173,8 +173,8 @@ class Run:
     def logits(self, module: torch.nn.Module, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
         """Return the logits (N, K) of `module`, in float32, and the labels (N,) of samples; of very many, of some: the same everywhere."""
         some = thinned(len(samples), classes=len(self.setup.splits.classes))
-        loader = self.loader(samples) if some.step == 1 else self._loader(samples[some])
-        share = self.processes.together(lambda: scoring.logits_of(module, loader, device=self.setup.device))
+        with nullcontext(self.loader(samples)) if some.step == 1 else closing(self._loader(samples[some])) as loader:
+            share = self.processes.together(lambda: scoring.logits_of(module, loader, device=self.setup.device))
         return join_logits(self.processes.gather(share))
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from inceptions.data.augment import Augment
 from inceptions.data.dataset import ImageDataset, image_loader
 from inceptions.data.folders import load_splits
 from inceptions.data.preprocess import for_training
-from inceptions.errors import ImageError, UserError
+from inceptions.errors import DivergedError, ImageError, UserError
 from inceptions.evaluation.score import score
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import training_module
@@ -348,7 +348,7 @@ def test_worker_that_always_dies_ends_the_run(session, pictures, tmp_path, monke
 @pytest.mark.exhaustive
 def test_errors_of_workers_are_told_as_they_are(session, pictures, tmp_path):
     job = job_of(pictures, tmp_path / "checkpoints", epochs=1)
-    with pytest.raises(UserError, match=r"the loss is (nan|inf) at epoch 1, batch \d; train with a lower lr"):
+    with pytest.raises(DivergedError, match=r"the loss is (nan|inf) at epoch 1, batch \d; train with a lower lr"):
         train_asynchronously(
             replace(job, rule=replace(RULE, lr_at=partial(constant, lr=1e30)), gradients=Gradients(LOSS, clip_norm=1e30)), workers=1
         )

@@ -25,7 +25,7 @@ from inceptions.data.preprocess import Preprocess
 from inceptions.data.sampling import Sampling
 from inceptions.data.splits import Sample
 from inceptions.devices import memory_for
-from inceptions.errors import UserError
+from inceptions.errors import DivergedError
 from inceptions.networks.modules.models import training_module
 from inceptions.networks.spec import Network
 from inceptions.training.asynchronous.server import Arrays, BatchScore, Rule, Ticket
@@ -100,7 +100,7 @@ class Worker:
     def step(self, ticket: Ticket, following: Ticket | None) -> StepDone:
         """Push the gradient of the batch `ticket`; meanwhile the pictures of `following` are read.
 
-        Raises UserError when a picture can't be read or the loss is no number; nothing is pushed then.
+        Raises UserError when a picture can't be read, DivergedError when the loss is no number; nothing is pushed then.
         """
         batch = self.reader.read(ticket, following=following)
         count, loss, right = len(batch.labels), float("nan"), 0
@@ -142,7 +142,7 @@ class Worker:
         with memory_for(len(images), self.device):
             value, right, _ = gradients.compute(self.module, [(images, targets, labels)], total=gradients.loss.weight(labels))
         if not math.isfinite(value):
-            raise UserError(f"the loss is {value} at epoch {ticket.epoch}, batch {ticket.batch}; train with a lower lr")
+            raise DivergedError(f"the loss is {value} at epoch {ticket.epoch}, batch {ticket.batch}; train with a lower lr")
         return value, right
 
     def _push(self, ticket: Ticket, versions: Sequence[int], gradients: Arrays, statistics: Arrays, score: BatchScore) -> int:

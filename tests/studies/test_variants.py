@@ -1,0 +1,40 @@
+import pytest
+
+from inceptions.networks import reshape
+from inceptions.networks.registry import get_network
+from inceptions.networks.spec import NetworkError
+from inceptions.networks.trace import trace
+from inceptions.studies import variants
+from inceptions.studies.catalog import get_study
+
+
+def test_shapes_of_width_and_depth_cost_alike():
+    costs = [trace(arm.network).total.multiply_adds for arm in get_study("width-depth").arms]
+    assert max(costs) < 1.02 * min(costs)
+
+
+def test_both_bottlenecks_are_a_sixth_of_the_channels_they_stand_in():
+    arms = {arm.name: arm.network for arm in get_study("bottleneck").arms}
+    for name, stage in {"early": "pool2", "late": "4d"}.items():
+        *_, squeezed, widened = arms[name].stage(stage).node
+        assert widened.channels == arms["none"].stage(stage).channels == 6 * squeezed.channels
+
+
+def test_heads_of_the_study_of_their_place_stand_on_two_grids():
+    (lower, upper) = next(arm.network for arm in get_study("aux-where").arms if arm.name == "both").aux
+    network = get_study("aux-where").arms[0].network
+    assert (network.stage(lower.after).grid, network.stage(upper.after).grid) == (8, 4)
+
+
+def test_naive_modules_lose_the_stages_that_reduced_ones_do():
+    naive, reduced = (arm.network for arm in get_study("modules").arms)
+    assert [(stage.name, stage.grid) for stage in naive.stages] == [(stage.name, stage.grid) for stage in reduced.stages]
+
+
+def test_with_fewer_blocks_keeps_the_first_of_each_stage():
+    network = reshape.small_stem(get_network("inception_resnet_v1"), image_size=64)
+    fewer = variants.with_fewer(network, block35=2, block8=1)
+    assert [len(fewer.stage(name).node) for name in ("block35", "block17", "block8")] == [2, 10, 1]
+    for wrong in ({"block36": 1}, {"block35": 0}, {"block35": 6}, {"1a": 1}):
+        with pytest.raises(NetworkError, match=next(iter(wrong))):
+            variants.with_fewer(network, **wrong)
