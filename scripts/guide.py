@@ -12,6 +12,7 @@ Where the sum of the formulas is not what `trace` counts, the site is not built.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -29,6 +30,7 @@ from inceptions.networks.drawing.page import draw
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import Network, Node, Numerics, pair
 from inceptions.networks.trace import Cost, Row, Shape, trace, trace_node
+from inceptions.studies.catalog import get_study
 
 DIRECTIVE = re.compile(r"^<!-- (drawn|counted|found) (.+?) -->$", re.MULTILINE)
 NUMBER = re.compile(r"\{\{ (\S+) (parameters|multiply-adds|channels|grid|share) ?(\S*) \}\}")
@@ -196,12 +198,22 @@ def verdicts_of(name: str, docs: Path) -> list[str]:
     return [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("- **")] if file.is_file() else []
 
 
+def measured_on(name: str, docs: Path) -> str:
+    """Return " on an earlier form of its networks" where a study's page is of arms that cost otherwise than today's; else nothing."""
+    then = json.loads((docs / "studies" / name / "study.json").read_text(encoding="utf-8"))["arms"]
+    now = {arm.name: trace(replace(arm.network, aux=())).total for arm in get_study(name).arms}
+    same = {arm["name"]: (arm["parameters"], arm["multiply_adds"]) for arm in then} == {
+        arm: (cost.parameters, cost.multiply_adds) for arm, cost in now.items()
+    }
+    return "" if same else " on an earlier form of its networks"
+
+
 def found(name: str, docs: Path) -> str:
     """Return what a study found, or how it is run where nobody has run it."""
     verdicts = verdicts_of(name, docs)
     if not verdicts:
         return f"*Not run yet*: `inceptions study {name} --data DATA`."
-    return "\n".join([f"What [our study](../studies/{name}/study.md) found:", "", *verdicts])
+    return "\n".join([f"What [our study](../studies/{name}/study.md) found{measured_on(name, docs)}:", "", *verdicts])
 
 
 def claim_table(docs: Path) -> str:
@@ -222,7 +234,7 @@ def _standing(claim: Claim, docs: Path) -> str:
             words = [verdict.split("**")[1].lower() for verdict in verdicts_of(claim.place, docs)]
             if not words:
                 return f"[not run yet](../studies/index.md#{claim.place})"
-            return f"[run](../studies/{claim.place}/study.md): {', '.join(words)}"
+            return f"[run](../studies/{claim.place}/study.md){measured_on(claim.place, docs)}: {', '.join(words)}"
         case "not possible here":
             return f"not possible here: it takes {claim.place}"
         case _:

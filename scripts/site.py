@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parent))  # mkdocs runs this file, and not as a module of a package
 from backward_graph import draw_backward
 from explorer import MARK, explorer_files
-from guide import figures, fill, verdicts_of
+from guide import figures, fill, measured_on, verdicts_of
 from mkdocs.structure.files import File
 from prose import Column, plain, table
 from reference import command_page, name_list
@@ -284,7 +284,9 @@ def _study_section(study: Study, docs: Path, *, is_measured: bool) -> str:
     lines = [f"### {study.name}: {plain(study.title)} {{ #{study.name} }}", f"{plain(said)} ({plain(study.source)})."]
     lines += [f"Compared by {MEASURES[study.measure]}.", table((Column("Arm"), *numbers), rows)]
     if is_measured:
-        lines.append("\n".join((f"[What was measured]({study.name}/study.md):", "", *verdicts_of(study.name, docs))))
+        lines.append(
+            "\n".join((f"[What was measured]({study.name}/study.md){measured_on(study.name, docs)}:", "", *verdicts_of(study.name, docs)))
+        )
     return "\n\n".join((*lines, f"```sh\ninceptions study {study.name} --data DATA\n```")) + "\n"
 
 
