@@ -199,13 +199,14 @@ def verdicts_of(name: str, docs: Path) -> list[str]:
 
 
 def measured_on(name: str, docs: Path) -> str:
-    """Return " on an earlier form of its networks" where a study's page is of arms that cost otherwise than today's; else nothing."""
-    then = json.loads((docs / "studies" / name / "study.json").read_text(encoding="utf-8"))["arms"]
-    now = {arm.name: trace(replace(arm.network, aux=())).total for arm in get_study(name).arms}
-    same = {arm["name"]: (arm["parameters"], arm["multiply_adds"]) for arm in then} == {
-        arm: (cost.parameters, cost.multiply_adds) for arm, cost in now.items()
-    }
-    return "" if same else " on an earlier form of its networks"
+    """Return " on an earlier form of its networks" where a study's numbers are of arms that cost otherwise than today's; else nothing."""
+    file = docs / "studies" / name / "study.json"
+    if not file.is_file():
+        return ""
+    then = {arm["name"]: (arm["parameters"], arm["multiply_adds"]) for arm in json.loads(file.read_text(encoding="utf-8"))["arms"]}
+    costs = {arm.name: trace(replace(arm.network, aux=())).total for arm in get_study(name).arms}
+    now = {arm: (cost.parameters, cost.multiply_adds) for arm, cost in costs.items()}
+    return "" if then == now else " on an earlier form of its networks"
 
 
 def found(name: str, docs: Path) -> str:

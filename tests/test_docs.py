@@ -286,6 +286,9 @@ def test_results_of_a_study_are_listed_with_their_plot(tmp_path):
     (folder / "study.svg").touch()
     assert HOOK.measured(tmp_path) == [name]
     assert f"[What was measured]({name}/study.md):\n\n- **Shown**: it is." in HOOK.study_list(tmp_path)
+    arms = [{"name": arm.name, "parameters": 1, "multiply_adds": 1} for arm in list_studies()[0].arms]
+    (folder / "study.json").write_text(json.dumps({"arms": arms}), encoding="utf-8")
+    assert f"({name}/study.md) on an earlier form of its networks:\n\n- **Shown**: it is." in HOOK.study_list(tmp_path)
     shown = HOOK.with_plot(STUDY, has_numbers=False)
     assert "| none | 90.00 |\n\n![Accuracy over steps, and in the end](study.svg)\n\n- **Shown**" in shown
     assert HOOK.plot_of("loss-surface") in HOOK.with_plot(STUDY, has_numbers=False, shows=HOOK.plot_of("loss-surface"))
