@@ -35,17 +35,16 @@ BASE = Recipe(
 PLAIN_LR = 0.02  # for networks without batch normalisation, and those that are compared with them
 
 
-def small(name: str, *, width: float = 0.25, steps: int = 2, aux: bool = False) -> Network:
+def small(name: str, *, width: float, steps: int) -> Network:
     """Return a network of the family for images of 32 pixels, narrower: its first `steps` layers that halve the grid keep it."""
-    network = reshape.scale_width(reshape.small_stem(get_network(name), image_size=32, steps=steps), width)
-    return network if aux else reshape.without_aux(network)
+    return reshape.without_aux(reshape.scale_width(reshape.small_stem(get_network(name), image_size=32, steps=steps), width))
 
 
 def _normed(name: str = "googlenet") -> Network:
     """Return a small GoogLeNet of five modules with batch normalisation, the network of most studies.
 
-    Half as wide, and without the rows that Table 1 repeats: 3a and 3b on a grid of 8, 4a, 4d and 5b on one of 4. A run takes half as long
-    as with all nine modules at a quarter of the width on grids of 16, 8 and 4, and ends as good.
+    Half as wide, and without the rows that Table 1 repeats: 3a and 3b on a grid of 8, 4a, 4d and 5b on one of 4. A step takes half as long
+    as with all nine modules at a quarter of the width on grids of 16, 8 and 4, for the work is in fewer and wider layers.
     """
     network = small(name, width=0.5, steps=1)
     return reshape.with_batch_norm(reshape.without_stages(network, "4b", "4c", "4e", "pool4", "5a"))
@@ -189,7 +188,7 @@ def _of_recipes() -> Iterator[Study]:
 
 
 def _of_residuals() -> Iterator[Study]:
-    scaled = variants.with_fewer(small("inception_resnet_v1", width=0.375), block35=2, block17=3, block8=2)
+    scaled = variants.with_fewer(small("inception_resnet_v1", width=0.375, steps=2), block35=2, block17=3, block8=2)
     yield Study(
         "residual",
         "Plain, residual and scaled residual modules",
