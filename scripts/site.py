@@ -269,9 +269,29 @@ def measured(docs: Path) -> list[str]:
 
 
 def study_list(docs: Path) -> str:
-    """Return a section for each study: what is compared, on what networks, and what was found."""
+    """Return what all took, and a section for each study: what is compared, on what networks, and what was found."""
     with_results = measured(docs)
-    return "\n".join(_study_section(study, docs, is_measured=study.name in with_results) for study in list_studies())
+    sections = (_study_section(study, docs, is_measured=study.name in with_results) for study in list_studies())
+    return "\n".join((f"{machine_time(docs)}\n", *sections))
+
+
+def machine_time(docs: Path) -> str:
+    """Return how many of the studies have results of the networks as they are now, of how many runs, and what these took in all.
+
+    A run that several studies share is counted once.
+    """
+    files = [docs / "studies" / name / "study.json" for name in measured(docs) if not measured_on(name, docs)]
+    done = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    runs = {(run["seed"], run["seconds"], tuple(run["curve"])) for study in done for run in each_run(study)}
+    hours = sum(seconds for _, seconds, _ in runs) / 3600
+    share = f"{len(done)} of the {len(list_studies())} studies"
+    return f"{share} have results of these networks: {len(runs)} runs, {hours:.1f} hours of one core."
+
+
+def each_run(study: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the runs of a study's numbers, those with other epochs too."""
+    for budget in (study, *study["other_budgets"]):
+        yield from budget["runs"]
 
 
 def _study_section(study: Study, docs: Path, *, is_measured: bool) -> str:

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -293,6 +294,21 @@ def test_results_of_a_study_are_listed_with_their_plot(tmp_path):
     assert "| none | 90.00 |\n\n![Accuracy over steps, and in the end](study.svg)\n\n- **Shown**" in shown
     assert HOOK.plot_of("loss-surface") in HOOK.with_plot(STUDY, has_numbers=False, shows=HOOK.plot_of("loss-surface"))
     assert HOOK.plot_of(name) == HOOK.plot_of("of nobody") != HOOK.plot_of("bn-smoothness")
+
+
+def test_machine_time_counts_a_run_that_studies_share_once(tmp_path):
+    shared = {"seed": 0, "seconds": 3600.0, "curve": [0.5]}
+    own = [{"seed": seed, "seconds": 1800.0, "curve": [0.5]} for seed in (0, 1)]
+    for study, runs in zip(list_studies(), ([shared], [shared, own[0]]), strict=False):
+        costs = [(arm.name, trace(replace(arm.network, aux=())).total) for arm in study.arms]
+        arms = [{"name": name, "parameters": cost.parameters, "multiply_adds": cost.multiply_adds} for name, cost in costs]
+        folder = tmp_path / "studies" / study.name
+        folder.mkdir(parents=True)
+        for file in ("study.md", "study.svg"):
+            (folder / file).touch()
+        other = [{"epochs": 2, "runs": [own[1]]}] if len(runs) == 2 else []
+        (folder / "study.json").write_text(json.dumps({"arms": arms, "runs": runs, "other_budgets": other}), encoding="utf-8")
+    assert HOOK.machine_time(tmp_path).startswith("2 of the 27 studies have results of these networks: 3 runs, 2.0 hours")
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

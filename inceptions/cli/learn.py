@@ -137,6 +137,9 @@ def study(
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each arm. [the study's, mostly 3]")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of each run. [the study's]")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change the recipe of every arm; may be repeated.")
+    ] = None,
     split_seed: Annotated[int, typer.Option(help="Of val and test, where they are set aside; the same in all runs.")] = 0,
     images: Annotated[int, typer.Option(min=10, help="Training images at most, evenly of each class.")] = 50_000,
     half_and_double: Annotated[bool, typer.Option("--half-and-double", help="Judge with half and with double the epochs too.")] = False,
@@ -153,7 +156,7 @@ def study(
         return
     if data is None:
         raise typer.BadParameter("give the images to compare on: --data DATA")
-    budget = {"seeds": seeds, "epochs": epochs, "images": images}
+    budget = {"changes": changes or [], "seeds": seeds, "epochs": epochs, "images": images}
     if dry_run:
         show_cost(name, data, **budget, split_seed=split_seed, half_and_double=half_and_double, device=device, as_json=json)
         return

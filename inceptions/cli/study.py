@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from inceptions.cli.terminal import Column, err, print_json, print_table, say, tell, track
 from inceptions.errors import StoppedError, UserError
 from inceptions.studies.catalog import get_study, list_studies
+from inceptions.studies.study import change_recipes
 
 if TYPE_CHECKING:
     from inceptions.data.splits import Splits
@@ -52,6 +53,7 @@ def show_cost(
     name: str,
     data: str,
     *,
+    changes: Sequence[str],
     seeds: int | None,
     epochs: int | None,
     split_seed: int,
@@ -64,7 +66,7 @@ def show_cost(
 
     Of all studies, an arm that several have alike is told of once, for it runs once.
     """
-    studies, splits = _named(name), _read(data, split_seed)
+    studies, splits = _named(name, changes), _read(data, split_seed)
     with err.status("loading torch…"):
         from inceptions.studies.run import other_budgets, take_evenly
 
@@ -95,8 +97,10 @@ def show_cost(
         tell(f"What {' and '.join(beside)} measure beside training comes on top: about as much again")
 
 
-def _named(name: str) -> tuple[Study, ...]:
-    return list_studies() if name == "all" else (get_study(name),)
+def _named(name: str, changes: Sequence[str]) -> tuple[Study, ...]:
+    """Return the study of that name, or all, with `field=value` lines applied to every arm's recipe."""
+    studies = list_studies() if name == "all" else (get_study(name),)
+    return tuple(change_recipes(study, changes) for study in studies)
 
 
 def _images_per_second(arm: Arm, splits: Splits, data: str, device: str | None) -> float:
@@ -113,13 +117,16 @@ def _read(data: str, split_seed: int) -> Splits:
         return load_splits(data, seed=split_seed)
 
 
-def run_studies(name: str, data: str, *, output: Path | None, split_seed: int, as_json: bool, **settings: Any) -> None:
+def run_studies(
+    name: str, data: str, *, changes: Sequence[str], output: Path | None, split_seed: int, as_json: bool, **settings: Any
+) -> None:
     """Run a study, or all, and print the table and verdicts of each.
 
-    settings: seeds, epochs, half_and_double, images, workers and device, as of the command. Of all, one that can't be run here, for want of
-    a library or of images, is told and passed over, and one whose pages can't be written; they are named in the end, by a UserError.
+    changes: `field=value` lines, of every arm's recipe. settings: seeds, epochs, half_and_double, images, workers and device, as of the
+    command. Of all, one that can't be run here, for want of a library or of images, is told and passed over, and one whose pages can't be
+    written; they are named in the end, by a UserError.
     """
-    studies, splits = _named(name), _read(data, split_seed)
+    studies, splits = _named(name, changes), _read(data, split_seed)
     with err.status("loading torch…"):
         from inceptions.studies.pages import as_markdown, as_plain, write_pages
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from inceptions.errors import UserError
 from inceptions.networks.spec import Network
 from inceptions.training.recipe import Recipe
+from inceptions.training.settings import change
 
 Measure = Literal["accuracy", "cost", "steps", "averages", "smoothness", "surface"]
 """accuracy: on the held-out images. cost: multiply-adds, where the accuracy is no lower. steps: to reach the accuracy of the first arm.
@@ -75,3 +78,18 @@ class Study:
             raise ValueError(f"study {self.name}: it measures {self.measure}, and no_worse is of accuracy")
         if self.measure != "smoothness" and any(arm.noise for arm in self.arms):
             raise ValueError(f"study {self.name}: it measures {self.measure}, and arms have noise where it is smoothness")
+
+
+def change_recipes(study: Study, lines: Sequence[str]) -> Study:
+    """Return the study with `field=value` lines applied to the recipe of every arm, as `change` takes them.
+
+    Raises UserError as `change` does, and of a field that the arms differ in, for they would be alike in what is compared, or `seed`.
+    """
+    for line in lines:
+        field = line.partition("=")[0].strip().partition(".")[0]
+        values = [getattr(arm.recipe, field, None) for arm in study.arms]
+        if any(value != values[0] for value in values):
+            raise UserError(f"{line!r}: {field} is what arms of the study {study.name} differ in, and they would be alike; leave it out")
+        if field == "seed":
+            raise UserError(f"{line!r}: a study runs with the seeds 0, 1, 2…; --seeds says how many")
+    return replace(study, arms=tuple(replace(arm, recipe=change(arm.recipe, lines)) for arm in study.arms))

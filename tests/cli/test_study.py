@@ -106,6 +106,33 @@ def test_what_all_would_take_counts_each_run_once_and_every_budget(inceptions, p
     ]
 
 
+def test_a_changed_field_is_that_of_every_arm_and_is_in_the_command(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["inceptions", "study", "smoothing", "--set", "weight_decay=0.125"])
+    done = study("--set", "weight_decay=0.125", "--set", "optimizer.momentum=0.5")
+    assert done.code == 0
+    assert "--set weight_decay=0.125" in done.out
+    settings = [json.loads(file.read_text()) for file in sorted(tmp_path.glob("runs/study-smoothing/*/seed-0.json"))]
+    assert [(run["weight_decay"], run["optimizer"]["momentum"]) for run in settings] == [(0.125, 0.5)] * 2
+    assert sorted(run["label_smoothing"] for run in settings) == [0.0, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("label_smoothing=0.2", "label_smoothing is what arms of the study smoothing differ in"),
+        ("seed=3", "--seeds says how many"),
+        ("lrr=0.1", "did you mean lr?"),
+        ("lr", "FIELD=VALUE"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_field_that_arms_differ_in_is_not_changed(study, no_training, tmp_path, line, said, more):
+    refused = study("--set", line, *more)
+    assert (refused.code, refused.out) == (2, "")
+    assert said in " ".join(refused.err.split())
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_full_disk_at_the_end_loses_nothing(study, monkeypatch):
     def fill(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
