@@ -143,6 +143,10 @@ def study(
     split_seed: Annotated[int, typer.Option(help="Of val and test, where they are set aside; the same in all runs.")] = 0,
     images: Annotated[int, typer.Option(min=10, help="Training images at most, evenly of each class.")] = 50_000,
     half_and_double: Annotated[bool, typer.Option("--half-and-double", help="Judge with half and with double the epochs too.")] = False,
+    known: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="A folder of studies done elsewhere on these images, whose runs count here."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print how long it takes here, and train nothing.")] = False,
     workers: Workers = None,
     device: Device = None,
@@ -160,7 +164,7 @@ def study(
     if dry_run:
         show_cost(name, data, **budget, split_seed=split_seed, half_and_double=half_and_double, device=device, as_json=json)
         return
-    where = {"output": output, "workers": workers, "device": device}
+    where = {"output": output, "known": known, "workers": workers, "device": device}
     run_studies(name, data, **budget, **where, split_seed=split_seed, half_and_double=half_and_double, as_json=json)
 
 

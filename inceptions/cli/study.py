@@ -122,9 +122,9 @@ def run_studies(
 ) -> None:
     """Run a study, or all, and print the table and verdicts of each.
 
-    changes: `field=value` lines, of every arm's recipe. settings: seeds, epochs, half_and_double, images, workers and device, as of the
-    command. Of all, one that can't be run here, for want of a library or of images, is told and passed over, and one whose pages can't be
-    written; they are named in the end, by a UserError.
+    changes: `field=value` lines, of every arm's recipe. settings: seeds, epochs, half_and_double, images, known, workers and device, as of
+    the command. Of all, one that can't be run here, for want of a library or of images, is told and passed over, and one whose pages can't
+    be written; they are named in the end, by a UserError.
     """
     studies, splits = _named(name, changes), _read(data, split_seed)
     with err.status("loading torch…"):
@@ -175,9 +175,11 @@ def _run_study(
     workers: int | None,
     device: str | None,
     half_and_double: bool,
+    known: Path | None,
 ) -> tuple[StudyResult, dict[str, str]]:
     """Run a study and tell of every run; return what it came to, and the command and the images in words."""
     from inceptions.data.folders import name_source
+    from inceptions.studies.planned import read_known
     from inceptions.studies.run import Budget, run_budgets
 
     total, done = (seeds or study.seeds) * len(study.arms), 0
@@ -195,8 +197,9 @@ def _run_study(
             tell("measuring the loss on planes, for minutes; what is measured is kept…")
 
     budget = Budget(seeds, epochs, images, half_and_double)
+    counts = read_known(known) if known else {}
     try:
-        result = run_budgets(study, splits, data, folder, budget=budget, device=device, workers=workers, callback=count)
+        result = run_budgets(study, splits, data, folder, budget=budget, known=counts, device=device, workers=workers, callback=count)
     except StoppedError:
         raise StoppedError(f"stopped; what is done is in {folder}, and the same command goes on from there") from None
     return result, {"command": shlex.join(["inceptions", *sys.argv[1:]]), "data": name_source(data)}

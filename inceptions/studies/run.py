@@ -7,18 +7,16 @@ OUTPUT/ARM/seed-N.looks.json     where smoothness is measured: what was seen at 
 OUTPUT/ARM/seed-N.round.json, seed-N.through.json     where surfaces are: the loss on planes
 OUTPUT/predictions.parquet     where models are averaged: what each average predicted of each image
 
-A run that another study beside this one is through with, alike in every setting, serves here too and is not done again.
+A run that another study is through with, alike in every setting, serves here too and is not done again (`planned`).
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
-import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,19 +32,17 @@ from inceptions.networks.trace import Cost, trace
 from inceptions.studies import surface
 from inceptions.studies.averages import AverageRow, average, judge_averages, table
 from inceptions.studies.landscapes import Smoothness, Terrain, judge_smoothness, judge_surfaces, summarize_looks, summarize_surface
-from inceptions.studies.smoothness import SmoothnessLook, look_settings, read_looks
-from inceptions.studies.study import Arm, BatchNoise, Study
+from inceptions.studies.planned import PlannedRun, file_beside, plan_run, refuse_other_settings, shared
+from inceptions.studies.smoothness import SmoothnessLook, read_looks
+from inceptions.studies.study import Study
 from inceptions.studies.verdict import RunResult, Verdict, interval, judge
-from inceptions.training.loop import Pace, Setup, fit, prepare
+from inceptions.training.loop import Pace, fit
 from inceptions.training.progress import Reporter
-from inceptions.training.run_folder import FINISHED_NAME, RESUME_NAME
-from inceptions.weights.card import CARD_NAME, read_card
 from inceptions.weights.folder import load_model
 
 CROPPED_FRACTION = 10  # images that are cropped 144 times are so many times fewer than those of training
 SCORED = ("accuracy", "cost", "steps")  # measures that a run which died still has a score for, that of guessing
 DEAD = 1.05  # times the share of the commonest class: an accuracy that is no higher is that of a network that says the same of all images
-PLACES = ("data", "place")  # of a setup's settings, which don't change what is computed; the images have a fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,58 +92,6 @@ class StudyResult:
         return max(len(run.curve) for run in self.runs)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRun:
-    """A run of an arm with a seed, which may be through already.
-
-    folder: its place in the study. noise: of the arm; is_looked_at: whether its smoothness is measured. served_by: the folder of the same
-    run of another study, which is through.
-    """
-
-    arm: str
-    setup: Setup
-    folder: Path
-    noise: BatchNoise | None = None
-    is_looked_at: bool = False
-    served_by: Path | None = None
-
-    @property
-    def home(self) -> Path:
-        """Where its models and what it came to are."""
-        return self.served_by or self.folder
-
-    @property
-    def settings_file(self) -> Path:
-        """Where its settings are kept, beside its folder."""
-        return self.folder.with_name(f"{self.folder.name}.json")
-
-    @property
-    def looks_file(self) -> Path:
-        """Where what was seen of it is kept, beside its folder."""
-        return _beside(self.home, "looks")
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What decides it, in JSON's types, the recipe's fields among the others."""
-        values = json.loads(json.dumps(self.setup.to_dict()))
-        recipe = values.pop("recipe")
-        looks = {"looks": look_settings(self.noise)} if self.is_looked_at else {}
-        return {name: value for name, value in {**values, **recipe, **looks}.items() if name not in PLACES}
-
-    @property
-    def known_by(self) -> str:
-        """The digest of its settings."""
-        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def accuracy(self) -> float | None:
-        """Of its best model, on the test images or for want of them on validation; None until the run is through."""
-        best, splits = self.home / "best", self.setup.splits
-        if (self.home / RESUME_NAME).exists() or not (best / CARD_NAME).is_file():
-            return None
-        return read_card(best).metrics.get("test_accuracy" if splits.test else "val_accuracy" if splits.val else "train_accuracy")
-
-
 def run_study(
     study: Study,
     splits: Splits,
@@ -156,6 +100,7 @@ def run_study(
     *,
     budget: Budget,
     beside: Path | None = None,
+    known: Mapping[str, RunResult] | None = None,
     device: str | None = None,
     workers: int | None = None,
     callback: Callable[[RunResult], None] | None = None,
@@ -163,7 +108,8 @@ def run_study(
 ) -> StudyResult:
     """Run what is not finished in `folder` yet, seed by seed so that all arms are equally far, and return what all of it came to.
 
-    beside: the folder in which other studies lie, that of `folder` if nothing is said. callback: is given every run as it ends.
+    beside: the folder in which other studies lie, that of `folder` if nothing is said. known: what `read_known` gives, of the same images;
+    those alike in every setting count where a run's score is all that is needed. callback: is given every run as it ends.
     Raises UserError before the first step where a library is missing, or images to measure by, or `folder` holds runs of other settings;
     and as training does.
     """
@@ -173,13 +119,14 @@ def run_study(
     _require_images(study, splits, source)
     splits = replace(splits, train=take_evenly(splits.train, budget.images))
     planned = [
-        _plan(study, arm, seed, splits, folder, budget=budget, source=source, device=device)
+        plan_run(study, arm, splits, folder, seed=seed, epochs=budget.epochs, source=source, device=device)
         for seed in range(budget.seeds or study.seeds)
         for arm in study.arms
     ]
     for run in planned:
-        _refuse_other_settings(run)
-    planned = [_shared(run, beside or folder.parent) for run in planned]
+        refuse_other_settings(run)
+    counts = known or {} if study.measure in SCORED else {}  # numbers are not enough where models are needed, or looks
+    planned = [shared(run, beside or folder.parent, counts) for run in planned]
     runs = []
     for run in planned:
         runs.append(_finish(run, workers, reporter, may_die=study.measure in SCORED))
@@ -269,71 +216,14 @@ def take_evenly(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
     return tuple(sample for part in kept for _, sample in part)
 
 
-def slug(name: str) -> str:
-    """Return a name as a folder's."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def _plan(
-    study: Study, arm: Arm, seed: int, splits: Splits, folder: Path, *, budget: Budget, source: str, device: str | None
-) -> PlannedRun:
-    recipe = replace(arm.recipe, seed=seed, epochs=budget.epochs or arm.recipe.epochs)
-    setup = prepare(arm.network, splits, recipe, source=source, device=device)
-    return PlannedRun(arm.name, setup, folder / slug(arm.name) / f"seed-{seed}", arm.noise, study.measure == "smoothness")
-
-
-def _refuse_other_settings(run: PlannedRun) -> None:
-    """Raise UserError where there is a run already that differs in more than where its images are."""
-    file = run.settings_file
-    if not file.is_file():
-        if run.folder.exists():
-            raise UserError(f"{run.folder} is there, and no run of this study; it is kept: give another folder, or move this one away")
-        return
-    was, now = json.loads(file.read_text(encoding="utf-8")), run.settings
-    differing = [_difference(name, was.get(name), now.get(name)) for name in {**was, **now} if was.get(name) != now.get(name)]
-    if differing:
-        raise UserError(
-            f"{run.folder} holds a run of other settings ({'; '.join(differing)}); it is kept: give another folder for these, or delete it"
-        )
-
-
-def _shared(run: PlannedRun, beside: Path) -> PlannedRun:
-    """Return the run, or where it has not begun the same run of another study in the folder `beside`, if that is through.
-
-    Images in another place are others, even of the same names: copies may be smaller, or spoilt for the purpose.
-    """
-    if run.settings_file.is_file():
-        return run
-    wanted, place = run.settings, run.setup.place
-    for file in sorted(found for places in ("*/*", "*/epochs-*/*") for found in beside.glob(f"{places}/seed-*[0-9].json")):
-        other = replace(run, served_by=file.with_suffix(""))
-        if _read_json(file) != wanted or other.accuracy is None:
-            continue
-        begun = _read_json(other.home / FINISHED_NAME)
-        if isinstance(begun, dict) and begun.get("place") == place:
-            return other
-    return run
-
-
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # another's file, or one that is being written
-        return None
-
-
-def _difference(name: str, was: Any, now: Any) -> str:
-    """Return "epochs 10, now 1", or the name alone of what is too long to be told."""
-    short = isinstance(was, str | int | float | None) and isinstance(now, str | int | float | None) and name != "images"
-    return f"{name} {was}, now {now}" if short else f"other {name}"
-
-
 def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None, *, may_die: bool) -> RunResult:
     """Return what a run came to, which begins now, or goes on where it was killed, unless it is through.
 
     may_die: whether a loss that is no number any more is what it came to, and no error.
     """
-    accuracy, died = run.accuracy, _beside(run.folder, "died")
+    if run.told:
+        return replace(run.told, arm=run.arm)
+    accuracy, died = run.accuracy, file_beside(run.folder, "died")
     if accuracy is None and not (may_die and died.is_file()):
         write_whole(run.settings_file, json.dumps(run.settings, indent=1))
         look = SmoothnessLook(run.setup, run.noise, run.looks_file, known_by=run.known_by) if run.is_looked_at else None
@@ -360,18 +250,13 @@ def _result(run: PlannedRun, accuracy: float | None) -> RunResult:
     found = commonest if accuracy is None else accuracy
     seconds = float(rows[-1]["seconds"]) if rows else 0.0
     died = accuracy is None or accuracy <= DEAD * commonest
-    return RunResult(run.arm, setup.recipe.seed, found, tuple(curve), setup.steps_per_epoch, seconds, died)
+    return RunResult(run.arm, setup.recipe.seed, found, tuple(curve), setup.steps_per_epoch, seconds, died, run.known_by)
 
 
 def _commonest_share(splits: Splits) -> float:
     """Return the share of the commonest class among the images that accuracy is of."""
     labels = [sample.label for sample in splits.test or splits.val or splits.train]
     return max(Counter(labels).values(), default=0) / max(1, len(labels))
-
-
-def _beside(folder: Path, what: str) -> Path:
-    """Return where something is kept beside a run's folder."""
-    return folder.with_name(f"{folder.name}.{what}.json")
 
 
 def _summarize(name: str, cost: Cost, runs: Sequence[RunResult]) -> ArmResult:

@@ -25,6 +25,7 @@ class RunResult:
     """One run: arm and seed, the accuracy in the end (0 to 1), and after each epoch on validation; the steps of an epoch; seconds.
 
     died: whether its loss was no number any more, or it says the same of all images, and its accuracy is that of guessing.
+    known_by: the digest of all that decides it, but for where its images lie.
     """
 
     arm: str
@@ -34,6 +35,7 @@ class RunResult:
     steps_per_epoch: int
     seconds: float
     died: bool = False
+    known_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import sys
 from dataclasses import replace
@@ -104,6 +105,17 @@ def test_what_all_would_take_counts_each_run_once_and_every_budget(inceptions, p
     assert [(row["arm"], row["epochs"]) for row in rows] == [
         (arm, epochs) for arm in ("smoothing: none", "smoothing: a tenth", "smooth: none", "smooth: plain", "smooth: noisy")
     ]
+
+
+def test_runs_of_another_machine_count(study, tmp_path, monkeypatch):
+    first = study()
+    (tmp_path / "runs").rename(tmp_path / "brought")
+    for folder in (tmp_path / "brought").glob("*/*/"):
+        shutil.rmtree(folder)  # the numbers are enough
+    monkeypatch.setattr(run, "fit", None)
+    again = study("--known", tmp_path / "brought").out
+    assert again.splitlines()[:-1] == first.out.splitlines()[:-1]  # the last is the command
+    assert {path.name for path in (tmp_path / "runs" / "study-smoothing").iterdir()} == {"study.md", "study.json", "study.svg"}
 
 
 def test_a_changed_field_is_that_of_every_arm_and_is_in_the_command(study, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from inceptions.networks.trace import trace
 from inceptions.studies import run
 from inceptions.studies.catalog import get_study, list_studies
 from inceptions.studies.pages import as_markdown, write_pages
+from inceptions.studies.planned import read_known
 from inceptions.studies.run import Budget, run_budgets, run_study, take_evenly
 from inceptions.studies.study import Arm, Claim, Study
 from inceptions.training.progress import Reporter
@@ -132,6 +133,29 @@ def test_a_run_on_other_images_of_the_same_names_does_not_serve(finished, module
     monkeypatch.setattr(run, "fit", None)
     with pytest.raises(TypeError, match="not callable"):
         go(tmp_path / "study-other", other, study=Study("other", "t", "h", "1", STUDY.arms[:1], ()))
+
+
+def test_runs_told_of_by_the_pages_of_a_study_count_where_they_are_alike_in_all(whole, module_pictures, tmp_path, monkeypatch):
+    write_pages(replace(whole[0], others=(whole[0],)), tmp_path / "elsewhere" / "smoothing", command="", data="")
+    known, moved = read_known(tmp_path / "elsewhere"), shutil.copytree(module_pictures, tmp_path / "copies")
+    assert sorted(known) == sorted(each.known_by for each in whole[0].runs)
+    monkeypatch.setattr(run, "fit", None)
+    plain = Study("other", "t", "h", "1", (replace(STUDY.arms[0], name="what others call none"),), ())
+    assert go(tmp_path / "new", moved, study=plain, known=known).runs == tuple(
+        replace(each, arm="what others call none") for each in whole[0].runs if each.arm == "none"
+    )
+    assert not (tmp_path / "new").exists()
+    differing = replace(plain, arms=(Arm("none", TINY, replace(STUDY.arms[0].recipe, lr=0.2)),))
+    for study in (differing, replace(plain, measure="averages")):  # of which models are needed
+        with pytest.raises(TypeError, match="not callable"):  # it would train
+            go(tmp_path / "new", moved, study=study, known=known)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"runs": []}', '{"runs": [{"arm": "none", "seed": 0}]}'])
+def test_pages_that_tell_of_no_run_that_could_count_are_told(tmp_path, text):
+    (tmp_path / "study.json").write_text(text)
+    with pytest.raises(UserError, match="whose runs say what they are known by; give the folder"):
+        read_known(tmp_path)
 
 
 @pytest.mark.parametrize(("epochs", "others"), [(1, (2,)), (2, (1, 4)), (5, (2, 10))])
