@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from inceptions.data.splits import Sample
 from inceptions.evaluation.evaluate import Evaluation, Row, evaluate
 from inceptions.evaluation.interval import Interval
@@ -54,13 +56,32 @@ def table(rows: Sequence[Row[Score]]) -> tuple[AverageRow, ...]:
 
 
 def judge_averages(rows: Sequence[Row[Score]]) -> tuple[Verdict, ...]:
-    """Return verdicts: more crops against fewer with one model, all models against one with each number of crops."""
+    """Return verdicts: with one model more crops against fewer, and the first step's gain against the last's; all models against one."""
     by = {(len(row.models), row.crops): row.score for row in rows}
     most, numbers = max(count for count, _ in by), sorted({crops for _, crops in by})
     pairs = [((1, more), (1, fewer)) for fewer, more in pairwise(numbers)]
     if most > 1:
         pairs += [((most, crops), (1, crops)) for crops in numbers]
-    return tuple(_verdict(better, worse, error_difference(by[worse], by[better])) for better, worse in pairs)
+    verdicts = [_verdict(better, worse, error_difference(by[worse], by[better])) for better, worse in pairs]
+    if len(numbers) > 2:
+        verdicts.append(_judge_gains(numbers, [by[1, crops] for crops in numbers]))
+    return tuple(verdicts)
+
+
+def _judge_gains(crops: Sequence[int], scores: Sequence[Score]) -> Verdict:
+    """Return the verdict on the gain of the last step to more crops being smaller than that of the first, on the same images."""
+    from scipy.stats import bootstrap
+
+    wrong = [100.0 * (score.ranks[np.argsort(score.indices)] > 0) for score in scores]
+    first, last = wrong[0] - wrong[1], wrong[-2] - wrong[-1]
+    more = first - last
+    spread = bootstrap((more,), np.mean, n_resamples=2000, method="percentile", rng=0).confidence_interval if np.ptp(more) else None
+    low, high = (spread.low, spread.high) if spread else (more[0], more[0])
+    names = f"{crops[0]} to {crops[1]} crops", f"{crops[-2]} to {crops[-1]} crops"
+    gains = f"{names[0]}: {first.mean():.1f} points fewer errors; {names[1]}: {last.mean():.1f}"
+    said = f"{gains}; the first gains {more.mean():.1f} points more ({low:+.1f} to {high:+.1f})"
+    points = Interval(float(more.mean()), float(low), float(high))
+    return Verdict(Claim(*names), points, word_for(shown=points.low > 0, contradicted=points.high < 0), said)
 
 
 def _verdict(better: tuple[int, int], worse: tuple[int, int], points: Interval) -> Verdict:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -138,7 +139,8 @@ def read_known(folder: Path) -> dict[str, RunResult]:
         study = _read_json(file)
         budgets = (study, *study.get("other_budgets", ())) if isinstance(study, dict) else ()
         for values in (values for budget in budgets for values in budget.get("runs", ()) if values.get("known_by")):
-            result = RunResult(**{**values, "curve": tuple(values["curve"])})
+            curve = (math.nan if value is None else value for value in values["curve"])  # as JSON has it
+            result = RunResult(**{**values, "curve": tuple(curve)})
             known.setdefault(result.known_by, result)
     if not known:
         raise UserError(f"{folder} has no study.json whose runs say what they are known by; give the folder that studies lie in")

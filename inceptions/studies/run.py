@@ -34,14 +34,13 @@ from inceptions.studies.averages import AverageRow, average, judge_averages, tab
 from inceptions.studies.landscapes import Smoothness, Terrain, judge_smoothness, judge_surfaces, summarize_looks, summarize_surface
 from inceptions.studies.planned import PlannedRun, file_beside, plan_run, refuse_other_settings, shared
 from inceptions.studies.smoothness import SmoothnessLook, read_looks
-from inceptions.studies.study import Study
+from inceptions.studies.study import SCORED, Study
 from inceptions.studies.verdict import RunResult, Verdict, interval, judge
 from inceptions.training.loop import Pace, fit
 from inceptions.training.progress import Reporter
 from inceptions.weights.folder import load_model
 
 CROPPED_FRACTION = 10  # images that are cropped 144 times are so many times fewer than those of training
-SCORED = ("accuracy", "cost", "steps")  # measures that a run which died still has a score for, that of guessing
 DEAD = 1.05  # times the share of the commonest class: an accuracy that is no higher is that of a network that says the same of all images
 
 
@@ -198,10 +197,14 @@ def other_budgets(epochs: int) -> tuple[int, ...]:
 
 def _require_images(study: Study, splits: Splits, source: str) -> None:
     """Raise UserError where what the study measures can't be had of these images, for there are none of the part that it takes."""
-    lacks_part = {"steps": not splits.val, "averages": not (splits.test or splits.val)}
-    if lacks_part.get(study.measure):
-        part = "validation" if study.measure == "steps" else "test or validation"
-        raise UserError(f"the study {study.name} measures on {part} images, and {source} has none; give more images of each class")
+    measures = {study.measure, *map(study.measure_of, study.claims)}
+    if "steps" in measures and not splits.val:
+        part = "validation"
+    elif "averages" in measures and not (splits.test or splits.val):
+        part = "test or validation"
+    else:
+        return
+    raise UserError(f"the study {study.name} measures on {part} images, and {source} has none; give more images of each class")
 
 
 def take_evenly(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:

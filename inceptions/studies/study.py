@@ -11,11 +11,16 @@ from inceptions.networks.spec import Network
 from inceptions.training.recipe import Recipe
 from inceptions.training.settings import change
 
-Measure = Literal["accuracy", "cost", "steps", "averages", "smoothness", "surface"]
-"""accuracy: on the held-out images. cost: multiply-adds, where the accuracy is no lower. steps: to reach the accuracy of the first arm.
+Measure = Literal["accuracy", "cost", "steps", "deaths", "averages", "smoothness", "surface"]
+"""accuracy: on the held-out images. cost: multiply-adds, where the accuracy is no lower. steps: to reach the accuracy of the other arm.
+deaths: runs whose loss was no number any more, or that say the same of all images.
 averages: top-1 error of the one arm's models of all seeds, averaged over more and more crops and models.
 smoothness: loss and gradient along the gradient, and what a layer reads, while the arms train; of an arm with noise, the steps it takes.
 surface: the loss on planes round the end of a run, and through the start and the ends of the arms that share a network."""
+
+
+SCORED: tuple[Measure, ...] = ("accuracy", "cost", "steps", "deaths")
+"""What takes no more than a run's score in the end and after each epoch: a run that died has them too, those of guessing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,15 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """That `better` beats `worse`, both names of arms, in what the study measures; no_worse: that it is no worse, in accuracy."""
+    """That `better` beats `worse`, both names of arms; no_worse: that it is no worse, in accuracy.
+
+    by: what it is judged by; None for what the study measures. Of a score, such as accuracy, there are others that need no more: SCORED.
+    """
 
     better: str
     worse: str
     no_worse: bool = False
+    by: Measure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +83,18 @@ class Study:
         names = {arm.name for arm in self.arms}
         if len(names) != len(self.arms) or any({claim.better, claim.worse} - names for claim in self.claims):
             raise ValueError(f"study {self.name}: arms are {sorted(names)}; each once, and claims of no others")
-        if self.measure != "accuracy" and any(claim.no_worse for claim in self.claims):
-            raise ValueError(f"study {self.name}: it measures {self.measure}, and no_worse is of accuracy")
+        for claim in self.claims:
+            by = self.measure_of(claim)
+            if by != "accuracy" and claim.no_worse:
+                raise ValueError(f"study {self.name}: a claim is judged by {by}, and no_worse is of accuracy")
+            if by != self.measure and not {by, self.measure} <= {*SCORED}:
+                raise ValueError(f"study {self.name}: it measures {self.measure}, of which no claim can be judged by {by}")
         if self.measure != "smoothness" and any(arm.noise for arm in self.arms):
             raise ValueError(f"study {self.name}: it measures {self.measure}, and arms have noise where it is smoothness")
+
+    def measure_of(self, claim: Claim) -> Measure:
+        """Return what a claim of the study is judged by."""
+        return claim.by or self.measure
 
 
 def change_recipes(study: Study, lines: Sequence[str]) -> Study:

@@ -22,7 +22,7 @@ from inceptions.networks.spec import (
     pair,
 )
 from inceptions.networks.tables.inception_cifar import halve, inception
-from inceptions.networks.trace import trace
+from inceptions.networks.trace import Shape, trace, trace_node
 
 COST = 33_600_000  # multiply-adds of an image, which networks of 1, 4 and 8 modules a grid come within 2 % of
 
@@ -68,6 +68,30 @@ def with_linear_reductions(network: Network) -> Network:
 
 def _is_spatial(node: Node | None) -> bool:
     return isinstance(node, Conv) and max(pair(node.kernel)) > 1
+
+
+def with_plain_modules(network: Network) -> Network:
+    """Return `network` without the sums of its residual modules, whose last convolution is then one like all others, and costs the same."""
+
+    def plain(node: Node) -> Node:
+        if not isinstance(node, Residual) or not isinstance(node.body, tuple):
+            return node
+        *before, last = node.body
+        return (*before, Conv(last.channels, last.kernel)) if isinstance(last, Conv) else node
+
+    return reshape.map_network(network, plain)
+
+
+def with_one_reduction(network: Network, share: float) -> Network:
+    """Return `network` with a 1x1 convolution before each module that reduces all that its branches read to that share, in whole eights."""
+    shape, stages = Shape(network.in_channels, network.image_size, network.image_size), []
+    for stage in network.stages:
+        node = stage.node
+        if isinstance(node, Parallel):
+            node = (Conv(max(8, 8 * round(shape.channels * share / 8)), 1), node)
+        stages.append(replace(stage, node=node))
+        shape = trace_node(node, shape, network.numerics, f"stage '{stage.name}'").output
+    return reshape.declare(replace(network, stages=tuple(stages)))
 
 
 def pointwise_first(network: Network) -> Network:

@@ -40,7 +40,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A claim, what was found of it (in accuracy, 0 to 1, in powers of e of steps, or in points of error), and the word for it."""
+    """A claim, what was found of it (in accuracy or runs, 0 to 1, in powers of e of steps, or in points of error), and the word for it."""
 
     claim: Claim
     difference: Interval
@@ -66,13 +66,15 @@ def judge(study: Study, runs: Sequence[RunResult], costs: dict[str, int]) -> lis
     verdicts = []
     for claim in study.claims:
         pairs = [(by[claim.better, seed], by[claim.worse, seed]) for seed in seeds]
-        match study.measure:
+        match study.measure_of(claim):
             case "accuracy":
                 verdicts.append(_by_accuracy(claim, pairs))
             case "cost":
                 verdicts.append(_by_cost(claim, pairs, costs))
             case "steps":
                 verdicts.append(_by_steps(claim, pairs))
+            case "deaths":
+                verdicts.append(_by_deaths(claim, pairs))
     return verdicts
 
 
@@ -118,6 +120,14 @@ def _by_steps(claim: Claim, pairs: Sequence[tuple[RunResult, RunResult]]) -> Ver
     spread = "one seed, no interval" if len(logs) == 1 else f"{low:.0f} to {high:.0f}"
     said = f"{claim.better} reaches the accuracy of {claim.worse} in {mean:.0f} % ({spread}) of its steps"
     return Verdict(claim, found, word_for(shown=found.high < 0, contradicted=found.low > 0), said)
+
+
+def _by_deaths(claim: Claim, pairs: Sequence[tuple[RunResult, RunResult]]) -> Verdict:
+    better, worse = (sum(run.died for run in runs) for runs in zip(*pairs, strict=True))
+    share = (worse - better) / len(pairs)
+    all_of_one = better == 0 and worse == len(pairs) > 1
+    said = f"of {claim.worse} {worse} of {len(pairs)} runs died, and of {claim.better} {better}"
+    return Verdict(claim, Interval(share, share, share), word_for(shown=all_of_one, contradicted=worse == 0), said)
 
 
 def word_for(*, shown: bool, contradicted: bool) -> Word:

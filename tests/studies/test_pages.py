@@ -52,3 +52,26 @@ def test_fewer_errors_are_points_below_zero_in_the_table_the_verdict_and_json(tm
     write_pages(result, tmp_path, command="c", data="d")
     found = json.loads((tmp_path / "study.json").read_text())
     assert found["averages"][1]["against_base"]["value"] == found["verdicts"][0]["difference"]["value"] == -12.5
+
+
+@pytest.mark.parametrize(
+    ("errors", "word", "gained"),
+    [((60, 20, 18, 17), "shown", 39.0), ((60, 50, 40, 30), "not shown at this size", 0.0), ((60, 59, 50, 10), "contradicted", -39.0)],
+)
+def test_the_first_step_to_more_crops_is_held_against_the_last(errors, word, gained):
+    labels, order = torch.zeros(100, dtype=torch.int64), np.random.default_rng(0).permutation(100)
+    rows = []
+    for crops, count in zip((1, 10, 12, 144), errors, strict=True):
+        wrong = torch.from_numpy(order < count) if crops != 12 else torch.arange(100) < count
+        score = score_of(torch.eye(2)[wrong.long()].log(), labels, order if crops != 12 else np.arange(100))
+        rows.append(Row(("a",), crops, 1, score))
+    verdict = judge_averages(rows)[-1]
+    assert (verdict.claim.better, verdict.claim.worse) == ("1 to 10 crops", "12 to 144 crops")
+    assert (verdict.word, verdict.difference.value) == (word, pytest.approx(gained))
+    assert verdict.difference.low <= gained <= verdict.difference.high
+
+
+def test_where_no_crops_change_anything_nothing_is_shown_of_gains():
+    score = score_of(torch.eye(2)[torch.zeros(10, dtype=torch.int64)].log(), torch.zeros(10, dtype=torch.int64), np.arange(10))
+    verdict = judge_averages([Row(("a",), crops, 1, score) for crops in (1, 10, 144)])[-1]
+    assert (verdict.word, verdict.difference.low, verdict.difference.high) == ("not shown at this size", 0.0, 0.0)

@@ -27,7 +27,7 @@ def test_heads_of_the_study_of_their_place_stand_on_two_grids():
 
 
 def test_naive_modules_lose_the_stages_that_reduced_ones_do():
-    naive, reduced = (arm.network for arm in get_study("modules").arms)
+    naive, reduced, _ = (arm.network for arm in get_study("modules").arms)
     assert [(stage.name, stage.grid) for stage in naive.stages] == [(stage.name, stage.grid) for stage in reduced.stages]
 
 
@@ -38,3 +38,23 @@ def test_with_fewer_blocks_keeps_the_first_of_each_stage():
     for wrong in ({"block36": 1}, {"block35": 0}, {"block35": 6}, {"1a": 1}):
         with pytest.raises(NetworkError, match=next(iter(wrong))):
             variants.with_fewer(network, **wrong)
+
+
+def test_plain_modules_cost_what_residual_ones_do_and_have_no_sums():
+    plain, residual, _ = (arm.network for arm in get_study("residual").arms)
+    assert trace(plain).total.multiply_adds == trace(residual).total.multiply_adds
+    assert "Residual(" in repr(residual.stages)
+    assert "Residual(" not in repr(plain.stages)
+    assert "norm=False" not in repr(plain.stages)
+
+
+def test_a_reduction_of_all_costs_what_one_in_each_branch_does():
+    _, reduced, at_once = (trace(arm.network).total.multiply_adds for arm in get_study("modules").arms)
+    assert abs(at_once / reduced - 1) < 0.02
+    assert all(isinstance(get_study("modules").arms[2].network.stage(name).node, tuple) for name in ("3a", "3b", "4a", "4d", "5b"))
+
+
+def test_reductions_have_kernels_of_one_size_and_widening_first_costs_four_times_as_much():
+    rows = {arm.name: next(row for row in trace(arm.network).rows if row.name == "reduction1") for arm in get_study("reductions").arms}
+    costs = {name: row.cost.multiply_adds for name, row in rows.items()}
+    assert costs["widen, then pool"] == 4 * costs["pool, then widen"] == 8 * costs["side by side"] == 4 * costs["stride alone"]

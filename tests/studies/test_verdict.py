@@ -60,6 +60,35 @@ def test_what_a_study_can_t_measure_is_refused():
     with pytest.raises(ValueError, match="arms have noise"):
         replace(study("accuracy"), arms=(Arm("old", NETWORK, Recipe(), BatchNoise()), Arm("new", NETWORK, Recipe())))
 
+    with pytest.raises(ValueError, match="it measures surface, of which no claim can be judged by steps"):
+        replace(study("surface"), claims=(Claim("new", "old", by="steps"),))
+    with pytest.raises(ValueError, match="it measures accuracy, of which no claim can be judged by averages"):
+        replace(study("accuracy"), claims=(Claim("new", "old", by="averages"),))
+
+
+def test_a_claim_can_be_judged_by_another_score_than_the_studys_own():
+    of_two = replace(study("cost"), claims=(Claim("new", "old"), Claim("new", "old", by="accuracy"), Claim("old", "new", by="steps")))
+    verdicts = judge(of_two, runs((0.80, 0.81, 0.82), (0.83, 0.84, 0.85)), {"old": 1, "new": 2})
+    assert [verdict.word for verdict in verdicts] == ["contradicted", "shown", "not shown at this size"]
+    assert [verdict.said.split()[2] for verdict in verdicts] == ["200", "3.0", "the"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ((True, True, True), (False, False, False), "shown"),
+        ((True, True, False), (False, False, False), "not shown at this size"),
+        ((True, True, True), (False, False, True), "not shown at this size"),
+        ((True,), (False,), "not shown at this size"),
+        ((False, False, False), (False, False, False), "contradicted"),
+        ((False, False, False), (True, True, True), "contradicted"),
+    ],
+)
+def test_runs_that_die_are_counted(old, new, word):
+    found = [replace(run, died=(old if run.arm == "old" else new)[run.seed]) for run in runs((0.1,) * len(old), (0.1,) * len(new))]
+    (verdict,) = judge(study("deaths"), found, {})
+    assert (verdict.word, verdict.said) == (word, f"of old {sum(old)} of {len(old)} runs died, and of new {sum(new)}")
+
 
 @pytest.mark.parametrize(
     ("new", "costs", "word"),
