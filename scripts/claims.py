@@ -8,12 +8,16 @@ Kind = Literal["drawn", "computed", "run", "not possible here"]
 
 
 class Claim(NamedTuple):
-    """A claim, the paper that makes it, and where what stands for it is: a page with an anchor, or a study's name where it is run."""
+    """A claim, the paper that makes it, and where what stands for it is: a page with an anchor, or a study's name where one is run.
+
+    about: a pattern of those verdicts of the study that are on this claim; of all, if there is none.
+    """
 
     said: str
     source: str
     kind: Kind
     place: str
+    about: str = ""
 
 
 CHAPTERS: dict[str, tuple[Claim, ...]] = {
@@ -26,21 +30,44 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
         ),
         Claim("Parallel kernels of several sizes make a module", "1409.4842, 4, Figure 2", "drawn", "googlenet.md#the-idea"),
         Claim("Naive modules grow wider and dearer one after another", "1409.4842, 4", "computed", "googlenet.md#what-it-costs"),
-        Claim("1x1 reductions keep the accuracy at a fraction of the cost", "1409.4842, 4", "run", "modules"),
-        Claim("Reducing only before 3x3 and 5x5 is right, for what is dense is hard to work with", "1409.4842, 4", "run", "bottleneck"),
+        Claim("1x1 reductions keep the accuracy at a fraction of the cost", "1409.4842, 4", "run", "modules", "^reduced takes"),
+        Claim(
+            "Reducing only before 3x3 and 5x5 is right, for what is dense is hard to work with",
+            "1409.4842, 4",
+            "run",
+            "modules",
+            "than reduced at once",
+        ),
         Claim("Average pooling in place of fully connected layers gains 0.6 points", "1409.4842, 5", "run", "pooling-head"),
         Claim("Average pooling has fewer parameters", "1409.4842, 5", "computed", "googlenet.md#the-rest-of-the-network"),
-        Claim("Dropout before the classifier stays essential", "1409.4842, 5", "run", "dropout"),
+        Claim(
+            "A network that ends in an average is easy to adapt to other classes",
+            "1409.4842, 5",
+            "run",
+            "../results.md#ants-and-bees-hymenoptera-244-training-and-153-validation-images",
+        ),
+        Claim("Dropout before the classifier stays essential", "1409.4842, 5", "run", "dropout", "^0.4, not normalised"),
         Claim("The network's table", "1409.4842, Table 1", "computed", "../family/googlenet.md"),
         Claim(
             "Auxiliary heads on 4a and 4d, each with 0.3 of the loss", "1409.4842, 5", "computed", "googlenet.md#the-rest-of-the-network"
         ),
-        Claim("Auxiliary heads help", "1409.4842, 5", "run", "aux"),
-        Claim("It matters little where the auxiliary heads are, and the lower one can go", "1512.00567, 4", "run", "aux-where"),
-        Claim("Asynchronous workers train it with a parameter server", "1409.4842, 6", "run", "asynchronous"),
+        Claim("They are dropped when training is over", "1409.4842, 5", "computed", "googlenet.md#the-rest-of-the-network"),
+        Claim("Auxiliary heads help", "1409.4842, 5", "run", "aux", "^plain is .* than none"),
+        Claim(
+            "Asynchronous workers trained it with a parameter server; to wait for one another is better",
+            "1409.4842, 6; 1604.00981",
+            "run",
+            "asynchronous",
+        ),
+        Claim(
+            "Training crops of 8 to 100 % of the area, aspect ratios of 3/4 to 4/3, one of four interpolations",
+            "1409.4842, 6",
+            "computed",
+            "../recipes.md#googlenet_2014",
+        ),
         Claim("144 crops, 4 x 3 x 6 x 2", "1409.4842, 7", "computed", "../evaluate.md"),
-        Claim("More crops and models make errors fewer", "1409.4842, Table 2", "run", "averages"),
-        Claim("The gain of more crops falls as they become many", "1409.4842, 7", "run", "crops-budget"),
+        Claim("More crops and models make errors fewer", "1409.4842, Table 3", "run", "averages", "models?, .* errors"),
+        Claim("The gain of more crops falls as they become many", "1409.4842, 7", "run", "crops-budget", "the first gains"),
         Claim(
             "6.67 % of top-5 error at ILSVRC 2014",
             "1409.4842, 7",
@@ -49,9 +76,24 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
         ),
     ),
     "Batch normalisation": (
-        Claim("The same accuracy in a fraction of the steps", "1502.03167, 4.2", "run", "batch-norm"),
-        Claim("Higher learning rates become possible", "1502.03167, 3.3", "run", "batch-norm"),
-        Claim("Less need of dropout", "1502.03167, 3.4", "run", "dropout"),
+        Claim("The same accuracy in a fraction of the steps", "1502.03167, 4.2", "run", "batch-norm", "of its steps|does not reach"),
+        Claim("A better accuracy in the end, though not in every network", "1502.03167, 4.2", "run", "batch-norm", "accurate than without"),
+        Claim("Higher learning rates become possible", "1502.03167, 3.3", "run", "batch-norm", "runs died"),
+        Claim(
+            "Initial weights need less care",
+            "1502.03167, 3.3",
+            "computed",
+            "batch-normalisation.md#what-the-paper-claimed-and-what-is-found-here",
+        ),
+        Claim("Less need of dropout", "1502.03167, 3.4", "run", "dropout", "^none is"),
+        Claim(
+            "The gradient of a batch is the better the larger it is",
+            "1502.03167, 1",
+            "computed",
+            "batch-normalisation.md#the-problem",
+        ),
+        Claim("A batch takes less time than its images one by one", "1502.03167, 1", "run", "../benchmarks/inception_v3/benchmark.md"),
+        Claim("Whitening whole layers costs too much", "1502.03167, 2 and 3", "computed", "batch-normalisation.md#the-idea"),
         Claim(
             "Each channel by its own mean and variance, then scale and shift",
             "1502.03167, 3",
@@ -59,20 +101,43 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "batch-normalisation.md#the-idea",
         ),
         Claim("The backward pass", "1502.03167, 3", "computed", "batch-normalisation.md#the-idea"),
-        Claim("Running averages at test time", "1502.03167, 3.1", "computed", "../design.md"),
+        Claim("Running averages at test time", "1502.03167, 3.1", "computed", "batch-normalisation.md#the-idea"),
         Claim("Before the activation, not after it", "1502.03167, 3.2", "run", "bn-place"),
-        Claim("Batches must not be small", "1502.03167, 3", "run", "bn-batch"),
-        Claim("Two 3x3 in place of each 5x5, nine layers more", "1502.03167, Appendix", "drawn", "batch-normalisation.md#the-network"),
+        Claim("Batches must not be small", "1702.03275, 1", "run", "bn-batch"),
         Claim(
-            "A quarter more parameters and 30 % more work than GoogLeNet",
+            "Two 3x3 in place of each 5x5, in nine modules nine layers more",
+            "1502.03167, Appendix",
+            "drawn",
+            "batch-normalisation.md#the-network",
+        ),
+        Claim(
+            "That takes a quarter more parameters and 30 % more work",
             "1502.03167, Appendix",
             "computed",
             "batch-normalisation.md#the-network",
         ),
         Claim("Three modules at 28x28; 3c and 4e halve the grid", "1502.03167, Appendix", "drawn", "batch-normalisation.md#the-network"),
-        Claim("A separable first convolution is cheaper", "1502.03167, Appendix", "computed", "batch-normalisation.md#the-network"),
-        Claim("The loss becomes smoother along the gradient", "1805.11604, 3.1, Figure 4", "run", "bn-smoothness"),
-        Claim("The drift of a layer's input hardly changes; noise after normalising does no harm", "1805.11604, 2", "run", "bn-smoothness"),
+        Claim(
+            "A separable first convolution is cheaper, and takes more memory in training",
+            "1502.03167, Appendix",
+            "computed",
+            "batch-normalisation.md#the-network",
+        ),
+        Claim(
+            "The loss becomes smoother along the gradient",
+            "1805.11604, 3.1, Figure 4",
+            "run",
+            "bn-smoothness",
+            "along the gradient|smoothness",
+        ),
+        Claim(
+            "The step of the layers below changes a layer's gradient no less: the shift of what layers read is not the reason",
+            "1805.11604, 2.2",
+            "run",
+            "bn-smoothness",
+            "changes a layer's gradient",
+        ),
+        Claim("Noise by which a layer's input drifts does no harm", "1805.11604, 2.1, Figure 2", "run", "bn-smoothness", "^with, noise"),
         Claim("Without it the loss has plateaus, with it none", "1612.04010", "run", "loss-surface"),
         Claim(
             "4.8 % of top-5 error on ImageNet's test images", "1502.03167, 4.2.3", "not possible here", "ImageNet, and six networks on it"
@@ -86,23 +151,47 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "drawn",
             "inception-v3.md#large-kernels-taken-apart",
         ),
-        Claim("Reducing before spatial aggregation loses little", "1512.00567, 2, principle 3", "run", "modules"),
+        Claim("Reducing before spatial aggregation loses little", "1512.00567, 2, principle 3", "run", "modules", "^reduced takes"),
         Claim("Width and depth in balance", "1512.00567, 2, principle 4", "run", "width-depth"),
         Claim("Two 3x3 save 28 % of a 5x5", "1512.00567, 3.1", "computed", "inception-v3.md#large-kernels-taken-apart"),
-        Claim("A ReLU between the two is better than none", "1512.00567, 3.1", "run", "five"),
+        Claim("Two 3x3 lose no accuracy against a 5x5", "1512.00567, 3.1", "run", "five", "than 5x5"),
+        Claim("A ReLU between the two is better than none", "1512.00567, 3.1", "run", "five", "than two 3x3, linear"),
         Claim("1 x n and n x 1 save more the larger n is", "1512.00567, 3.2", "computed", "inception-v3.md#large-kernels-taken-apart"),
-        Claim("They work on medium grids and not on early layers", "1512.00567, 3.2", "run", "asymmetric"),
+        Claim("They work on later layers and not on early ones", "1512.00567, 3.2", "run", "asymmetric"),
         Claim("The modules A, B and C", "1512.00567, Figures 5 to 7", "computed", "inception-v3.md#large-kernels-taken-apart"),
-        Claim("Auxiliary heads don't make learning faster; they regularise, with batch normalisation", "1512.00567, 4", "run", "aux"),
-        Claim("Pooling first is a bottleneck, widening first is dear, side by side is neither", "1512.00567, 5", "run", "reductions"),
+        Claim(
+            "Whether auxiliary heads make learning faster, which the paper denies",
+            "1512.00567, 4",
+            "run",
+            "aux",
+            "of its steps|does not reach",
+        ),
+        Claim("They regularise, and more with batch normalisation", "1512.00567, 4", "run", "aux", "^batch normalised is"),
+        Claim("The lower of the two can go", "1512.00567, 4", "run", "aux-where", "than both"),
+        Claim("One remains in Inception-v3, on 17x17", "1512.00567, 4", "computed", "inception-v3.md#auxiliary-heads-again"),
+        Claim(
+            "Pooling first is a bottleneck, widening first is dear, side by side is neither", "1512.00567, 5", "run", "reductions", "widen"
+        ),
+        Claim("A stride alone loses more than a stride and a pool", "1512.00567, 5", "run", "reductions", "than stride alone"),
+        Claim("Modules stand on grids of 35, 17 and 8", "1512.00567, Table 1", "computed", "../family/inception_v3.md"),
+        Claim(
+            "It is a good start for other images than its own",
+            "1512.00567, 1",
+            "run",
+            "../results.md#ants-and-bees-hymenoptera-244-training-and-153-validation-images",
+        ),
         Claim("Label smoothing gains 0.2 points", "1512.00567, 7", "run", "label-smoothing"),
         Claim("With it the best logits are finite", "1512.00567, 7", "computed", "inception-v3.md#labels-softened"),
         Claim("RMSProp trains better than momentum", "1512.00567, 8", "run", "optimizer"),
         Claim("3.5 % of top-5 error with four networks", "1512.00567, 10", "not possible here", "ImageNet, and four networks on it"),
     ),
     "Inception-v4 and Inception-ResNet": (
+        Claim("The modules of Inception-v4", "1602.07261, Figures 3 to 9", "computed", "../family/inception_v4.md"),
         Claim(
-            "The modules of Inception-v4", "1602.07261, Figures 3 to 9", "computed", "inception-v4.md#inception-v4-no-residuals-and-simpler"
+            "It is better than Inception-v3, at less cost",
+            "1602.07261, 5",
+            "computed",
+            "inception-v4.md#inception-v4-no-residuals-and-simpler",
         ),
         Claim("Inception-ResNet-v2 has Inception-v4's stem", "1602.07261, 3.2", "computed", "../family/inception_resnet_v2_paper.md"),
         Claim(
@@ -115,10 +204,19 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "v1 costs what Inception-v3 costs, v2 what Inception-v4 costs",
             "1602.07261, 3.2",
             "computed",
-            "inception-v4.md#what-the-released-code-does-differently",
+            "inception-v4.md#inception-resnet-modules-that-add",
         ),
-        Claim("Residual connections speed training up, and are not necessary", "1602.07261, 4", "run", "residual"),
-        Claim("Above 1,000 filters training dies without scaling", "1602.07261, 3.3", "run", "wide-residual"),
+        Claim("Each is as accurate as the other of its pair", "1602.07261, 5", "not possible here", "ImageNet, and four networks on it"),
+        Claim(
+            "No batch normalisation after the sum, to save memory",
+            "1602.07261, 3.2",
+            "drawn",
+            "inception-v4.md#inception-resnet-modules-that-add",
+        ),
+        Claim("Residual connections speed training up", "1602.07261, 5", "run", "residual", "of its steps|does not reach"),
+        Claim("They are not necessary for the accuracy in the end", "1602.07261, 2 and 5", "run", "residual", "^plain is"),
+        Claim("Above 1,000 filters training dies without scaling", "1602.07261, 3.3", "run", "wide-residual", "runs died"),
+        Claim("Scaling does no harm where it is not needed", "1602.07261, 3.3", "run", "residual", "^scaled is"),
         Claim("Scales of 0.1 to 0.3 steady it", "1602.07261, 3.3", "run", "scaling"),
         Claim("3.1 % of top-5 error with four networks", "1602.07261, 5", "not possible here", "ImageNet, and four networks on it"),
     ),
@@ -131,12 +229,12 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
         ),
         Claim("Separable convolutions take a fraction of the weights", "1610.02357, 1", "computed", "xception.md#what-it-costs"),
         Claim("As many parameters as Inception-v3", "1610.02357, Table 3", "computed", "xception.md#what-it-costs"),
-        Claim("The order of depthwise and pointwise hardly matters", "1610.02357, 1.3", "run", "separable-order"),
+        Claim("The order of depthwise and pointwise hardly matters", "1610.02357, 1.2", "run", "separable-order"),
         Claim("No activation between depthwise and pointwise is best", "1610.02357, 4.7", "run", "depthwise-activation"),
         Claim("After a 1x1 that whole channels follow, an activation helps", "1610.02357, 4.7", "run", "activation-after-pointwise"),
         Claim("Residual connections are essential", "1610.02357, 4.6", "run", "xception-residual"),
         Claim(
-            "Better than Inception-v3 on ImageNet and on 350 million images",
+            "Better than Inception-v3, and sooner, on ImageNet and on 350 million images",
             "1610.02357, Tables 1 and 2",
             "not possible here",
             "ImageNet, and images that nobody else has",

@@ -30,6 +30,7 @@ from inceptions.networks.drawing.page import draw
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import Network, Node, Numerics, pair
 from inceptions.networks.trace import Cost, Row, Shape, trace, trace_node
+from inceptions.studies import variants
 from inceptions.studies.catalog import get_study
 
 DIRECTIVE = re.compile(r"^<!-- (drawn|counted|found) (.+?) -->$", re.MULTILINE)
@@ -38,6 +39,7 @@ ARITHMETIC = re.compile(r"\{\{ = ([\d+*/(). -]+?) (%|M|) ?\}\}")
 RESHAPED: dict[str, tuple[str, Callable[[], Network]]] = {  # which no paper has, drawn beside those of the papers: title and network
     "googlenet_two_3x3": ("GoogLeNet with two 3x3 for a 5x5", lambda: reshape.factorize_5x5(get_network("googlenet"))),
     "inception_v3_square": ("Inception-v3 with whole 7x7", lambda: reshape.merge_factorized(get_network("inception_v3"))),
+    "xception_extreme": ("Xception with the 1x1 first", lambda: variants.pointwise_first(get_network("xception"))),
     "xception_plain": ("Xception without residuals", lambda: reshape.without_residuals(get_network("xception"))),
     "xception_relu": ("Xception with ReLU between", lambda: reshape.with_depthwise_activation(get_network("xception"), "relu")),
 }
@@ -231,8 +233,11 @@ def claim_table(docs: Path) -> str:
 
 def _standing(claim: Claim, docs: Path) -> str:
     match claim.kind:
+        case "run" if ".md" in claim.place:
+            return f"[run]({claim.place})"
         case "run":
-            words = [verdict.split("**")[1].lower() for verdict in verdicts_of(claim.place, docs)]
+            verdicts = [re.fullmatch(r"- \*\*(.+?)\*\*: (.+)", line) for line in verdicts_of(claim.place, docs)]
+            words = [verdict[1].lower() for verdict in verdicts if verdict and re.search(claim.about, verdict[2])]
             if not words:
                 return f"[not run yet](../studies/index.md#{claim.place})"
             return f"[run](../studies/{claim.place}/study.md){measured_on(claim.place, docs)}: {', '.join(words)}"

@@ -23,7 +23,9 @@ from inceptions.inference.export import export_model
 from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import NETWORKS
 from inceptions.networks.trace import trace
-from inceptions.studies.catalog import list_studies
+from inceptions.studies.catalog import get_study, list_studies
+from inceptions.studies.study import SCORED
+from inceptions.studies.verdict import RunResult, judge
 from inceptions.training.recipes import RECIPES
 from inceptions.weights.folder import save_model
 from inceptions.weights.locate import find_model
@@ -151,10 +153,27 @@ def test_the_backward_graph_computes_what_autograd_does():
 def test_every_claim_has_what_stands_for_it():
     claims = [claim for chapter in sys.modules["claims"].CHAPTERS.values() for claim in chapter]
     studies = {study.name for study in list_studies()}
-    assert {claim.place for claim in claims if claim.kind == "run"} <= studies
+    run = [claim for claim in claims if claim.kind == "run"]
+    assert {claim.place for claim in run if ".md" not in claim.place} <= studies
+    assert all((DOCS / "guide" / claim.place.partition("#")[0]).is_file() for claim in run if ".md" in claim.place)
     assert sum(claim.kind in ("computed", "run") for claim in claims) >= 0.8 * len(claims)
     table = sys.modules["guide"].claim_table(DOCS)
     assert len(re.findall(r"^\| \d\.\d+ \|", table, re.MULTILINE)) == len(claims)
+
+
+def test_every_claim_of_a_study_finds_its_verdicts():
+    """Of the studies by score, in what `judge` says of any runs; of the others, on their pages, where these are of today's networks."""
+    guide = sys.modules["guide"]
+    for claim in (claim for chapter in sys.modules["claims"].CHAPTERS.values() for claim in chapter if claim.about):
+        study = get_study(claim.place)
+        if study.measure in SCORED:
+            runs = [RunResult(arm.name, seed, 0.5, (0.4, 0.5), 10, 1.0) for arm in study.arms for seed in (0, 1)]
+            said = [verdict.said for verdict in judge(study, runs, {arm.name: 1 for arm in study.arms})]
+        else:
+            said = [line.partition("**: ")[2] for line in guide.verdicts_of(study.name, DOCS)]
+            if not said or guide.measured_on(study.name, DOCS):
+                continue
+        assert any(re.search(claim.about, sentence) for sentence in said), claim
 
 
 def test_python_example_runs(tmp_path, monkeypatch):
