@@ -7,7 +7,7 @@ A page says `{{ inception_v3:5b parameters }}` for a number, `{{ = 3*3 / (5*5) %
     <!-- found modules -->                             what a study found
     <!-- claims -->                                    the list of the note's claims, and what stands for each
 
-Where the sum of the formulas is not what `trace` counts, the site is not built.
+Where the sum of the formulas is not what `trace` counts, or nothing stands for what a page asks for, the site is not built.
 """
 
 from __future__ import annotations
@@ -102,7 +102,10 @@ def fill(text: str, docs: Path) -> str:
     text = text.replace("<!-- claims -->", claim_table(docs))
     text = DIRECTIVE.sub(lambda asked: made[asked[1]](asked[2]), text)
     text = ARITHMETIC.sub(lambda asked: _worked_out(*asked.groups()), text)
-    return NUMBER.sub(lambda asked: _number(*asked.groups()), text)
+    text = NUMBER.sub(lambda asked: _number(*asked.groups()), text)
+    if left := re.search(r"\{\{.*|^<!-- .*", text, re.MULTILINE):
+        raise ValueError(f"nothing is known to stand for {left[0]!r}")
+    return text
 
 
 def _worked_out(expression: str, unit: str) -> str:

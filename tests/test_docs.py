@@ -126,6 +126,9 @@ def test_the_guide_counts_by_formula_what_trace_counts():
     assert guide.fill("{{ = 100 * (1 - 2*3*3 / (5*5)) % }} {{ googlenet:3a parameters }}", DOCS) == "28 % 163,696"
     with pytest.raises(ValueError, match="has no row 9z; it has conv1"):
         guide.fill("<!-- counted googlenet:9z -->", DOCS)
+    for asked in ("{{ = 2e3 }}", "{{ googlenet:3a params }}", "<!-- draws googlenet:3a -->"):
+        with pytest.raises(ValueError, match="nothing is known to stand for"):
+            guide.fill(asked, DOCS)
 
 
 def test_the_backward_graph_computes_what_autograd_does():
