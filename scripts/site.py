@@ -17,7 +17,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parent))  # mkdocs runs this file, and not as a module of a package
 from backward_graph import draw_backward
 from explorer import MARK, explorer_files
-from guide import figures, fill, measured_on, verdicts_of
+from guide import figures, fill
 from mkdocs.structure.files import File
 from prose import Column, plain, table
 from reference import command_page, name_list
+from study_pages import measured, plot_of, study_list, with_plot
 
 from inceptions.errors import UserError
 from inceptions.evaluation.protocols import PROTOCOLS
@@ -37,8 +37,6 @@ from inceptions.networks.drawing.page import draw
 from inceptions.networks.registry import ALIASES, NETWORKS
 from inceptions.networks.spec import Network
 from inceptions.networks.trace import smallest_image, trace
-from inceptions.studies.catalog import list_studies
-from inceptions.studies.study import Study
 from inceptions.training.recipe import Recipe
 from inceptions.training.recipes import RECIPES
 from inceptions.weights.card import read_card
@@ -60,20 +58,6 @@ REFERENCE = (
     *("index", "commands", "networks", "vocabulary", "reshape", "trace", "data", "weights"),
     *("training", "evaluation", "studies", "prediction", "explain", "serving", "errors"),
 )
-MEASURES = {
-    "accuracy": "accuracy on held-out images",
-    "cost": "multiply-adds, where the accuracy is no lower",
-    "steps": "steps to the accuracy of the arm it is compared with",
-    "averages": "top-1 error of models averaged over crops and over seeds",
-    "smoothness": "loss and gradient along the gradient, and what becomes of layers' inputs, at steps of the training",
-    "surface": "the loss on planes round the ends of runs, and through their start and ends",
-}
-PLOTS = {
-    "averages": "Top-1 error over the number of models averaged",
-    "smoothness": "Loss, gradient and smoothness along the gradient, accuracy in training, and the drift of layers",
-    "surface": "The loss on planes, with contours",
-}
-
 FAMILY = """\
 # The family
 
@@ -259,70 +243,6 @@ def _field_list() -> str:
     lines = (line.strip() for line in (Recipe.__doc__ or "").splitlines()[2:])
     said = "\n".join(f"- {plain(line)}" for line in lines if line)
     return f"{said}\n\n{table((Column('Field'), Column('Default')), defaults)}"
-
-
-def measured(docs: Path) -> list[str]:
-    """Return the names of the studies that have results in docs/studies: those of the code in its order, then others."""
-    found = {file.parent.name for file in docs.glob("studies/*/study.md") if file.with_name("study.svg").is_file()}
-    known = [study.name for study in list_studies()]
-    return [name for name in known if name in found] + sorted(found.difference(known))
-
-
-def study_list(docs: Path) -> str:
-    """Return what all took, and a section for each study: what is compared, on what networks, and what was found."""
-    with_results = measured(docs)
-    sections = (_study_section(study, docs, is_measured=study.name in with_results) for study in list_studies())
-    return "\n".join((f"{machine_time(docs)}\n", *sections))
-
-
-def machine_time(docs: Path) -> str:
-    """Return how many of the studies have results of the networks as they are now, of how many runs, and what these took in all.
-
-    A run that several studies share is counted once.
-    """
-    files = [docs / "studies" / name / "study.json" for name in measured(docs) if not measured_on(name, docs)]
-    done = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
-    runs = {(run["seed"], run["seconds"], tuple(run["curve"])) for study in done for run in each_run(study)}
-    hours = sum(seconds for _, seconds, _ in runs) / 3600
-    share = f"{len(done)} of the {len(list_studies())} studies"
-    return f"{share} have results of these networks: {len(runs)} runs, {hours:.1f} hours of one core."
-
-
-def each_run(study: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the runs of a study's numbers, those with other epochs too."""
-    for budget in (study, *study["other_budgets"]):
-        yield from budget["runs"]
-
-
-def _study_section(study: Study, docs: Path, *, is_measured: bool) -> str:
-    rows = []
-    for arm in study.arms:
-        total = trace(replace(arm.network, aux=())).total
-        rows.append((plain(arm.name), f"{total.parameters:,}", f"{total.multiply_adds / 1e6:.1f}"))
-    numbers = [Column(head, is_number=True) for head in ("Parameters", "Multiply-adds, M")]
-    said = f"{study.hypothesis[0].upper()}{study.hypothesis[1:]}"
-    lines = [f"### {study.name}: {plain(study.title)} {{ #{study.name} }}", f"{plain(said)} ({plain(study.source)})."]
-    lines += [f"Compared by {MEASURES[study.measure]}.", table((Column("Arm"), *numbers), rows)]
-    if is_measured:
-        lines.append(
-            "\n".join((f"[What was measured]({study.name}/study.md){measured_on(study.name, docs)}:", "", *verdicts_of(study.name, docs)))
-        )
-    return "\n\n".join((*lines, f"```sh\ninceptions study {study.name} --data DATA\n```")) + "\n"
-
-
-def plot_of(name: str) -> str:
-    """Return what is to be seen on the plot of the study of that name."""
-    measure = next((study.measure for study in list_studies() if study.name == name), "accuracy")
-    return PLOTS.get(measure, "Accuracy over steps, and in the end")
-
-
-def with_plot(text: str, *, has_numbers: bool, shows: str = "Accuracy over steps, and in the end") -> str:
-    """Return a study.md with its plot under its last table, and a link to the numbers. shows: what is to be seen on the plot."""
-    lines = text.splitlines()
-    last = max((place for place, line in enumerate(lines) if line.startswith("|")), default=len(lines) - 1)
-    plot = ["", f"![{shows}](study.svg)"]
-    numbers = ["", "Every run in numbers: [study.json](study.json)."] if has_numbers else []
-    return "\n".join((*lines[: last + 1], *plot, *lines[last + 1 :], *numbers)) + "\n"
 
 
 def weights_list() -> str:

@@ -330,7 +330,11 @@ def test_machine_time_counts_a_run_that_studies_share_once(tmp_path):
             (folder / file).touch()
         other = [{"epochs": 2, "runs": [own[1]]}] if len(runs) == 2 else []
         (folder / "study.json").write_text(json.dumps({"arms": arms, "runs": runs, "other_budgets": other}), encoding="utf-8")
-    assert HOOK.machine_time(tmp_path).startswith("2 of the 27 studies have results of these networks: 3 runs, 2.0 hours")
+    assert (
+        sys.modules["study_pages"]
+        .machine_time(tmp_path)
+        .startswith("2 of the 27 studies have results of these networks: 3 runs, 2.0 hours")
+    )
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
