@@ -1,4 +1,4 @@
-"""The studies on the site: enters those of the code and what was written into docs/studies/NAME, leaves their list, and pages with plots."""
+"""The studies on the site: enters those of the code and what was written into docs/studies/NAME, leaves the list and the pages."""
 
 from __future__ import annotations
 
