@@ -319,14 +319,14 @@ def _of_principles() -> Iterator[Study]:
         _arms({"none": normed, **squeezed}),
         (Claim("none", "early"), Claim("late", "early")),
     )
-    shapes = {"1 wide module": 1, "4 modules": 4, "8 narrow modules": 8}
+    shapes = {"1 wide module": 1, "2 modules": 2, "5 narrow modules": 5}
     yield Study(
         "width-depth",
         "Width against depth at equal cost",
         "width and depth in balance are better than either alone, at equal cost",
         "1512.00567, section 2, principle 4",
         _arms({name: variants.of_shape(count) for name, count in shapes.items()}),
-        (Claim("4 modules", "1 wide module"), Claim("4 modules", "8 narrow modules")),
+        (Claim("2 modules", "1 wide module"), Claim("2 modules", "5 narrow modules")),
     )
     sides = {"lower": ("3b",), "upper": ("4d",), "both": ("3b", "4d")}
     yield Study(
