@@ -160,11 +160,11 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
         Claim("They work on later layers and not on early ones", "1512.00567, 3.2", "run", "asymmetric"),
         Claim("The modules A, B and C", "1512.00567, Figures 5 to 7", "computed", "inception-v3.md#large-kernels-taken-apart"),
         Claim(
-            "Whether auxiliary heads make learning faster, which the paper denies",
+            "Auxiliary heads do not make the beginning faster",
             "1512.00567, 4",
             "run",
             "aux",
-            "of its steps|does not reach",
+            "half-way",
         ),
         Claim("They regularise, and more with batch normalisation", "1512.00567, 4", "run", "aux", "^batch normalised is"),
         Claim("The lower of the two can go", "1512.00567, 4", "run", "aux-where", "than both"),

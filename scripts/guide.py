@@ -103,7 +103,7 @@ def fill(text: str, docs: Path) -> str:
     text = DIRECTIVE.sub(lambda asked: made[asked[1]](asked[2]), text)
     text = ARITHMETIC.sub(lambda asked: _worked_out(*asked.groups()), text)
     text = NUMBER.sub(lambda asked: _number(*asked.groups()), text)
-    if left := re.search(r"\{\{.*|^<!-- .*", text, re.MULTILINE):
+    if left := re.search(r"\{\{.*|<!--.*", text):
         raise ValueError(f"nothing is known to stand for {left[0]!r}")
     return text
 
@@ -242,7 +242,7 @@ def _standing(claim: Claim, docs: Path) -> str:
             verdicts = [re.fullmatch(r"- \*\*(.+?)\*\*: (.+)", line) for line in verdicts_of(claim.place, docs)]
             words = [verdict[1].lower() for verdict in verdicts if verdict and re.search(claim.about, verdict[2])]
             if not words:
-                return f"[not run yet](../studies/index.md#{claim.place})"
+                return f"[not run yet](../studies/index.md#{claim.place}){' on networks of today' if verdicts else ''}"
             return f"[run](../studies/{claim.place}/study.md){measured_on(claim.place, docs)}: {', '.join(words)}"
         case "not possible here":
             return f"not possible here: it takes {claim.place}"

@@ -50,17 +50,19 @@ def machine_time(docs: Path) -> str:
 
     A run that several studies share is counted once.
     """
-    files = [docs / "studies" / name / "study.json" for name in measured(docs) if not measured_on(name, docs)]
+    known = {study.name for study in list_studies()}
+    names = [name for name in measured(docs) if name in known and not measured_on(name, docs)]
+    files = [docs / "studies" / name / "study.json" for name in names]
     done = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
     runs = {(run["seed"], run["seconds"], tuple(run["curve"])) for study in done for run in each_run(study)}
     hours = sum(seconds for _, seconds, _ in runs) / 3600
     share = f"{len(done)} of the {len(list_studies())} studies"
-    return f"{share} have results of these networks: {len(runs)} runs, {hours:.1f} hours of one core."
+    return f"{share} have results of these networks: {len(runs)} runs, {hours:.1f} hours of training."
 
 
 def each_run(study: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the runs of a study's numbers, those with other epochs too."""
-    for budget in (study, *study["other_budgets"]):
+    for budget in (study, *study.get("other_budgets", ())):
         yield from budget["runs"]
 
 

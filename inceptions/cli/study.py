@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inceptions.cli.terminal import Column, err, print_json, print_table, say, tell, track
 from inceptions.errors import StoppedError, UserError
 from inceptions.studies.catalog import get_study, list_studies
-from inceptions.studies.study import change_recipes
+from inceptions.studies.study import SCORED, change_recipes
+from inceptions.training.recipe import Recipe
+from inceptions.training.settings import change
 
 if TYPE_CHECKING:
     from inceptions.data.splits import Splits
@@ -54,6 +58,7 @@ def show_cost(
     data: str,
     *,
     changes: Sequence[str],
+    known: Path | None,
     seeds: int | None,
     epochs: int | None,
     split_seed: int,
@@ -64,24 +69,19 @@ def show_cost(
 ) -> None:
     """Print how long each arm's runs take on this machine, by two real steps of each, validation not counted.
 
-    Of all studies, an arm that several have alike is told of once, for it runs once.
+    Of all studies, an arm that several have alike is told of once, for it runs once. Runs that are known from elsewhere take no time.
     """
     studies, splits = _named(name, changes), _read(data, split_seed)
     with err.status("loading torch…"):
+        from inceptions.studies.known import read_known
         from inceptions.studies.run import other_budgets, take_evenly
 
-    count = len(take_evenly(splits.train, images))
-    arms: dict[tuple[Any, ...], tuple[str, Arm, int]] = {}
-    for study in studies:
-        for arm in study.arms:
-            title = arm.name if len(studies) == 1 else f"{study.name}: {arm.name}"
-            run = arm.network, arm.recipe, arm.noise, study.measure == "smoothness"  # which has looks that no other has
-            first, _, runs = arms.setdefault(run, (title, arm, 0))
-            arms[run] = (first, arm, max(runs, seeds or study.seeds))
+    splits, told = replace(splits, train=take_evenly(splits.train, images)), read_known(known) if known else {}
+    arms = _distinct_arms(studies, lambda study, arm: _left_to_do(study, arm, seeds or study.seeds, splits, told, epochs, data, device))
     with track("taking two steps of each arm", len(arms)) as advance:
-        rows = []
-        for title, arm, runs in arms.values():
-            times, rate = epochs or arm.recipe.epochs, _images_per_second(arm, splits, data, device)
+        rows, count = [], len(splits.train)
+        for title, arm, runs in arms:
+            times, rate = epochs or arm.recipe.epochs, _images_per_second(arm, splits, data, device) if runs else math.inf
             times += sum(other_budgets(times)) if half_and_double else 0
             rows.append({"arm": title, "runs": runs, "epochs": times, "images": count, "seconds": runs * times * count / rate})
             advance(1)
@@ -98,9 +98,47 @@ def show_cost(
 
 
 def _named(name: str, changes: Sequence[str]) -> tuple[Study, ...]:
-    """Return the study of that name, or all, with `field=value` lines applied to every arm's recipe."""
-    studies = list_studies() if name == "all" else (get_study(name),)
-    return tuple(change_recipes(study, changes) for study in studies)
+    """Return the study of that name, or all, with `field=value` lines applied to every arm's recipe.
+
+    Of all, those whose arms differ in what is changed are told and left out. Raises UserError where that is the one, or none is left.
+    """
+    if name != "all":
+        return (change_recipes(get_study(name), changes),)
+    change(Recipe(), changes)  # what no recipe takes is no study's
+    studies = []
+    for study in list_studies():
+        try:
+            studies.append(change_recipes(study, changes))
+        except UserError as error:
+            log.warning("%s is left out: %s", study.name, error)
+    if not studies:
+        raise UserError("no study is left; change another field")
+    return tuple(studies)
+
+
+def _distinct_arms(studies: Sequence[Study], runs_of: Callable[[Study, Arm], int]) -> list[tuple[str, Arm, int]]:
+    """Return the arms of all studies, those that are alike once, with a title and how many runs there are."""
+    arms: dict[tuple[Any, ...], tuple[str, Arm, int]] = {}
+    for study in studies:
+        for arm in study.arms:
+            title = arm.name if len(studies) == 1 else f"{study.name}: {arm.name}"
+            run = arm.network, arm.recipe, arm.noise, study.measure == "smoothness"  # which has looks that no other has
+            first, _, runs = arms.setdefault(run, (title, arm, 0))
+            arms[run] = (first, arm, max(runs, runs_of(study, arm)))
+    return list(arms.values())
+
+
+def _left_to_do(
+    study: Study, arm: Arm, seeds: int, splits: Splits, known: Mapping[str, RunResult], epochs: int | None, data: str, device: str | None
+) -> int:
+    """Return how many of an arm's runs are not known from elsewhere."""
+    from inceptions.studies.planned import plan_run
+
+    if not known or study.measure not in SCORED:
+        return seeds
+    settings = {"epochs": epochs, "source": data, "device": device}
+    planned = (plan_run(study, arm, splits, Path(), seed=seed, **settings) for seed in range(seeds))
+    return sum(run.known_by not in known for run in planned)
 
 
 def _images_per_second(arm: Arm, splits: Splits, data: str, device: str | None) -> float:
@@ -118,18 +156,28 @@ def _read(data: str, split_seed: int) -> Splits:
 
 
 def run_studies(
-    name: str, data: str, *, changes: Sequence[str], output: Path | None, split_seed: int, as_json: bool, **settings: Any
+    name: str,
+    data: str,
+    *,
+    changes: Sequence[str],
+    known: Path | None,
+    output: Path | None,
+    split_seed: int,
+    as_json: bool,
+    **settings: Any,
 ) -> None:
     """Run a study, or all, and print the table and verdicts of each.
 
-    changes: `field=value` lines, of every arm's recipe. settings: seeds, epochs, half_and_double, images, known, workers and device, as of
-    the command. Of all, one that can't be run here, for want of a library or of images, is told and passed over, and one whose pages can't
-    be written; they are named in the end, by a UserError.
+    changes: `field=value` lines, of every arm's recipe. known: a folder of studies whose runs count. settings: seeds, epochs,
+    half_and_double, images, workers and device, as of the command. Of all, one that can't be run here, for want of a library or of images,
+    is told and passed over, and one whose pages can't be written; they are named in the end, by a UserError.
     """
     studies, splits = _named(name, changes), _read(data, split_seed)
     with err.status("loading torch…"):
+        from inceptions.studies.known import read_known
         from inceptions.studies.pages import as_markdown, as_plain, write_pages
 
+    settings["known"] = read_known(known) if known else {}
     done, missed = [], []
     for study in studies:
         folder = (output / study.name if output and len(studies) > 1 else output) or Path("runs") / f"study-{study.name}"
@@ -175,11 +223,10 @@ def _run_study(
     workers: int | None,
     device: str | None,
     half_and_double: bool,
-    known: Path | None,
+    known: Mapping[str, RunResult],
 ) -> tuple[StudyResult, dict[str, str]]:
     """Run a study and tell of every run; return what it came to, and the command and the images in words."""
     from inceptions.data.folders import name_source
-    from inceptions.studies.planned import read_known
     from inceptions.studies.run import Budget, run_budgets
 
     total, done = (seeds or study.seeds) * len(study.arms), 0
@@ -190,16 +237,17 @@ def _run_study(
         nonlocal done
         done += 1
         place = f"{done}/{total}" if done <= total else f"{done}"
-        tell(f"{place}  {run.arm}, seed {run.seed}: {100 * run.accuracy:.2f} % after {run.seconds:.0f} s")
+        told = known.get(run.known_by) if study.measure in SCORED else None
+        brought = ", as is known" if told and replace(told, arm=run.arm) == run else ""
+        tell(f"{place}  {run.arm}, seed {run.seed}: {100 * run.accuracy:.2f} % after {run.seconds:.0f} s{brought}")
         if done == total and study.measure == "averages":
             tell("averaging, which takes many crops of each test image…")
         if done == total and study.measure == "surface":
             tell("measuring the loss on planes, for minutes; what is measured is kept…")
 
     budget = Budget(seeds, epochs, images, half_and_double)
-    counts = read_known(known) if known else {}
     try:
-        result = run_budgets(study, splits, data, folder, budget=budget, known=counts, device=device, workers=workers, callback=count)
+        result = run_budgets(study, splits, data, folder, budget=budget, known=known, device=device, workers=workers, callback=count)
     except StoppedError:
         raise StoppedError(f"stopped; what is done is in {folder}, and the same command goes on from there") from None
     return result, {"command": shlex.join(["inceptions", *sys.argv[1:]]), "data": name_source(data)}

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from inceptions.data.splits import Splits
 from inceptions.errors import UserError
+from inceptions.studies.known import read_results
 from inceptions.studies.smoothness import look_settings
 from inceptions.studies.study import Arm, BatchNoise, Study
 from inceptions.studies.verdict import RunResult
@@ -26,6 +26,7 @@ from inceptions.training.setup import Setup
 from inceptions.weights.card import CARD_NAME, read_card
 
 PLACES = ("data", "place")  # of a setup's settings, which don't change what is computed; the images have a fingerprint
+WORDS = ("name", "title", "source", "cost", "expect", "differs_from_paper")  # of recipes and networks, which say what they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,16 @@ class PlannedRun:
         return {name: value for name, value in {**values, **recipe, **looks}.items() if name not in PLACES}
 
     @property
+    def looks_known_by(self) -> str:
+        """What its looks are known by: the digest of its settings."""
+        return _digest(self.settings)
+
+    @property
     def known_by(self) -> str:
-        """The digest of its settings."""
-        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+        """The digest of all that decides what it comes to, on whatever machine: of settings without words, and of the arithmetic."""
+        network = {name: value for name, value in self.settings["network"].items() if name not in WORDS}
+        deciding = {name: value for name, value in self.settings.items() if name not in WORDS}
+        return _digest({**deciding, "network": network, "autocast": str(self.setup.autocast)})
 
     @property
     def accuracy(self) -> float | None:
@@ -79,6 +87,10 @@ class PlannedRun:
         if (self.home / RESUME_NAME).exists() or not (best / CARD_NAME).is_file():
             return None
         return read_card(best).metrics.get("test_accuracy" if splits.test else "val_accuracy" if splits.val else "train_accuracy")
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def slug(name: str) -> str:
@@ -110,6 +122,17 @@ def refuse_other_settings(run: PlannedRun) -> None:
         )
 
 
+def refuse_other_results(planned: Sequence[PlannedRun], file: Path) -> None:
+    """Raise UserError where a study.json tells of other runs of these arms and seeds, for it would be written over."""
+    told: dict[tuple[str, int], set[str]] = {}
+    for result in read_results(file) if file.is_file() else ():
+        told.setdefault((result.arm, result.seed), set()).add(result.known_by)
+    for run in planned:
+        seed = run.setup.recipe.seed
+        if run.known_by not in told.get((run.arm, seed), {run.known_by}):
+            raise UserError(f"{file} tells of a run of other settings ({run.arm}, seed {seed}); it is kept: give another folder")
+
+
 def shared(run: PlannedRun, studies: Path, known: Mapping[str, RunResult]) -> PlannedRun:
     """Return the run, or where it has not begun the same run that is through: of a study in the folder `studies`, or one of those `known`.
 
@@ -127,24 +150,6 @@ def shared(run: PlannedRun, studies: Path, known: Mapping[str, RunResult]) -> Pl
         if isinstance(begun, dict) and begun.get("place") == place:
             return other
     return replace(run, told=known.get(run.known_by))
-
-
-def read_known(folder: Path) -> dict[str, RunResult]:
-    """Return the runs of every study.json in `folder` and its folders, by the digest of their settings.
-
-    Raises UserError where there is none that says what its runs are known by.
-    """
-    known: dict[str, RunResult] = {}
-    for file in sorted(folder.rglob("study.json")):
-        study = _read_json(file)
-        budgets = (study, *study.get("other_budgets", ())) if isinstance(study, dict) else ()
-        for values in (values for budget in budgets for values in budget.get("runs", ()) if values.get("known_by")):
-            curve = (math.nan if value is None else value for value in values["curve"])  # as JSON has it
-            result = RunResult(**{**values, "curve": tuple(curve)})
-            known.setdefault(result.known_by, result)
-    if not known:
-        raise UserError(f"{folder} has no study.json whose runs say what they are known by; give the folder that studies lie in")
-    return known
 
 
 def _read_json(file: Path) -> Any:

@@ -32,7 +32,7 @@ from inceptions.networks.trace import Cost, trace
 from inceptions.studies import surface
 from inceptions.studies.averages import AverageRow, average, judge_averages, table
 from inceptions.studies.landscapes import Smoothness, Terrain, judge_smoothness, judge_surfaces, summarize_looks, summarize_surface
-from inceptions.studies.planned import PlannedRun, file_beside, plan_run, refuse_other_settings, shared
+from inceptions.studies.planned import PlannedRun, file_beside, plan_run, refuse_other_results, refuse_other_settings, shared
 from inceptions.studies.smoothness import SmoothnessLook, read_looks
 from inceptions.studies.study import SCORED, Study
 from inceptions.studies.verdict import RunResult, Verdict, interval, judge
@@ -124,19 +124,27 @@ def run_study(
     ]
     for run in planned:
         refuse_other_settings(run)
-    counts = known or {} if study.measure in SCORED else {}  # numbers are not enough where models are needed, or looks
-    planned = [shared(run, beside or folder.parent, counts) for run in planned]
+    refuse_other_results(planned, folder / "study.json")
+    by_numbers = known or {} if study.measure in SCORED else {}  # which are not enough where models are needed, or looks
+    planned = [shared(run, beside or folder.parent, by_numbers) for run in planned]
     runs = []
     for run in planned:
         runs.append(_finish(run, workers, reporter, may_die=study.measure in SCORED))
         if callback is not None:
             callback(runs[-1])
+    return _conclude(study, planned, runs, splits, folder, images=budget.images, device=device, workers=workers)
+
+
+def _conclude(
+    study: Study, planned: Sequence[PlannedRun], runs: Sequence[RunResult], splits: Splits, folder: Path, *, images: int, **settings: Any
+) -> StudyResult:
+    """Return what all runs came to. settings: device and workers."""
     costs = {arm.name: trace(replace(arm.network, aux=())).total for arm in study.arms}
     arms = tuple(_summarize(name, cost, [run for run in runs if run.arm == name]) for name, cost in costs.items())
     result = StudyResult(study, arms, tuple(runs), ())
     match study.measure:
         case "averages":
-            return _with_averages(result, planned, splits, folder, images=budget.images, device=device, workers=workers)
+            return _with_averages(result, planned, splits, folder, images=images, **settings)
         case "smoothness":
             found = tuple(map(_looked_at, planned, runs))
             return replace(result, smoothness=found, verdicts=judge_smoothness(study, found))
@@ -167,7 +175,7 @@ def _with_surfaces(result: StudyResult, planned: Sequence[PlannedRun], splits: S
 
 def _looked_at(run: PlannedRun, done: RunResult) -> Smoothness:
     """Return what the looks of a run came to; raises UserError where they are gone."""
-    looks = read_looks(run.looks_file, known_by=run.known_by)
+    looks = read_looks(run.looks_file, known_by=run.looks_known_by)
     if not looks:
         raise UserError(f"{run.looks_file}, what was seen of a run that is through, is gone; delete {run.home} to run it again")
     with (run.home / "metrics.csv").open(encoding="utf-8", newline="") as file:
@@ -198,6 +206,8 @@ def other_budgets(epochs: int) -> tuple[int, ...]:
 def _require_images(study: Study, splits: Splits, source: str) -> None:
     """Raise UserError where what the study measures can't be had of these images, for there are none of the part that it takes."""
     measures = {study.measure, *map(study.measure_of, study.claims)}
+    if "steps" in measures and any(arm.recipe.train_on_val for arm in study.arms):
+        raise UserError(f"the study {study.name} measures on validation images, and train_on_val leaves none; leave it out")
     if "steps" in measures and not splits.val:
         part = "validation"
     elif "averages" in measures and not (splits.test or splits.val):
@@ -229,7 +239,7 @@ def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None, *, 
     accuracy, died = run.accuracy, file_beside(run.folder, "died")
     if accuracy is None and not (may_die and died.is_file()):
         write_whole(run.settings_file, json.dumps(run.settings, indent=1))
-        look = SmoothnessLook(run.setup, run.noise, run.looks_file, known_by=run.known_by) if run.is_looked_at else None
+        look = SmoothnessLook(run.setup, run.noise, run.looks_file, known_by=run.looks_known_by) if run.is_looked_at else None
         try:
             accuracy = fit(run.setup, run.folder, reporter=reporter, pace=Pace(workers=workers), goes_on=True, look=look).score.accuracy
         except DivergedError as error:

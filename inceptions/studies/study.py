@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from inceptions.errors import UserError
@@ -21,6 +21,12 @@ surface: the loss on planes round the end of a run, and through the start and th
 
 SCORED: tuple[Measure, ...] = ("accuracy", "cost", "steps", "deaths")
 """What takes no more than a run's score in the end and after each epoch: a run that died has them too, those of guessing."""
+SET_BY_STUDIES = {  # fields of recipes, and what to do instead of changing them
+    "seed": "a study runs with the seeds 0, 1, 2…; --seeds says how many",
+    "split_seed": "how the images are divided is what --split-seed says",
+    "epochs": "how many epochs there are is what --epochs says",
+    "model": "a study has networks of its own",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +56,9 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """That `better` beats `worse`, both names of arms; no_worse: that it is no worse, in accuracy.
+    """That `better` beats `worse`, both names of arms; no_worse: that it is no worse, in accuracy, or no slower at first, in steps.
 
-    by: what it is judged by; None for what the study measures. Of a score, such as accuracy, there are others that need no more: SCORED.
+    by: what it is judged by; None for what the study measures. A study that measures one of SCORED can have claims by the others.
     """
 
     better: str
@@ -85,8 +91,8 @@ class Study:
             raise ValueError(f"study {self.name}: arms are {sorted(names)}; each once, and claims of no others")
         for claim in self.claims:
             by = self.measure_of(claim)
-            if by != "accuracy" and claim.no_worse:
-                raise ValueError(f"study {self.name}: a claim is judged by {by}, and no_worse is of accuracy")
+            if by not in ("accuracy", "steps") and claim.no_worse:
+                raise ValueError(f"study {self.name}: a claim is judged by {by}, and no_worse is of accuracy or steps")
             if by != self.measure and not {by, self.measure} <= {*SCORED}:
                 raise ValueError(f"study {self.name}: it measures {self.measure}, of which no claim can be judged by {by}")
         if self.measure != "smoothness" and any(arm.noise for arm in self.arms):
@@ -100,13 +106,16 @@ class Study:
 def change_recipes(study: Study, lines: Sequence[str]) -> Study:
     """Return the study with `field=value` lines applied to the recipe of every arm, as `change` takes them.
 
-    Raises UserError as `change` does, and of a field that the arms differ in, for they would be alike in what is compared, or `seed`.
+    Raises UserError as `change` does, of a field that a study sets itself, and where they change what the arms differ in, in which they
+    would be alike.
     """
     for line in lines:
         field = line.partition("=")[0].strip().partition(".")[0]
-        values = [getattr(arm.recipe, field, None) for arm in study.arms]
-        if any(value != values[0] for value in values):
-            raise UserError(f"{line!r}: {field} is what arms of the study {study.name} differ in, and they would be alike; leave it out")
-        if field == "seed":
-            raise UserError(f"{line!r}: a study runs with the seeds 0, 1, 2…; --seeds says how many")
-    return replace(study, arms=tuple(replace(arm, recipe=change(arm.recipe, lines)) for arm in study.arms))
+        if field in SET_BY_STUDIES:
+            raise UserError(f"{line!r}: {SET_BY_STUDIES[field]}")
+    changed = replace(study, arms=tuple(replace(arm, recipe=change(arm.recipe, lines)) for arm in study.arms))
+    for field in (field.name for field in fields(Recipe)):
+        was, now = ([getattr(arm.recipe, field) for arm in each.arms] for each in (study, changed))
+        if was != now and any(value != was[0] for value in was):
+            raise UserError(f"{', '.join(lines)}: changes {field}, in which the arms of the study {study.name} differ; leave it out")
+    return changed

@@ -17,6 +17,7 @@ from inceptions.evaluation.interval import Interval
 from inceptions.studies.study import Claim, Study
 
 Word = Literal["shown", "not shown at this size", "contradicted"]
+AS_FAST = 1.25  # times the steps of the other, at most, where the claim is to be no slower
 EQUAL = 0.01  # accuracies that are no more than this apart count as equal, where it is cost that is compared
 
 
@@ -108,16 +109,21 @@ def _by_cost(claim: Claim, pairs: Sequence[tuple[RunResult, RunResult]], costs: 
 def _by_steps(claim: Claim, pairs: Sequence[tuple[RunResult, RunResult]]) -> Verdict:
     logs = []
     for better, worse in pairs:
-        target = max(worse.curve)
+        target = worse.curve[(len(worse.curve) - 1) // 2] if claim.no_worse else max(worse.curve)
         # an accuracy of 0 is there before the first step, of both
         logs.append(math.log(steps_to(better, target) / steps_to(worse, target)) if target else 0.0)
     if math.inf in logs:
         missed = sum(value == math.inf for value in logs)
-        said = f"{claim.better} does not reach the accuracy of {claim.worse} with {missed} of {len(logs)} seeds"
+        when = " half-way" if claim.no_worse else ""
+        said = f"{claim.better} does not reach the accuracy of {claim.worse}{when} with {missed} of {len(logs)} seeds"
         return Verdict(claim, Interval(math.inf, math.inf, math.inf), word_for(shown=False, contradicted=missed == len(logs)), said)
     found = interval(logs)
     low, mean, high = (100 * math.exp(min(value, 50)) for value in (found.low, found.value, found.high))
     spread = "one seed, no interval" if len(logs) == 1 else f"{low:.0f} to {high:.0f}"
+    if claim.no_worse:
+        said = f"{claim.better} reaches the accuracy that {claim.worse} has half-way in {mean:.0f} % ({spread}) of its steps, and up to "
+        said += f"{100 * AS_FAST:.0f} % is as fast"
+        return Verdict(claim, found, word_for(shown=found.high < math.log(AS_FAST), contradicted=found.low > math.log(AS_FAST)), said)
     said = f"{claim.better} reaches the accuracy of {claim.worse} in {mean:.0f} % ({spread}) of its steps"
     return Verdict(claim, found, word_for(shown=found.high < 0, contradicted=found.low > 0), said)
 

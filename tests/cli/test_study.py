@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from inceptions.errors import StoppedError
+from inceptions.errors import StoppedError, UserError
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
 from inceptions.studies import catalog, run
-from inceptions.studies.study import Arm, BatchNoise, Claim, Study
+from inceptions.studies.study import Arm, BatchNoise, Claim, Study, change_recipes
 from inceptions.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("plain_report")
@@ -113,16 +113,15 @@ def test_runs_of_another_machine_count(study, tmp_path, monkeypatch):
     for folder in (tmp_path / "brought").glob("*/*/"):
         shutil.rmtree(folder)  # the numbers are enough
     monkeypatch.setattr(run, "fit", None)
+    left = json.loads(study("--known", tmp_path / "brought", "--dry-run", "--json").out)
+    assert [row["runs"] for row in left] == [0, 0]
     again = study("--known", tmp_path / "brought").out
     assert again.splitlines()[:-1] == first.out.splitlines()[:-1]  # the last is the command
     assert {path.name for path in (tmp_path / "runs" / "study-smoothing").iterdir()} == {"study.md", "study.json", "study.svg"}
 
 
-def test_a_changed_field_is_that_of_every_arm_and_is_in_the_command(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["inceptions", "study", "smoothing", "--set", "weight_decay=0.125"])
-    done = study("--set", "weight_decay=0.125", "--set", "optimizer.momentum=0.5")
-    assert done.code == 0
-    assert "--set weight_decay=0.125" in done.out
+def test_a_changed_field_is_that_of_every_arm(study, tmp_path):
+    assert study("--set", "weight_decay=0.125", "--set", "optimizer.momentum=0.5").code == 0
     settings = [json.loads(file.read_text()) for file in sorted(tmp_path.glob("runs/study-smoothing/*/seed-0.json"))]
     assert [(run["weight_decay"], run["optimizer"]["momentum"]) for run in settings] == [(0.125, 0.5)] * 2
     assert sorted(run["label_smoothing"] for run in settings) == [0.0, 0.1]
@@ -131,8 +130,10 @@ def test_a_changed_field_is_that_of_every_arm_and_is_in_the_command(study, tmp_p
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("label_smoothing=0.2", "label_smoothing is what arms of the study smoothing differ in"),
+        ("label_smoothing=0.2", "changes label_smoothing, in which the arms of the study smoothing differ"),
         ("seed=3", "--seeds says how many"),
+        ("split_seed=3", "--split-seed says"),
+        ("epochs=3", "--epochs says"),
         ("lrr=0.1", "did you mean lr?"),
         ("lr", "FIELD=VALUE"),
     ],
@@ -143,6 +144,32 @@ def test_a_field_that_arms_differ_in_is_not_changed(study, no_training, tmp_path
     assert (refused.code, refused.out) == (2, "")
     assert said in " ".join(refused.err.split())
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_change_by_which_arms_would_be_alike_is_refused_though_it_does_not_name_what_differs():
+    with pytest.raises(UserError, match=r"optimizer=adam: changes lr, in which the arms of the study batch-norm differ"):
+        change_recipes(catalog.get_study("batch-norm"), ["optimizer=adam"])
+
+
+def test_of_all_studies_those_that_a_change_does_not_fit_are_left_out(inceptions, pictures, monkeypatch):
+    other = replace(SMOOTHING, name="plain", arms=(SMOOTHING.arms[0], replace(SMOOTHING.arms[1], recipe=replace(RECIPE, weight_decay=0.1))))
+    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, other))
+    asked = ("study", "all", "--data", pictures, "--dry-run", "--json", "--epochs", 1, "--device", "cpu")
+    done = inceptions(*asked, "--set", "weight_decay=0.2")
+    assert [row["arm"] for row in json.loads(done.out)] == ["none", "a tenth"]
+    assert "plain is left out" in " ".join(done.err.split())
+    none_left = inceptions(*asked, "--set", "weight_decay=0.2", "--set", "label_smoothing=0.3")
+    assert (none_left.code, none_left.out) == (2, "")
+    assert "no study is left" in none_left.err
+    wrong = inceptions(*asked, "--set", "lrr=0.2")
+    assert (wrong.code, "left out" in wrong.err, "did you mean lr?" in wrong.err) == (2, False, True)
+
+
+def test_what_is_known_is_read_once_and_before_all(inceptions, pictures, tmp_path, monkeypatch, no_training):
+    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, replace(SMOOTHING, name="again")))
+    done = inceptions("study", "all", "--data", pictures, "--known", tmp_path, "--output", tmp_path / "out")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("has no study.json") == 1
 
 
 def test_a_full_disk_at_the_end_loses_nothing(study, monkeypatch):

@@ -1,11 +1,13 @@
 """Studies on pictures that a network learns in seconds: run, killed, gone on with, told."""
 
 import json
+import math
 import shutil
 import sys
 from dataclasses import fields, replace
 
 import pytest
+import torch
 
 from inceptions.data.folders import load_splits
 from inceptions.errors import DivergedError, UserError
@@ -16,8 +18,9 @@ from inceptions.networks.registry import get_network
 from inceptions.networks.trace import trace
 from inceptions.studies import run
 from inceptions.studies.catalog import get_study, list_studies
+from inceptions.studies.known import read_known
 from inceptions.studies.pages import as_markdown, write_pages
-from inceptions.studies.planned import read_known
+from inceptions.studies.planned import plan_run
 from inceptions.studies.run import Budget, run_budgets, run_study, take_evenly
 from inceptions.studies.study import Arm, Claim, Study
 from inceptions.training.progress import Reporter
@@ -136,9 +139,12 @@ def test_a_run_on_other_images_of_the_same_names_does_not_serve(finished, module
 
 
 def test_runs_told_of_by_the_pages_of_a_study_count_where_they_are_alike_in_all(whole, module_pictures, tmp_path, monkeypatch):
-    write_pages(replace(whole[0], others=(whole[0],)), tmp_path / "elsewhere" / "smoothing", command="", data="")
+    longer = replace(whole[0].runs[0], curve=(0.5, math.nan), known_by="of two epochs")
+    result = replace(whole[0], others=(replace(whole[0], runs=(longer,)),))
+    write_pages(result, tmp_path / "elsewhere" / "smoothing", command="", data="")
     known, moved = read_known(tmp_path / "elsewhere"), shutil.copytree(module_pictures, tmp_path / "copies")
-    assert sorted(known) == sorted(each.known_by for each in whole[0].runs)
+    assert sorted(known) == sorted(each.known_by for each in (*whole[0].runs, longer))
+    assert math.isnan(known["of two epochs"].curve[1])
     monkeypatch.setattr(run, "fit", None)
     plain = Study("other", "t", "h", "1", (replace(STUDY.arms[0], name="what others call none"),), ())
     assert go(tmp_path / "new", moved, study=plain, known=known).runs == tuple(
@@ -151,11 +157,67 @@ def test_runs_told_of_by_the_pages_of_a_study_count_where_they_are_alike_in_all(
             go(tmp_path / "new", moved, study=study, known=known)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"runs": []}', '{"runs": [{"arm": "none", "seed": 0}]}'])
-def test_pages_that_tell_of_no_run_that_could_count_are_told(tmp_path, text):
-    (tmp_path / "study.json").write_text(text)
+ONE = {"arm": "none", "seed": 0, "accuracy": 0.5, "curve": [0.5], "steps_per_epoch": 3, "seconds": 1.0, "died": False, "known_by": "it"}
+
+
+@pytest.mark.parametrize("study", [{"runs": []}, {"runs": [{"arm": "none", "seed": 0}]}, {"runs": [{**ONE, "known_by": ""}]}])
+def test_pages_that_tell_of_no_run_that_could_count_are_told(tmp_path, study):
+    (tmp_path / "study.json").write_text(json.dumps(study))
     with pytest.raises(UserError, match="whose runs say what they are known by; give the folder"):
         read_known(tmp_path)
+
+
+def test_pages_of_a_later_version_are_read(tmp_path):
+    (tmp_path / "study.json").write_text(json.dumps({"runs": [{**ONE, "of_tomorrow": 1}], "of_tomorrow": {}}))
+    assert read_known(tmp_path)["it"].curve == (0.5,)
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        "no json",
+        [],
+        {"runs": None},
+        {"runs": ["none"]},
+        {"runs": [ONE], "other_budgets": None},
+        *(
+            {"runs": [{**ONE, name: value}]}
+            for name, value in {"curve": None, "accuracy": None, "seconds": "soon", "known_by": ["it"]}.items()
+        ),
+        {"runs": [{**ONE, "curve": []}]},
+        {"runs": [{name: value for name, value in ONE.items() if name != "seconds"}]},
+    ],
+    ids=str,
+)
+def test_pages_that_no_study_left_are_told_by_name(tmp_path, study):
+    (tmp_path / "study.json").write_text(study if isinstance(study, str) else json.dumps(study))
+    with pytest.raises(UserError, match=r"study\.json is not what a study leaves \(.+\); move it away"):
+        read_known(tmp_path)
+
+
+def test_numbers_of_other_runs_are_not_written_over(whole, module_pictures, tmp_path, monkeypatch):
+    write_pages(whole[0], tmp_path / "study", command="", data="")
+    monkeypatch.setattr(run, "fit", None)
+    known, before = read_known(tmp_path), contents(tmp_path)
+    assert go(tmp_path / "study", module_pictures, known=known).runs == whole[0].runs
+    other = replace(STUDY, arms=tuple(replace(arm, recipe=replace(arm.recipe, weight_decay=0.125)) for arm in STUDY.arms))
+    for changed in ({"study": other}, {"budget": replace(BUDGET, epochs=2)}):
+        with pytest.raises(UserError, match=r"study\.json tells of a run of other settings \(none, seed 0\); it is kept"):
+            go(tmp_path / "study", module_pictures, known=known, **changed)
+    assert contents(tmp_path) == before
+
+
+def test_a_run_is_known_by_what_decides_it_and_not_by_words(module_pictures, tmp_path):
+    splits, arm = load_splits(module_pictures), STUDY.arms[0]
+
+    def known_by(**changes):
+        changed = replace(arm, recipe=replace(arm.recipe, **changes))
+        planned = plan_run(STUDY, changed, splits, tmp_path, seed=0, epochs=1, source=str(module_pictures), device="cpu")
+        return planned.known_by, replace(planned, setup=replace(planned.setup, autocast=torch.bfloat16)).known_by
+
+    plain, in_bfloat16 = known_by()
+    assert known_by(source="another word", expect="much")[0] == plain
+    assert len({plain, in_bfloat16, known_by(lr=0.25)[0]}) == 3
 
 
 @pytest.mark.parametrize(("epochs", "others"), [(1, (2,)), (2, (1, 4)), (5, (2, 10))])

@@ -55,8 +55,8 @@ def test_no_worse_is_within_a_point(new, word):
 
 
 def test_what_a_study_can_t_measure_is_refused():
-    with pytest.raises(ValueError, match="no_worse is of accuracy"):
-        replace(study("steps"), claims=(Claim("new", "old", no_worse=True),))
+    with pytest.raises(ValueError, match="no_worse is of accuracy or steps"):
+        replace(study("cost"), claims=(Claim("new", "old", no_worse=True),))
     with pytest.raises(ValueError, match="arms have noise"):
         replace(study("accuracy"), arms=(Arm("old", NETWORK, Recipe(), BatchNoise()), Arm("new", NETWORK, Recipe())))
 
@@ -113,6 +113,25 @@ def test_steps_are_those_to_the_accuracy_of_the_worse():
     never = {"old": (0.2, 0.9), "new": (0.5, 0.6)}
     (verdict,) = judge(study("steps"), runs((0.9, 0.9), (0.6, 0.6), curves=never), {})
     assert verdict.word == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("curve", "word", "said"),
+    [
+        (
+            (0.2, 0.4, 0.6),
+            "shown",
+            "new reaches the accuracy that old has half-way in 100 % (100 to 100) of its steps, and up to 125 % is as fast",
+        ),
+        ((0.1, 0.2, 0.4), "contradicted", "in 150 % (150 to 150) of its steps"),
+        ((0.1, 0.1, 0.1), "contradicted", "does not reach the accuracy of old half-way with 2 of 2 seeds"),
+    ],
+)
+def test_to_be_no_slower_is_judged_by_the_accuracy_half_way(curve, word, said):
+    of_two = replace(study("steps"), claims=(Claim("new", "old", no_worse=True),))
+    (verdict,) = judge(of_two, runs((0.9, 0.9), (0.6, 0.6), curves={"old": (0.2, 0.4, 0.9), "new": curve}), {})
+    assert verdict.word == word
+    assert said in verdict.said
 
 
 def test_steps_to_an_accuracy_of_nothing_are_the_same():
