@@ -1,6 +1,5 @@
 """What the documentation says is what happens, and it builds."""
 
-import importlib.util
 import json
 import os
 import re
@@ -8,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,50 +21,11 @@ from inceptions.inference.export import export_model
 from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import NETWORKS
 from inceptions.networks.trace import trace
-from inceptions.studies.catalog import get_study, list_studies
-from inceptions.studies.study import SCORED
-from inceptions.studies.verdict import RunResult, judge
 from inceptions.training.recipes import RECIPES
 from inceptions.weights.folder import save_model
 from inceptions.weights.locate import find_model
+from tests.documentation import DOCS, HOOK, PAGES, ROOT, STUDY, blocks
 from tests.pictures import paint
-
-ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
-STUDY = """\
-# A study
-
-| Arm | Accuracy, % |
-|---|---:|
-| none | 90.00 |
-
-- **Shown**: it is.
-
-    inceptions study NAME --data DATA
-"""
-
-
-def load_hook():
-    spec = importlib.util.spec_from_file_location("documentation_hook", ROOT / "scripts" / "site.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
-
-
-HOOK = load_hook()
-PAGES = {
-    "README.md": (ROOT / "README.md").read_text(encoding="utf-8"),
-    **{path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))},
-    **{uri: text for uri, text in HOOK.generated_pages().items() if uri.endswith(".md")},
-    "list of studies": HOOK.study_list(DOCS),
-}
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], flags=re.DOTALL | re.MULTILINE)
 
 
 def commands() -> dict[str, str]:
@@ -103,80 +62,6 @@ WRONG = {
 def test_a_command_that_is_none_does_not_parse(line):
     with pytest.raises(Exception, match=WRONG[line]):
         parse(line)
-
-
-SNIPPETS = [(page, number) for page in PAGES if page.startswith("guide/") for number in range(len(blocks(page, "python")))]
-
-
-@pytest.mark.parametrize(("page", "number"), SNIPPETS)
-def test_snippets_of_the_guide_run_and_what_they_assert_holds(page, number):
-    text = blocks(page, "python")[number]
-    assert "assert " in text
-    exec(text, {})
-
-
-def test_the_guide_counts_by_formula_what_trace_counts():
-    guide = sys.modules["guide"]
-    for name in NETWORKS:
-        for row in guide.rows_of(name):
-            guide.fill(f"<!-- counted {name}:{row.replace(' ', '-')} -->", DOCS)  # which raises where the two differ
-    row = guide.rows_of("googlenet")["3a"]
-    assert "**128 M**" in guide.fill("<!-- counted googlenet:3a -->", DOCS)
-    assert row.cost.multiply_adds == 128_049_152
-    assert guide.fill("{{ = 100 * (1 - 2*3*3 / (5*5)) % }} {{ googlenet:3a parameters }}", DOCS) == "28 % 163,696"
-    with pytest.raises(ValueError, match="has no row 9z; it has conv1"):
-        guide.fill("<!-- counted googlenet:9z -->", DOCS)
-    for asked in ("{{ = 2e3 }}", "{{ googlenet:3a params }}", "<!-- draws googlenet:3a -->"):
-        with pytest.raises(ValueError, match="nothing is known to stand for"):
-            guide.fill(asked, DOCS)
-
-
-def test_the_backward_graph_computes_what_autograd_does():
-    graph = sys.modules["backward_graph"]
-    torch.manual_seed(0)
-    x = torch.randn(16, 3, dtype=torch.float64, requires_grad=True)
-    gamma, beta = (torch.randn(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    names = {"x": x, "gamma": gamma, "beta": beta, "eps": 1e-5, "N": 16}
-    for step in sorted(graph.STEPS, key=lambda step: (step.column, step.row)):
-        if "=" in step.forward:
-            exec(step.forward, names)
-    names["dy"] = torch.randn(16, 3, dtype=torch.float64)
-    names["y"].backward(names["dy"])
-    truth = torch.nn.functional.batch_norm(x, None, None, gamma, beta, training=True, eps=1e-5)
-    assert torch.allclose(names["y"], truth)
-    waiting = [line for step in graph.STEPS for line in step.backward]
-    while waiting:  # each as soon as what it needs is there
-        ready = next(line for line in waiting if not set(re.findall(r"\bd[a-z]+", line.split(" = ")[1])) - set(names))
-        exec(ready, names)
-        waiting.remove(ready)
-    for found, parameter in (("dx", x), ("dgamma", gamma), ("dbeta", beta)):
-        assert torch.allclose(names[found], parameter.grad)
-
-
-def test_every_claim_has_what_stands_for_it():
-    claims = [claim for chapter in sys.modules["claims"].CHAPTERS.values() for claim in chapter]
-    studies = {study.name for study in list_studies()}
-    run = [claim for claim in claims if claim.kind == "run"]
-    assert {claim.place for claim in run if ".md" not in claim.place} <= studies
-    assert all((DOCS / "guide" / claim.place.partition("#")[0]).is_file() for claim in run if ".md" in claim.place)
-    assert sum(claim.kind in ("computed", "run") for claim in claims) >= 0.8 * len(claims)
-    table = sys.modules["guide"].claim_table(DOCS)
-    assert len(re.findall(r"^\| \d\.\d+ \|", table, re.MULTILINE)) == len(claims)
-
-
-def test_every_claim_of_a_study_finds_its_verdicts():
-    """Of the studies by score, in what `judge` says of any runs; of the others, on their pages, where these are of today's networks."""
-    guide = sys.modules["guide"]
-    for claim in (claim for chapter in sys.modules["claims"].CHAPTERS.values() for claim in chapter if claim.about):
-        study = get_study(claim.place)
-        if study.measure in SCORED:
-            runs = [RunResult(arm.name, seed, 0.5, (0.4, 0.5), 10, 1.0) for arm in study.arms for seed in (0, 1)]
-            said = [verdict.said for verdict in judge(study, runs, {arm.name: 1 for arm in study.arms})]
-        else:
-            said = [line.partition("**: ")[2] for line in guide.verdicts_of(study.name, DOCS)]
-            if not said or guide.measured_on(study.name, DOCS):
-                continue
-        assert any(re.search(claim.about, sentence) for sentence in said), claim
 
 
 def test_python_example_runs(tmp_path, monkeypatch):
@@ -298,43 +183,6 @@ def test_every_field_of_a_recipe_is_explained():
     fields = PAGES["recipes.md"].split("\n## Fields\n")[1]
     assert "- lr: the peak" in fields
     assert "| `batch_size` | `64` |" in fields
-
-
-def test_results_of_a_study_are_listed_with_their_plot(tmp_path):
-    name = list_studies()[0].name
-    folder = tmp_path / "studies" / name
-    folder.mkdir(parents=True)
-    (folder / "study.md").write_text(STUDY, encoding="utf-8")
-    assert HOOK.measured(tmp_path) == []  # there is no plot yet
-    (folder / "study.svg").touch()
-    assert HOOK.measured(tmp_path) == [name]
-    assert f"[What was measured]({name}/study.md):\n\n- **Shown**: it is." in HOOK.study_list(tmp_path)
-    arms = [{"name": arm.name, "parameters": 1, "multiply_adds": 1} for arm in list_studies()[0].arms]
-    (folder / "study.json").write_text(json.dumps({"arms": arms}), encoding="utf-8")
-    assert f"({name}/study.md) on an earlier form of its networks:\n\n- **Shown**: it is." in HOOK.study_list(tmp_path)
-    shown = HOOK.with_plot(STUDY, has_numbers=False)
-    assert "| none | 90.00 |\n\n![Accuracy over steps, and in the end](study.svg)\n\n- **Shown**" in shown
-    assert HOOK.plot_of("loss-surface") in HOOK.with_plot(STUDY, has_numbers=False, shows=HOOK.plot_of("loss-surface"))
-    assert HOOK.plot_of(name) == HOOK.plot_of("of nobody") != HOOK.plot_of("bn-smoothness")
-
-
-def test_machine_time_counts_a_run_that_studies_share_once(tmp_path):
-    shared = {"seed": 0, "seconds": 3600.0, "curve": [0.5]}
-    own = [{"seed": seed, "seconds": 1800.0, "curve": [0.5]} for seed in (0, 1)]
-    for study, runs in zip(list_studies(), ([shared], [shared, own[0]]), strict=False):
-        costs = [(arm.name, trace(replace(arm.network, aux=())).total) for arm in study.arms]
-        arms = [{"name": name, "parameters": cost.parameters, "multiply_adds": cost.multiply_adds} for name, cost in costs]
-        folder = tmp_path / "studies" / study.name
-        folder.mkdir(parents=True)
-        for file in ("study.md", "study.svg"):
-            (folder / file).touch()
-        other = [{"epochs": 2, "runs": [own[1]]}] if len(runs) == 2 else []
-        (folder / "study.json").write_text(json.dumps({"arms": arms, "runs": runs, "other_budgets": other}), encoding="utf-8")
-    assert (
-        sys.modules["study_pages"]
-        .machine_time(tmp_path)
-        .startswith("2 of the 27 studies have results of these networks: 3 runs, 2.0 hours")
-    )
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

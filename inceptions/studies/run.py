@@ -192,7 +192,7 @@ def run_budgets(study: Study, splits: Splits, source: str, folder: Path, *, budg
     if not budget.half_and_double or study.measure == "averages":
         return result
     others = []
-    for epochs in other_budgets(result.epochs):
+    for epochs in other_budgets(budget.epochs or max(arm.recipe.epochs for arm in study.arms)):
         other = replace(budget, epochs=epochs, half_and_double=False)
         others.append(run_study(study, splits, source, folder / f"epochs-{epochs}", budget=other, beside=folder.parent, **settings))
     return replace(result, others=tuple(others))

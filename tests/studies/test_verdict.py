@@ -121,7 +121,7 @@ def test_steps_are_those_to_the_accuracy_of_the_worse():
         (
             (0.2, 0.4, 0.6),
             "shown",
-            "new reaches the accuracy that old has half-way in 100 % (100 to 100) of its steps, and up to 125 % is as fast",
+            "has half-way in 100 % (100 to 100) of its steps, and up to 125 % is as fast",
         ),
         ((0.1, 0.2, 0.4), "contradicted", "in 150 % (150 to 150) of its steps"),
         ((0.1, 0.1, 0.1), "contradicted", "does not reach the accuracy of old half-way with 2 of 2 seeds"),
