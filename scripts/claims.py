@@ -137,7 +137,20 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "bn-smoothness",
             "changes a layer's gradient",
         ),
-        Claim("Noise by which a layer's input drifts does no harm", "1805.11604, 2.1, Figure 2", "run", "bn-smoothness", "^with, noise"),
+        Claim(
+            "Noise after it, by which a layer's input drifts, does no harm",
+            "1805.11604, 2.1, Figure 2",
+            "run",
+            "bn-smoothness",
+            r"^with, noise: .* as with (\(|to)",
+        ),
+        Claim(
+            "With this noise inputs drift more than without batch normalisation, and training is faster all the same",
+            "1805.11604, 2.1, Figure 2",
+            "run",
+            "bn-smoothness",
+            "^with, noise: .* as without",
+        ),
         Claim("Without it the loss has plateaus, with it none", "1612.04010", "run", "loss-surface"),
         Claim(
             "4.8 % of top-5 error on ImageNet's test images", "1502.03167, 4.2.3", "not possible here", "ImageNet, and six networks on it"

@@ -358,10 +358,10 @@ def _of_landscapes() -> Iterator[Study]:
         "bn-smoothness",
         "The loss along the gradient, with and without batch normalisation, and with noise after it",
         "with batch normalisation, loss and gradient change less along the gradient; the step of the layers below changes "
-        "a layer's gradient no less, and noise by which its input drifts does no harm",
+        "a layer's gradient no less, and noise by which its input drifts does no harm: training stays faster than without",
         "1805.11604, sections 2 and 3, Figures 2, 3 and 4",
         (Arm("without", plain, slow), Arm("with", normed, slow), Arm("with, noise", normed, slow, BatchNoise())),
-        (Claim("with", "without"), Claim("with, noise", "with")),
+        (Claim("with", "without"), Claim("with, noise", "with"), Claim("with, noise", "without")),
         "smoothness",
     )
     adam = replace(BASE, optimizer=Adam(), lr=0.001)
