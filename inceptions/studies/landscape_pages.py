@@ -106,7 +106,7 @@ def plot_smoothness(result: StudyResult) -> Figure:
     training.set(xlabel="steps", ylabel="accuracy in training (%)")
     shift.set(xlabel="steps", ylabel="a layer's gradient, share that changes", yscale="log")
     drift.set(xlabel="steps", ylabel="a layer's input, drift (deviations)", yscale="log")
-    loss.legend(frameon=False)
+    training.legend(*loss.get_legend_handles_labels(), frameon=False, loc="lower right")  # where accuracy leaves room
     tidy(loss, gradient, smooth, training, shift, drift)
     return figure
 
