@@ -69,7 +69,8 @@ def show_cost(
 ) -> None:
     """Print how long each arm's runs take on this machine, by two real steps of each, validation not counted.
 
-    Of all studies, an arm that several have alike is told of once, for it runs once. Runs that are known from elsewhere take no time.
+    Of all studies, an arm that several have alike is told of once, for it runs once. Runs that are known from elsewhere take no time; with
+    half and double the epochs, of which fewer may be known, all are counted.
     """
     studies, splits = _named(name, changes), _read(data, split_seed)
     with err.status("loading torch…"):
@@ -77,6 +78,7 @@ def show_cost(
         from inceptions.studies.run import other_budgets, take_evenly
 
     splits, told = replace(splits, train=take_evenly(splits.train, images)), read_known(known) if known else {}
+    told = {} if half_and_double else told
     arms = _distinct_arms(studies, lambda study, arm: _left_to_do(study, arm, seeds or study.seeds, splits, told, epochs, data, device))
     with track("taking two steps of each arm", len(arms)) as advance:
         rows, count = [], len(splits.train)

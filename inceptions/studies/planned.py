@@ -76,8 +76,8 @@ class PlannedRun:
     @property
     def known_by(self) -> str:
         """The digest of all that decides what it comes to, on whatever machine: of settings without words, and of the arithmetic."""
-        network = {name: value for name, value in self.settings["network"].items() if name not in WORDS}
         deciding = {name: value for name, value in self.settings.items() if name not in WORDS}
+        network = {name: value for name, value in deciding["network"].items() if name not in WORDS}
         return _digest({**deciding, "network": network, "autocast": str(self.setup.autocast)})
 
     @property
