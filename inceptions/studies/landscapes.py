@@ -17,9 +17,8 @@ from inceptions.evaluation.interval import Interval
 from inceptions.studies.smoothness import StepLook
 from inceptions.studies.study import Claim, Study
 from inceptions.studies.surface import Surface
-from inceptions.studies.verdict import RunResult, Verdict, interval, steps_to, word_for
+from inceptions.studies.verdict import AS_GOOD, RunResult, Verdict, interval, steps_to, word_for
 
-AS_GOOD = 1.25  # times as many steps count as as fast, and a drift so many times smaller as no less
 NEAR = 0.5  # filter's lengths: within so many of the end, the rise of the loss is taken
 FLAT = 0.1  # of the loss of guessing: a plateau falls by less over the distance from start to end, and lies above HIGH of it
 HIGH = 0.5

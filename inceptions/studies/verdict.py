@@ -17,7 +17,7 @@ from inceptions.evaluation.interval import Interval
 from inceptions.studies.study import Claim, Study
 
 Word = Literal["shown", "not shown at this size", "contradicted"]
-AS_FAST = 1.25  # times the steps of the other, at most, where the claim is to be no slower
+AS_GOOD = 1.25  # times as many steps count as as fast, and a change so many times smaller as no less
 EQUAL = 0.01  # accuracies that are no more than this apart count as equal, where it is cost that is compared
 
 
@@ -122,8 +122,8 @@ def _by_steps(claim: Claim, pairs: Sequence[tuple[RunResult, RunResult]]) -> Ver
     spread = "one seed, no interval" if len(logs) == 1 else f"{low:.0f} to {high:.0f}"
     if claim.no_worse:
         said = f"{claim.better} reaches the accuracy that {claim.worse} has half-way in {mean:.0f} % ({spread}) of its steps, and up to "
-        said += f"{100 * AS_FAST:.0f} % is as fast"
-        return Verdict(claim, found, word_for(shown=found.high < math.log(AS_FAST), contradicted=found.low > math.log(AS_FAST)), said)
+        said += f"{100 * AS_GOOD:.0f} % is as fast"
+        return Verdict(claim, found, word_for(shown=found.high < math.log(AS_GOOD), contradicted=found.low > math.log(AS_GOOD)), said)
     said = f"{claim.better} reaches the accuracy of {claim.worse} in {mean:.0f} % ({spread}) of its steps"
     return Verdict(claim, found, word_for(shown=found.high < 0, contradicted=found.low > 0), said)
 
