@@ -33,6 +33,7 @@ from inceptions.networks.trace import Cost, Row, Shape, trace, trace_node
 from inceptions.studies import variants
 from inceptions.studies.catalog import get_study
 
+CLAIMS = "<!-- claims -->"
 DIRECTIVE = re.compile(r"^<!-- (drawn|counted|found) (.+?) -->$", re.MULTILINE)
 NUMBER = re.compile(r"\{\{ (\S+) (parameters|multiply-adds|channels|grid|share) ?(\S*) \}\}")
 ARITHMETIC = re.compile(r"\{\{ = ([\d+*/(). -]+?) (%|M|) ?\}\}")
@@ -99,7 +100,8 @@ def figure_name(place: str) -> str:
 def fill(text: str, docs: Path) -> str:
     """Return a page with everything that it asks for."""
     made = {"drawn": _drawn, "counted": _counted, "found": lambda given: found(given, docs)}
-    text = text.replace("<!-- claims -->", claim_table(docs))
+    if CLAIMS in text:
+        text = text.replace(CLAIMS, claim_table(docs))
     text = DIRECTIVE.sub(lambda asked: made[asked[1]](asked[2]), text)
     text = ARITHMETIC.sub(lambda asked: _worked_out(*asked.groups()), text)
     text = NUMBER.sub(lambda asked: _number(*asked.groups()), text)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from guide import measured_on, verdicts_of
 from prose import Column, plain, table
 
 from inceptions.networks.trace import trace
+from inceptions.studies import known
 from inceptions.studies.catalog import list_studies
 from inceptions.studies.study import Study
 
@@ -34,8 +33,8 @@ PLOTS = {
 def measured(docs: Path) -> list[str]:
     """Return the names of the studies that have results in docs/studies: those of the code in its order, then others."""
     found = {file.parent.name for file in docs.glob("studies/*/study.md") if file.with_name("study.svg").is_file()}
-    known = [study.name for study in list_studies()]
-    return [name for name in known if name in found] + sorted(found.difference(known))
+    of_code = [study.name for study in list_studies()]
+    return [name for name in of_code if name in found] + sorted(found.difference(of_code))
 
 
 def study_list(docs: Path) -> str:
@@ -50,20 +49,11 @@ def machine_time(docs: Path) -> str:
 
     A run that several studies share is counted once.
     """
-    known = {study.name for study in list_studies()}
-    names = [name for name in measured(docs) if name in known and not measured_on(name, docs)]
+    of_code = {study.name for study in list_studies()}
+    names = [name for name in measured(docs) if name in of_code and not measured_on(name, docs)]
     files = [docs / "studies" / name / "study.json" for name in names]
     done = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
-    runs = {(run["seed"], run["seconds"], tuple(run["curve"])) for study in done for run in each_run(study)}
-    hours = sum(seconds for _, seconds, _ in runs) / 3600
-    share = f"{len(done)} of the {len(list_studies())} studies"
-    return f"{share} have results of these networks: {len(runs)} runs, {hours:.1f} hours of training."
-
-
-def each_run(study: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the runs of a study's numbers, those with other epochs too."""
-    for budget in (study, *study.get("other_budgets", ())):
-        yield from budget["runs"]
+    return f"{len(done)} of the {len(list_studies())} studies have results of these networks: {known.machine_time(done)}."
 
 
 def _study_section(study: Study, docs: Path, *, is_measured: bool) -> str:

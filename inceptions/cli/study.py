@@ -206,11 +206,11 @@ def run_studies(
 
 def _tell_all(done: Sequence[dict[str, Any]]) -> None:
     """Print what each study came to, and the machine's time for all; a run that several share is counted once."""
-    budgets = [budget for study in done for budget in (study, *study["other_budgets"])]
-    seconds = {(run["seed"], run["seconds"], run["curve"]): run["seconds"] for budget in budgets for run in budget["runs"]}
+    from inceptions.studies.known import machine_time
+
     rows = [(study["study"], ", ".join(verdict["word"] for verdict in study["verdicts"])) for study in done]
     print_table((Column("study", "name"), Column("verdicts", "text")), rows)
-    say(f"{len(seconds)} runs, {sum(seconds.values()) / 3600:.1f} hours of training")
+    say(machine_time(done))
 
 
 def _run_study(

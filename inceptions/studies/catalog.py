@@ -209,7 +209,7 @@ def _of_recipes() -> Iterator[Study]:
 
 
 def _of_residuals() -> Iterator[Study]:
-    scaled = variants.with_fewer(small("inception_resnet_v1", width=0.375, steps=2), block35=2, block17=3, block8=2)
+    scaled = variants.with_fewer(small("inception_resnet_v1", width=0.3125, steps=2), block35=2, block17=3, block8=2)
     yield Study(
         "residual",
         "Modules without residual connections, with them, and with scaled ones",

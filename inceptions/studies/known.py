@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,11 +37,22 @@ def read_results(file: Path) -> tuple[RunResult, ...]:
     """
     try:
         study = json.loads(file.read_text(encoding="utf-8"))
-        runs = [run for budget in (study, *study.get("other_budgets", ())) for run in budget["runs"]]
-        return tuple(map(_read_run, filter(lambda run: run.get("known_by"), runs)))
+        return tuple(map(_read_run, filter(lambda run: run.get("known_by"), each_run(study))))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{file} is not what a study leaves ({reason}); move it away, or take it anew from where it was made") from None
+
+
+def each_run(study: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the runs of a study.json, those with other epochs too."""
+    for budget in (study, *study.get("other_budgets", ())):
+        yield from budget["runs"]
+
+
+def machine_time(studies: Iterable[Mapping[str, Any]]) -> str:
+    """Return how many runs there are in several study.json, and what they took in all; one that several share is counted once."""
+    seconds = {(run["seed"], run["seconds"], tuple(run["curve"])): run["seconds"] for study in studies for run in each_run(study)}
+    return f"{len(seconds)} runs, {sum(seconds.values()) / 3600:.1f} hours of training"
 
 
 def _read_run(run: dict[str, Any]) -> RunResult:

@@ -294,6 +294,7 @@ def test_of_a_quantised_network_the_form_in_floating_point_is_left_early(folder,
     assert len(parts) == 3 and {part.precision for part in parts} <= {"float32", "bfloat16"}
 
 
+@pytest.mark.exhaustive
 def test_openvino_runs_the_parts(folder, pixels, said, engine_cache):
     card = read_card(folder)
     engine = EarlyExit(open_parts(folder, card, engine="openvino", device="cpu"), (0.0, None), two_heads())

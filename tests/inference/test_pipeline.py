@@ -137,4 +137,4 @@ def test_memory_doesnt_grow_with_the_number_of_pictures(card, tmp_path, count):
             gc.collect()
             marks.append(sys.getallocatedblocks())
     assert done == count
-    assert marks[-1] - marks[1] < max(200, 0.05 * count), marks
+    assert marks[-1] - marks[1] < max(500, 0.05 * count), marks  # less than a block for each of the 500 pictures between two marks
