@@ -11,16 +11,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.nn import MaxPool2d
 
 from inceptions.data.preprocess import Preprocess
 from inceptions.errors import ModelFolderError, UserError
-from inceptions.inference.engines import choose, prepared
+from inceptions.inference.engines import choose, openvino, prepared
 from inceptions.inference.engines.base import Answers, Engine
 from inceptions.inference.engines.choose import automatic_engines, open_engine
-from inceptions.inference.engines.graph import Normalize
+from inceptions.inference.engines.graph import Normalize, export_graph
 from inceptions.inference.engines.openvino import precisions as openvino_precisions
-from inceptions.inference.engines.prepare import real_pixels
+from inceptions.inference.engines.prepare import compare, real_pixels
 from inceptions.inference.engines.torch import TorchEngine, read_part
+from inceptions.networks.modules.layers import SamePad
 from inceptions.networks.spec import L2Normalize
 from inceptions.weights.card import CARD_NAME, WEIGHTS_NAME, read_card
 from inceptions.weights.folder import load_model
@@ -339,6 +341,29 @@ def test_a_model_whose_integers_are_missing_or_others_is_refused(tiny, tmp_path,
         (folder / "int8.xml").write_text("<net/>")
         (folder / "int8.bin").write_bytes(b"")
     assert open_engine(folder, engine="torch", device="cpu").name == "torch"
+
+
+def test_integers_are_compared_by_logits_and_all_else_by_probabilities():
+    """Of logits of 90 and more a difference of a tenth is another class's certainty."""
+    answers = [Answers(np.array([[90.0, 95.0], [99.0, 30.0]]) + added, np.zeros((2, 1))) for added in (0.0, [[8.0, 0.0], [0.0, 0.0]])]
+    engine = SimpleNamespace(batch_size=16, stream=lambda batches: [answers[1] for _ in batches])
+    found = {}
+    for engine.precision in ("int8", "float32"):
+        found[engine.precision] = compare(engine, np.zeros((2, 1)), answers[0], has_classes=True, allowed=0.5)
+    assert found["int8"].agrees and not found["float32"].agrees
+    assert (found["int8"].same, found["int8"].ties, found["int8"].difference) == (1, 1, pytest.approx(8 / 99))
+
+
+def test_max_pools_of_openvino_pad_what_they_read():
+    """A layer before them that pads with -inf is undone: of -inf in integers OpenVINO makes anything."""
+    pytest.importorskip("openvino")
+    torch.manual_seed(0)
+    for kernel, stride, value, left in ((3, 2, -float("inf"), 0), (3, 1, -float("inf"), 0), (3, 2, 0.0, 1)):
+        pool = torch.nn.Sequential(SamePad((kernel, kernel), stride=stride, dilation=1, value=value), MaxPool2d(kernel, stride))
+        images = torch.randn(3, 4, 8, 10) - 3  # below the zeros of the last
+        model = openvino.convert(export_graph(pool, images[:2]), images.shape[1:], ("images", "pooled"))
+        assert sum(node.get_type_name() == "Pad" for node in model.get_ordered_ops()) == left
+        assert np.array_equal(openvino.core().compile_model(model, "CPU")(images.numpy())[0], pool(images).numpy())
 
 
 @pytest.mark.exhaustive

@@ -69,9 +69,33 @@ def convert(program: Any, shape: Iterable[int], names: Iterable[str] = ("pixels"
 
     model = openvino.convert_model(program)
     model.reshape([-1, *shape])
+    _pad_within_pools(model)
     for port, name in zip((*model.inputs, *model.outputs), names, strict=True):
         port.get_tensor().set_names({name})
     return model
+
+
+def _pad_within_pools(model: Any) -> None:
+    """Have max pools pad what they read themselves, where layers before them do it with -inf.
+
+    Of -inf in integers OpenVINO makes anything, and so of what a quantised network answers (2026.4, with more than one stream).
+    """
+    from openvino import opset13
+
+    for pool in model.get_ordered_ops():
+        if pool.get_type_name() != "MaxPool" or pool.input_value(0).get_node().get_type_name() != "Pad":
+            continue
+        unpadded, *values = pool.input_value(0).get_node().input_values()
+        begins, ends, fill = (value.get_node().get_data() for value in values)
+        if fill != -np.inf or any((*begins[:2], *ends[:2])):
+            continue
+        own = pool.get_attributes()
+        before, after = ((pads[2:] + own[name]).tolist() for pads, name in ((begins, "pads_begin"), (ends, "pads_end")))
+        padding = opset13.max_pool(unpadded, own["strides"], own["dilations"], before, after, own["kernel"], own["rounding_type"])
+        padding.set_friendly_name(pool.get_friendly_name())
+        for target in pool.output(0).get_target_inputs():
+            target.replace_source_output(padding.output(0))
+    model.validate_nodes_and_infer_types()
 
 
 @functools.cache

@@ -25,7 +25,7 @@ from inceptions.inference.engines.base import EngineName, Precision
 from inceptions.json_text import to_json
 from inceptions.weights.card import WEIGHTS_NAME, ModelCard
 
-FORM = 1
+FORM = 2
 """Raised when what is prepared changes otherwise than with the version of a library."""
 
 RECORD = "engine.json"
@@ -38,7 +38,8 @@ class Comparison:
     """How an engine's answers to real pictures compare with those of torch in float32.
 
     pictures: how many. same: how many have the same likeliest class; ties: how many others have another, by less than `allowed`.
-    difference: the largest, of a probability; of a network without classes, of a number in the vectors, in parts of the largest.
+    difference: the largest, of a probability; in int8, of a logit, and of a network without classes, of a number in the vectors, in parts
+    of the largest.
     allowed: how large it may be. seconds: what one picture took, in a batch.
     """
 
