@@ -9,9 +9,10 @@ import filecmp
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
@@ -33,10 +34,8 @@ class Sorter:
 
     def check(self, sources: Iterable[str]) -> None:
         """Raise UserError where the folder lies in one of the sources: the next run would find what this one puts there."""
-        here = self.folder.expanduser().resolve()
         for source in sources:
-            start = Path(source.partition("**")[0]).expanduser()  # of a pattern for all below a folder, that folder
-            if start.is_dir() and here.is_relative_to(start.resolve()):
+            if _would_find(source, self.folder.expanduser().resolve()):
                 raise UserError(
                     f"{shown(self.folder)} lies in {shown(source)}: the next run would predict what is put there too; give another folder"
                 )
@@ -62,17 +61,10 @@ class Sorter:
             raise cannot_write(target, error) from error
 
     def _put(self, source: Path, folder: Path) -> Path:
-        number = 1
-        while True:
-            path = folder / (source.name if number == 1 else f"{source.stem}-{number}{source.suffix}")
-            if not os.path.lexists(path):
-                break
-            if self._is_there(source, path):
-                return path
-            number += 1
-        if self.how == "link":
+        path, is_new = _place_for(folder, source.name, lambda there: self._is_there(source, there))
+        if is_new and self.how == "link":
             path.symlink_to(source.absolute())
-        elif source.is_file() and os.access(source, os.R_OK):
+        elif is_new and source.is_file() and os.access(source, os.R_OK):
             with _whole(path) as scratch:
                 shutil.copy2(source, scratch)
         return path
@@ -85,12 +77,39 @@ class Sorter:
     def _write(self, item: Prediction, folder: Path) -> Path:
         """Write a picture that is no file of its own: there is nothing to link to."""
         assert not isinstance(item.path, Path)
-        path = folder / _UNFIT.sub("_", shown(item.path)).encode()[-200:].decode(errors="ignore")
-        if not path.exists():
-            data = item.path.read_bytes()
+        name, data = _UNFIT.sub("_", shown(item.path)).encode()[-200:].decode(errors="ignore"), item.path.read_bytes()
+        path, is_new = _place_for(folder, name, lambda there: there.is_file() and there.read_bytes() == data)
+        if is_new:
             with _whole(path) as scratch:
                 scratch.write_bytes(data)
         return path
+
+
+def _place_for(folder: Path, name: str, is_there: Callable[[Path], bool]) -> tuple[Path, bool]:
+    """Return where the picture of that name is in the folder, or is to be, with a number if others have the name; and whether it is new."""
+    path, number = folder / name, 1
+    while os.path.lexists(path):
+        if is_there(path):
+            return path, False
+        number += 1
+        path = folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
+    return path, True
+
+
+def _would_find(source: str, folder: Path) -> bool:
+    """Return whether pictures in folders of classes in `folder`, which is resolved, are among those that the source means."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return folder.is_relative_to(path.resolve())
+    wild = next((number for number, part in enumerate(path.parts) if set(part) & set("*?[")), None)
+    if wild is None:
+        return False
+    wanted = (*Path(*path.parts[:wild]).resolve().parts, *path.parts[wild:])
+    depth = wanted.index("**") if "**" in wanted else len(wanted)
+    deep = len(folder.parts) + 2  # a picture in the folder of a class, both of whatever names
+    if deep < depth if "**" in wanted else deep != depth:
+        return False
+    return all(fnmatchcase(part, pattern) for part, pattern in zip(folder.parts, wanted[:depth], strict=False))
 
 
 @contextmanager

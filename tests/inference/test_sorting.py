@@ -85,6 +85,41 @@ def test_a_picture_that_is_no_file_is_written(tmp_path):
     assert len(path.name.encode()) <= 200
 
 
+def test_two_pictures_that_are_no_files_and_would_have_one_name_both_stay(tmp_path):
+    items = [of(InMemory(name, data)) for name, data in (("s.tar/a/b.png", b"A"), ("s.tar/a_b.png", b"B"))]
+    for _ in range(2):
+        for item in items:
+            Sorter(tmp_path / "sorted", "copy").place(item)
+        assert tree(tmp_path / "sorted") == {"cat/s.tar_a_b.png": b"A", "cat/s.tar_a_b-2.png": b"B"}
+
+
+@pytest.mark.parametrize(
+    ("source", "folder", "is_refused"),
+    [
+        ("photos", "photos/sorted", True),
+        ("photos", "sorted", False),
+        ("photos/**/*.png", "photos/sorted", True),
+        ("photos/**", "photos", True),
+        ("photos/cat/**", "photos", True),  # whose folder of cats is among them
+        ("photos/*/*.png", "photos", True),
+        ("ph*/cat/*.png", "photos", True),
+        ("photos/*.png", "photos", False),  # which folders of classes lie deeper than
+        ("photos/*.png", "photos/sorted", False),
+        ("photos/*/*.png", "sorted", False),
+        ("photos/1.png", "photos", False),
+        ("link/*/*.png", "photos", True),
+    ],
+)
+def test_a_folder_that_the_next_run_would_read_is_refused(tmp_path, photos, monkeypatch, source, folder, is_refused):
+    (tmp_path / "link").symlink_to(photos)
+    monkeypatch.chdir(tmp_path)
+    if is_refused:
+        with pytest.raises(UserError, match="the next run would predict what is put there too"):
+            Sorter(Path(folder), "copy").check([source])
+    else:
+        Sorter(Path(folder), "copy").check([source])
+
+
 @pytest.mark.parametrize(
     ("name", "folder"),
     [
