@@ -67,6 +67,7 @@ def _shipped_row(name: str, card: ModelCard) -> dict[str, Any]:
         "url": None,
         "preprocess": card.preprocess.to_dict(),
         "sha256": card.sha256,
+        "verified": "it comes with the package",
         "licence": card.licence,
         "top1": 100 * card.metrics["test_accuracy"],
         "classes": len(card.classes),

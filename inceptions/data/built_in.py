@@ -24,7 +24,7 @@ from PIL import Image
 
 from inceptions.data import digits
 from inceptions.errors import DataError
-from inceptions.files import cache_folder, cannot_write, is_offline, whole_folder
+from inceptions.files import OFFLINE_VARIABLE, cache_folder, cannot_write, is_offline, whole_folder
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def _fetch(name: str, files: tuple[str, ...], read: _Read, downloads: Path) -> l
     except ImportError as error:
         raise DataError(f"{name}: {error}; pip install 'inceptions[data]'") from error
     except (OSError, RuntimeError, HTTPException) as error:  # RuntimeError is torchvision's, for a wrong MD5 among others
-        remedy = f"try again with a connection, or put {', '.join(files)} in {downloads} by hand"
+        first = f"{OFFLINE_VARIABLE} is set; unset it" if is_offline() else "try again with a connection"
+        remedy = f"{first}, or put {', '.join(files)} in {downloads} by hand"
         raise DataError(f"{name}: can't be downloaded ({' '.join(str(error).split())}); {remedy}") from error
 
 

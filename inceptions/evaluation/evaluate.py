@@ -79,8 +79,8 @@ def evaluate(
 ) -> Evaluation[Score]:
     """Return how the models, by name, do on samples whose labels are places in `names`.
 
-    crops: 1, 10, 12 or 144, or several of them. One alone is taken as `protocol` says; several are all taken from the largest, so that
-        one pass gives the GoogLeNet paper's table. 2 and 6, and 1 with them, are views of what `protocol` crops (`whole_views`).
+    crops: 1, 2, 6, 10, 12 or 144, or several of them. One alone is taken as `protocol` says; several are all taken from the largest, so
+        that one pass gives the GoogLeNet paper's table. 2 and 6, and 1 with them, are views of what `protocol` crops (`whole_views`).
     workers: processes that read; None lets the machine decide.
     groups: the names of models that are averaged, for each row; by default each model alone, then all together.
     part: (rank, number of processes); with several, what is returned is of this process's share, and `merge` gives the whole.

@@ -44,9 +44,10 @@ def evaluate(
     models: one or several folders, tags, or what `load_model` returned; a mapping gives them names.
     data: what `load_splits` takes, of which `part` is measured as `inceptions evaluate` does; or pairs of a picture (file, picture of
     Pillow's, or array (H, W, 3) of uint8) and the name of its class, all of which are measured.
-    crops: 1, 10, 12 or 144, or several of them. protocol: how one crop is taken. engine: what runs the models, as `predict` takes it; None
-    is torch in float32, and of a quantised model what runs its integers. most_lost: of early exits, as `inceptions exits` found them for so
-    many points of accuracy; None goes through the whole networks. device: such as "cuda"; None is an accelerator, if there is one.
+    crops: 1, 2, 6, 10, 12 or 144, or several of them, 2 and 6 not beside the last three. protocol: how one crop is taken.
+    engine: what runs the models, as `predict` takes it; None is torch in float32, and of a quantised model what runs its integers.
+    most_lost: of early exits, as `inceptions exits` found them for so many points of accuracy; None goes through the whole networks.
+    device: such as "cuda"; None is an accelerator, if there is one.
     split_seed, workers: None takes the models' own, and lets the machine decide.
 
     Raises UserError: no such model or data, classes that don't agree, no images of the part.

@@ -156,7 +156,7 @@ def check_file(file: Path, to: str | None = None, *, replace_it: bool = False) -
     require("export", *form.modules, needed_for=f"writing and checking {form.name}")
     for path in _partners(file, form):
         if path.is_dir() or (path.exists() and not replace_it):
-            raise UserError(f"{shown(path)} exists already; give another file, or say that it may be written over")
+            raise UserError(f"{shown(path)} exists already; give another file, or say that it may be written over (--force)")
     return form
 
 

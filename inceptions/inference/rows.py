@@ -337,13 +337,13 @@ def check_output(path: Path, *, replace: bool = False, resume: bool = False) -> 
     """Raise UserError where there is something at `path`, or a part of it, that wasn't said to be written over or gone on with."""
     part = path.with_name(f"{path.name}.part")
     if path.is_dir() or (path.exists() and not replace and not resume):
-        raise UserError(f"{shown(path)} exists already; give another place, or move it away")
+        raise UserError(f"{shown(path)} exists already; give another place, or say that it may be written over (--force)")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
     if part.exists() and not (replace or resume):
-        raise UserError(f"{shown(part)} is there from a run that was stopped; resume it, or begin anew by force")
+        raise UserError(f"{shown(part)} is there from a run that was stopped; resume it (--resume), or begin anew (--force)")
     if resume and path.exists() and not part.exists():
         raise FinishedError(f"{shown(path)} is whole already; nothing is left to do")
 

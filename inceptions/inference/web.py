@@ -49,7 +49,7 @@ def check_web(folder: Path, *, replace_it: bool = False) -> None:
     if not (folder / CARD).is_file() or not (folder / "classifier.js").is_file():
         raise UserError(f"{shown(folder)} holds something else than an exported page; give a new or an empty folder")
     if not replace_it:
-        raise UserError(f"{shown(folder)} exists already; give another folder, or say that it may be written over")
+        raise UserError(f"{shown(folder)} exists already; give another folder, or say that it may be written over (--force)")
 
 
 def export_web(

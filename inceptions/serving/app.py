@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -78,8 +78,8 @@ def _add_operations(app: FastAPI, models: Models, drain: Drain) -> None:
         return Response(models.metrics.text(), media_type="text/plain; version=0.0.4")
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return HTMLResponse(documents.page(app.openapi()))
+    async def docs(request: Request) -> Response:
+        return HTMLResponse(documents.page(app.openapi(), address=str(request.base_url), models=list(models)))
 
     @app.get("/docs.css", include_in_schema=False)
     async def style() -> Response:
@@ -119,7 +119,7 @@ def _add_page(app: FastAPI) -> None:
 
         @app.get("/", include_in_schema=False)
         async def front() -> Response:
-            return HTMLResponse(documents.page(app.openapi()))
+            return RedirectResponse("/docs")
 
         return
     files = StaticFiles(directory=PAGE)  # not mounted at /, where it would answer for every address that isn't there

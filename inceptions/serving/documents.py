@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 from inceptions.serving.problems import MEDIA_TYPE, REASONS
 
@@ -76,11 +78,6 @@ TENSORS = {
         },
     }
 }
-COMMANDS = (
-    "curl -F image=@docs/chelsea.jpg 'http://127.0.0.1:8000/v1/predict?top_k=3'",
-    "curl --data-binary @docs/chelsea.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/v1/embed",
-    "curl http://127.0.0.1:8000/v1/models",
-)
 STYLE = """\
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -101,8 +98,22 @@ def examples(name: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def page(document: dict[str, Any]) -> str:
-    """Return the page of an OpenAPI document."""
+def _commands(address: str, models: Sequence[str]) -> str:
+    """Return requests as they are made of a shell; the model is named where there are several."""
+    which = {"model": models[0]} if len(models) > 1 else {}
+    predict, embed = f"v1/predict?{urlencode({**which, 'top_k': 3})}", f"v1/embed?{urlencode(which)}".rstrip("?")
+    predict, embed, listed = (shlex.quote(f"{address}{path}") for path in (predict, embed, "v1/models"))
+    return "\n".join(
+        (
+            f"curl -F image=@picture.jpg {predict}",
+            f"curl --data-binary @picture.jpg -H 'Content-Type: image/jpeg' {embed}",
+            f"curl {listed}",
+        )
+    )
+
+
+def page(document: dict[str, Any], *, address: str, models: Sequence[str]) -> str:
+    """Return the page of an OpenAPI document; address: of the server, with a slash behind it."""
     routes = "".join(
         section
         for path, methods in document["paths"].items()
@@ -119,7 +130,7 @@ def page(document: dict[str, Any]) -> str:
 <link rel="icon" href="/mark.svg" type="image/svg+xml"></head><body><main>
 <h1>What this server answers</h1>
 <p>The same for programs: <a href="/openapi.json">/openapi.json</a>.</p>
-<pre>{escape(chr(10).join(COMMANDS))}</pre>
+<pre>{escape(_commands(address, models))}</pre>
 {routes}
 <section><h2>Refusals</h2>
 <p>Each is problem details (RFC 9457): <code>detail</code> says what to do, <code>type</code> names the reason, which

@@ -45,7 +45,7 @@ def import_file(path: Path, *, framework: str | None = None, network: str | None
     module, audit = import_tensors(found.tensors, framework=framework, network=network)
     expects_classes = bool(module.network.classes) or module.network.embedding != ()
     if not expects_classes and not no_top:
-        raise WeightsError(f"{path}: there is no classifier in it; ask for a model that ends in its features (no top)")
+        raise WeightsError(f"{path}: there is no classifier in it; ask for a model that ends in its features (--no-top)")
     if no_top and module.network.classes:
         module = _without_top(module)
         notes.append(f"the classifier of {audit.classes} classes was taken off")

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from inceptions.data.transfer import Progress
+from inceptions.extras import require
 from inceptions.versions import now
 from inceptions.weights.download import fetch_tag
 from inceptions.weights.folder import save_model
@@ -16,6 +17,8 @@ from inceptions.weights.tags import Tag, class_names
 
 def convert_tag(tag: Tag, folder: Path, progress: Progress | None = None) -> None:
     """Write the model folder of a tag, its checkpoint fetched if it isn't in the cache. Raises UserError, WeightsError."""
+    if tag.framework.startswith("tf_"):  # before what it needs is missed behind a long download
+        require("tensorflow", "tensorflow", needed_for=f"reading {tag.name}, a TensorFlow checkpoint,")
     found = read_tensors(fetch_tag(tag, progress=progress)[0])
     module, audit = import_tensors(found.tensors, framework=tag.framework, network=tag.network)
     provenance = {

@@ -164,7 +164,7 @@ def test_other_images_or_settings_are_told_and_what_is_there_stays(kind, tmp_pat
         write(path, items, stop_after=3)
     part = path.with_name(f"{path.name}.part")
     assert stopped.value.__notes__ == [f"what was done before is in {part}; the same command can resume it"]
-    with pytest.raises(UserError, match="is there from a run that was stopped; resume it, or begin anew by force"):
+    with pytest.raises(UserError, match=r"is there from a run that was stopped; resume it \(--resume\), or begin anew \(--force\)"):
         write(path, items)
     for others in (items[1:], items[:5]):
         with pytest.raises(UserError, match=r"has 12 rows, up to .*, but that is not image 12 now: images were added or removed"):

@@ -315,7 +315,10 @@ def test_the_interface_is_described_with_examples_and_without_anything_from_else
     page = client.get("/docs").text
     assert "/v1/predict" in page
     assert all(f'id="{reason}"' in page for reason in REASONS)
-    assert "http" not in page.replace("http://127.0.0.1:8000", "")
+    assert "curl -F image=@picture.jpg &#x27;http://testserver/v1/predict?top_k=3&#x27;" in page
+    assert "http" not in page.replace("http://testserver/", "")
+    asked = client.get("/docs", headers={"Host": "x.org:81'<script>"}).text
+    assert "<script" not in asked
     assert "<script" not in page
     assert '<link rel="icon" href="/mark.svg"' in page
     assert client.get("/docs.css").headers["content-type"].startswith("text/css")
