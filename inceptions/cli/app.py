@@ -68,9 +68,9 @@ Data = Annotated[str | None, typer.Option("--data", "-d", help="Class folders, a
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images at a time.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=0, help="Processes that read images. [by the machine]")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, mps, xpu. [an accelerator if there is one]")]
-EngineName = Literal["auto", "torch", "compiled", "openvino", "onnxruntime"]
+EngineChoice = Literal["auto", "torch", "compiled", "openvino", "onnxruntime"]
 Engine = Annotated[
-    EngineName | None,
+    EngineChoice | None,
     typer.Option("--engine", help="What runs the network; auto: the fastest that is installed here. [auto]"),
 ]
 ExitEarly = Annotated[bool, typer.Option("--exit-early", help="Auxiliary heads answer what they are sure of, as `inceptions exits` found.")]

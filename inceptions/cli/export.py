@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run_export(model: str, file: Path, *, to: str | None, preprocess: bool, force: bool, as_json: bool) -> None:
-    """Write the model as `file`, or with to="web" into it as a folder, and print how what was written compares with torch."""
+    """Write the model as `file`, or with to="web" into it as a folder, and print how what was written compares with the model."""
     if to == "web":
         _export_page(model, file, force=force, as_json=as_json)
         return
@@ -25,7 +25,7 @@ def run_export(model: str, file: Path, *, to: str | None, preprocess: bool, forc
     check_file(file, to, replace_it=force)
     with Download(model) as download:
         folder = find_model(model, progress=download.step)
-    with err.status("exporting, and comparing what was written with torch…"):
+    with err.status("exporting, and comparing what was written…"):
         found = export_model(folder, file, to=to, preprocess=preprocess, replace_it=force)
     kind = f"{found.form}, {found.size / 1e6:.1f} MB, {found.input} to {found.output}, any number of images at a time"
     _report(found, kind, as_json=as_json)
@@ -41,7 +41,7 @@ def _export_page(model: str, folder: Path, *, force: bool, as_json: bool) -> Non
     with Download("onnxruntime-web") as download:
         fetch_runtime(progress=download.step)
     name = None if Path(model).exists() else model
-    with err.status("exporting, and comparing what was written with torch…"):
+    with err.status("exporting, and comparing what was written…"):
         found = export_web(source, folder, name=name, replace_it=force)
     _report(found, f"a page for any web server, {found.size / 1e6:.1f} MB", as_json=as_json)
     if not as_json:
@@ -55,6 +55,6 @@ def _report(found: Exported, kind: str, *, as_json: bool) -> None:
     say(f"wrote {found.file}: {kind}")
     agree = f"{found.same} of {found.pictures} pictures of the same class, " if found.output != "vectors" else ""
     form = "onnx" if found.form == "web" else found.form
-    say(f"run by {form} and compared with torch: {agree}largest difference {found.difference:.1g}")
+    say(f"run by {form} and compared with {found.against}: {agree}largest difference {found.difference:.1g}")
     for note in found.notes:
         tell(f"note: {note}")

@@ -11,7 +11,7 @@ from inceptions.cli.app import (
     BatchSize,
     Data,
     Device,
-    EngineName,
+    EngineChoice,
     ExitEarly,
     Explain,
     Json,
@@ -186,7 +186,7 @@ def evaluate(
     part: Annotated[Literal["auto", "test", "val", "train", "all"], typer.Option(help="Which images; auto: test, val or all.")] = "auto",
     split_seed: Annotated[int | None, typer.Option(help="Of parts that are set aside. [the models', else 0]")] = None,
     engine: Annotated[
-        EngineName | None,
+        EngineChoice | None,
         typer.Option("--engine", help="What runs the network. [torch; of a quantised model, openvino]"),
     ] = None,
     exit_early: ExitEarly = False,

@@ -56,8 +56,6 @@ def run_prediction(
         tell(str(done))
         return
     check_sources(sources)
-    if output.sorter is not None:
-        output.sorter.check(sources)
     from inceptions.inference.pipeline import iterate_predictions
     from inceptions.inference.predict import open_model
     from inceptions.weights.locate import find_model
@@ -66,7 +64,7 @@ def run_prediction(
         folder = find_model(model, progress=download.step)
     with err.status("loading the model…") as status:
         running, card = open_model(folder, engine=engine, device=device, most_lost=most_lost, tell=tell_on(status))
-    _check_classes(card, output)
+    _check_classes(card, output, sources)
     size = batch_size or running.batch_size
     top_k = min(top_k, len(card.classes))
     settings = {"images": list(sources), "model": card.sha256 or str(folder), "top_k": top_k, "batch_size": size, "on_error": on_error}
@@ -104,10 +102,11 @@ def _check_output(output: Output, *, is_left_early: bool) -> None:
         raise UserError("--resume goes on with a file that is half written: give --output FILE as before")
 
 
-def _check_classes(card: ModelCard, output: Output) -> None:
+def _check_classes(card: ModelCard, output: Output, sources: Sequence[str]) -> None:
     if card.classes:
         if output.sorter is not None:
             output.sorter.check_classes(card.classes)
+            output.sorter.check_sources(sources, card.classes)
         return
     if not output.embeddings:
         raise UserError(f"{card.network.name} ends in features and has no classes; --embeddings --output FILE.parquet writes its vectors")

@@ -8,7 +8,8 @@ Inputs are "images", float32 (N, C, S, S), scaled as the model's preprocessing s
 the file, inputs are "pixels", uint8 (N, S, S, C) as a decoded and cropped picture has them, and outputs "probabilities" (N, K). A network
 that ends in an embedding gives "vectors". N is free. Class names and preprocessing are in the file's metadata, as JSON under "inceptions".
 
-What was written is run by its own runtime on real pictures and compared with torch; where it disagrees, no file is left.
+What was written is run by its own runtime on real pictures and compared with torch, a file of integers with those that were judged; where
+it disagrees, no file is left.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ ALLOWED = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: the file and all its bytes; its input and output; how it compares with torch on `pictures` real pictures.
+    """What was written: the file and all its bytes; its input and output; how it compares on `pictures` real pictures with `against`.
 
     difference: the largest, of a probability; without classes, of a vector's number, in parts of the largest. same: pictures of the same
     likeliest class. notes: what else there is to say.
@@ -58,6 +59,7 @@ class Exported:
     same: int
     difference: float
     notes: tuple[str, ...]
+    against: str = "torch"
 
 
 class _Scaled(nn.Module):
@@ -155,7 +157,9 @@ def check_file(file: Path, to: str | None = None, *, replace_it: bool = False) -
         raise UserError(f"{shown(file)} can't hold {to or 'a model'}: {wanted}")
     require("export", *form.modules, needed_for=f"writing and checking {form.name}")
     for path in _partners(file, form):
-        if path.is_dir() or (path.exists() and not replace_it):
+        if path.is_dir():
+            raise UserError(f"{shown(path)} is a folder; give a file")
+        if path.exists() and not replace_it:
             raise UserError(f"{shown(path)} exists already; give another file, or say that it may be written over (--force)")
     return form
 
@@ -165,11 +169,11 @@ def _partners(file: Path, form: Form) -> list[Path]:
 
 
 def export_model(folder: Path, file: Path, *, to: str | None = None, preprocess: bool = False, replace_it: bool = False) -> Exported:
-    """Write the model in `folder` as `file`, whose ending says the form, and compare what was written with torch.
+    """Write the model in `folder` as `file`, whose ending says the form, and compare what was written.
 
     preprocess: put the scaling of pixels and the softmax into the file. replace_it: write over a file that is there.
 
-    Raises UserError: another ending, a file that is there, a library that is missing, or a file that disagrees with torch (none is left).
+    Raises UserError: another ending, a file that is there, a library that is missing, or a file that disagrees (none is left).
     """
     form = check_file(file, to, replace_it=replace_it)
     model = load_model(folder)
@@ -194,7 +198,8 @@ def export_model(folder: Path, file: Path, *, to: str | None = None, preprocess:
         raise cannot_write(file, error) from error
     finally:
         shutil.rmtree(_scratch(file), ignore_errors=True)
-    return Exported(file, form.name, size, names[0], names[1], *found, _notes(model.card, in_integers))
+    against = "the integers that were judged" if in_integers else "torch"
+    return Exported(file, form.name, size, names[0], names[1], *found, _notes(model.card, in_integers), against)
 
 
 def _scratch(file: Path) -> Path:
@@ -221,7 +226,7 @@ def _answers(module: nn.Module, array: np.ndarray) -> np.ndarray:
 
 def _answers_in_integers(folder: Path, array: np.ndarray) -> np.ndarray:
     """Return the probabilities of a quantised model as it was judged."""
-    return softmax(_one_and_many(_run_openvino, folder / openvino_engine.INT8, array))
+    return softmax(_one_and_many(_run_openvino, openvino_engine.judged_files(folder)[0], array))
 
 
 def _one_and_many(run: Callable[[Path, np.ndarray], np.ndarray], file: Path, array: np.ndarray) -> np.ndarray:
@@ -243,7 +248,7 @@ def _compare(form: Form, file: Path, array: np.ndarray, wanted: np.ndarray, outp
         worst = max(difference, float((wanted.max(1) - wanted[np.arange(len(wanted)), best]).max()))  # between two classes, of one likelier
     if not worst <= ALLOWED:
         raise UserError(
-            f"what {form.name} makes of the file differs from the model by {worst:.2g}, where {ALLOWED:g} is allowed "
+            f"what {form.name} makes of the file differs from what it should by {worst:.2g}, where {ALLOWED:g} is allowed "
             f"({same} of {len(array)} pictures of the same class); no file is left: please report it, with the network's name"
         )
     return len(array), same, difference

@@ -336,7 +336,9 @@ def open_rows(
 def check_output(path: Path, *, replace: bool = False, resume: bool = False) -> None:
     """Raise UserError where there is something at `path`, or a part of it, that wasn't said to be written over or gone on with."""
     part = path.with_name(f"{path.name}.part")
-    if path.is_dir() or (path.exists() and not replace and not resume):
+    if path.is_dir():
+        raise UserError(f"{shown(path)} is a folder; give a file")
+    if path.exists() and not replace and not resume:
         raise UserError(f"{shown(path)} exists already; give another place, or say that it may be written over (--force)")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

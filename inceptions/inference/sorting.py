@@ -9,7 +9,7 @@ import filecmp
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -32,14 +32,6 @@ class Sorter:
     folder: Path
     how: Literal["copy", "link"]
 
-    def check(self, sources: Iterable[str]) -> None:
-        """Raise UserError where the folder lies in one of the sources: the next run would find what this one puts there."""
-        for source in sources:
-            if _would_find(source, self.folder.expanduser().resolve()):
-                raise UserError(
-                    f"{shown(self.folder)} lies in {shown(source)}: the next run would predict what is put there too; give another folder"
-                )
-
     def check_classes(self, names: Iterable[str]) -> None:
         """Raise UserError where two classes would have one folder, on systems that don't tell A from a too."""
         taken: dict[str, str] = {}
@@ -50,6 +42,17 @@ class Sorter:
                 raise UserError(f"the classes {both} would have one folder, {folder_name(name)}; --output FILE.csv tells them apart")
         if UNREADABLE in taken:
             raise UserError(f"a class is called {taken[UNREADABLE]}, as the folder of what can't be read is; use --output FILE.csv")
+
+    def check_sources(self, sources: Iterable[str], names: Iterable[str]) -> None:
+        """Raise UserError where a picture in the folder of one of the classes would be one that a source means, in the next run."""
+        folders = [self.folder.expanduser().resolve() / name for name in (*map(folder_name, names), UNREADABLE)]
+        for source in sources:
+            found = next((folder for folder in folders if _would_find(source, folder)), None)
+            if found is not None:
+                here = shown(self.folder / found.name)
+                raise UserError(
+                    f"{shown(source)} would find pictures in {here}: the next run would predict what is put there too; give another folder"
+                )
 
     def place(self, item: Prediction) -> Path:
         """Put the picture in the folder of its class, or of what can't be read, and return where. Raises UserError where that can't be."""
@@ -97,19 +100,24 @@ def _place_for(folder: Path, name: str, is_there: Callable[[Path], bool]) -> tup
 
 
 def _would_find(source: str, folder: Path) -> bool:
-    """Return whether pictures in folders of classes in `folder`, which is resolved, are among those that the source means."""
+    """Return whether pictures in `folder`, which is resolved, are among those that the source means; links behind a sign aren't seen."""
     path = Path(source).expanduser()
     if path.is_dir():
         return folder.is_relative_to(path.resolve())
     wild = next((number for number, part in enumerate(path.parts) if set(part) & set("*?[")), None)
-    if wild is None:
+    if wild is None or path.is_file() or source.endswith(".tar") or "://" in source:
         return False
-    wanted = (*Path(*path.parts[:wild]).resolve().parts, *path.parts[wild:])
-    depth = wanted.index("**") if "**" in wanted else len(wanted)
-    deep = len(folder.parts) + 2  # a picture in the folder of a class, both of whatever names
-    if deep < depth if "**" in wanted else deep != depth:
-        return False
-    return all(fnmatchcase(part, pattern) for part, pattern in zip(folder.parts, wanted[:depth], strict=False))
+    pattern = (*Path(*path.parts[:wild]).resolve().parts, *path.parts[wild:])
+    return _fits((*folder.parts, None), (*pattern, "*") if pattern[-1] == "**" else pattern)
+
+
+def _fits(parts: Sequence[str | None], pattern: Sequence[str]) -> bool:
+    """Return whether the parts of a path fit those of a pattern, in which `**` stands for any number; None is a name of any kind."""
+    if not pattern or not parts:
+        return not pattern and not parts
+    if pattern[0] == "**":
+        return any(_fits(parts[start:], pattern[1:]) for start in range(len(parts)))
+    return (parts[0] is None or fnmatchcase(parts[0], pattern[0])) and _fits(parts[1:], pattern[1:])
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def create_app(models: Models, *, token: str | None = None, cors: Sequence[str] 
     intake = Intake(models.settings, models.metrics)
     app.include_router(predict.make_router(models, intake))
     app.include_router(infer.make_router(models, intake))
-    _add_operations(app, models, drain)
+    _add_operations(app, models, drain, needs_token=token is not None)
     _add_problems(app, models)
     _add_page(app)
     gate = Gate(app, settings=models.settings, metrics=models.metrics, token=token, drain=drain)
@@ -60,7 +60,7 @@ def _add_origins(gate: Gate, cors: Sequence[str]) -> ASGIApp:
     )
 
 
-def _add_operations(app: FastAPI, models: Models, drain: Drain) -> None:
+def _add_operations(app: FastAPI, models: Models, drain: Drain, *, needs_token: bool) -> None:
     @app.get("/healthz", tags=["operation"], summary="Whether the server lives")
     async def healthz() -> Response:
         return PlainTextResponse("ok\n")
@@ -79,7 +79,9 @@ def _add_operations(app: FastAPI, models: Models, drain: Drain) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
-        return HTMLResponse(documents.page(app.openapi(), address=str(request.base_url), models=list(models)))
+        is_https = request.headers.get("x-forwarded-proto") == "https"  # a proxy's word; it decides nothing but what is shown
+        address = str(request.base_url.replace(scheme="https") if is_https else request.base_url)
+        return HTMLResponse(documents.page(app.openapi(), address=address, models=list(models), needs_token=needs_token))
 
     @app.get("/docs.css", include_in_schema=False)
     async def style() -> Response:

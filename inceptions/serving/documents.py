@@ -98,22 +98,23 @@ def examples(name: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _commands(address: str, models: Sequence[str]) -> str:
+def _commands(address: str, models: Sequence[str], *, needs_token: bool) -> str:
     """Return requests as they are made of a shell; the model is named where there are several."""
+    curl = "curl -H 'Authorization: Bearer TOKEN'" if needs_token else "curl"
     which = {"model": models[0]} if len(models) > 1 else {}
     predict, embed = f"v1/predict?{urlencode({**which, 'top_k': 3})}", f"v1/embed?{urlencode(which)}".rstrip("?")
     predict, embed, listed = (shlex.quote(f"{address}{path}") for path in (predict, embed, "v1/models"))
     return "\n".join(
         (
-            f"curl -F image=@picture.jpg {predict}",
-            f"curl --data-binary @picture.jpg -H 'Content-Type: image/jpeg' {embed}",
-            f"curl {listed}",
+            f"{curl} -F image=@picture.jpg {predict}",
+            f"{curl} --data-binary @picture.jpg -H 'Content-Type: image/jpeg' {embed}",
+            f"{curl} {listed}",
         )
     )
 
 
-def page(document: dict[str, Any], *, address: str, models: Sequence[str]) -> str:
-    """Return the page of an OpenAPI document; address: of the server, with a slash behind it."""
+def page(document: dict[str, Any], *, address: str, models: Sequence[str], needs_token: bool = False) -> str:
+    """Return the page of an OpenAPI document; address: of the server, with a slash behind it. needs_token: whether requests do."""
     routes = "".join(
         section
         for path, methods in document["paths"].items()
@@ -130,7 +131,7 @@ def page(document: dict[str, Any], *, address: str, models: Sequence[str]) -> st
 <link rel="icon" href="/mark.svg" type="image/svg+xml"></head><body><main>
 <h1>What this server answers</h1>
 <p>The same for programs: <a href="/openapi.json">/openapi.json</a>.</p>
-<pre>{escape(_commands(address, models))}</pre>
+<pre>{escape(_commands(address, models, needs_token=needs_token))}</pre>
 {routes}
 <section><h2>Refusals</h2>
 <p>Each is problem details (RFC 9457): <code>detail</code> says what to do, <code>type</code> names the reason, which

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 
@@ -12,12 +13,15 @@ import torch
 
 from inceptions.errors import UserError
 from inceptions.inference import export
+from inceptions.inference.engines import openvino as openvino_engine
 from inceptions.inference.engines.base import softmax
+from inceptions.inference.engines.graph import PixelClassifier, export_graph
 from inceptions.inference.engines.prepare import real_pixels
 from inceptions.inference.export import FORMS, export_model
 from inceptions.networks.modules.models import create_model
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import L2Normalize
+from inceptions.weights.card import CARD_NAME, read_card
 from inceptions.weights.folder import load_model, save_model
 from tests.tiny import CLASSES, save_tiny
 
@@ -151,9 +155,35 @@ def fake(monkeypatch):
 def test_a_file_that_disagrees_is_not_left(tiny, tmp_path, fake, added):
     (tmp_path / "m.pt2").write_text("old")
     fake(added=added)
-    with pytest.raises(UserError, match=r"differs from the model by .*, where 0.001 is allowed .* no file is left: please report it"):
+    with pytest.raises(UserError, match=r"differs from what it should by .*, where 0.001 is allowed .* no file is left: please report it"):
         export_model(tiny, tmp_path / "m.pt2", replace_it=True)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("m.pt2", "old")]
+
+
+@pytest.fixture
+def quantised(tiny, tmp_path):
+    """A model with the floats of another in the place of integers."""
+    import openvino
+
+    folder = tmp_path / "quantised"
+    shutil.copytree(tiny, folder)
+    model = load_model(save_tiny(tmp_path / "other", seed=1))
+    pixels = torch.from_numpy(real_pixels(model.card.preprocess, 2))
+    program = export_graph(PixelClassifier(model.module, model.card.preprocess), pixels)
+    openvino.save_model(openvino_engine.convert(program, pixels.shape[1:]), folder / "int8.xml", compress_to_fp16=False)
+    sha256 = openvino_engine.digest((folder / "int8").with_suffix(ending) for ending in (".xml", ".bin"))
+    (folder / CARD_NAME).write_text(replace(read_card(tiny), provenance={"int8": {"sha256": sha256}}).to_json())
+    return folder
+
+
+def test_a_file_of_integers_is_compared_with_those_that_were_judged(inceptions, quantised, tmp_path):
+    done = inceptions("export", quantised, tmp_path / "m.xml", "--preprocess")
+    assert done.code == 0, done.err
+    assert "run by openvino and compared with the integers that were judged: 32 of 32 pictures of the same class" in done.out
+    (quantised / "int8.bin").write_bytes((quantised / "int8.bin").read_bytes() + b"0")
+    refused = inceptions("export", quantised, tmp_path / "n.xml", "--preprocess")
+    assert (refused.code, "are not what was quantised; copy the whole model folder" in refused.err) == (2, True)
+    assert not (tmp_path / "n.xml").exists()
 
 
 def test_a_full_disk_leaves_the_old_file_whole(tiny, tmp_path, fake, monkeypatch):

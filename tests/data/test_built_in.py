@@ -189,7 +189,9 @@ def test_without_a_connection_it_is_told_what_to_do(monkeypatch, cache, error):
 
 def test_offline_nothing_is_fetched(monkeypatch):
     monkeypatch.setenv("INCEPTIONS_OFFLINE", "1")
-    with pytest.raises(DataError, match=r"imagenette: can't be downloaded \(Dataset not found"):
+    with pytest.raises(
+        DataError, match=r"imagenette: can't be downloaded \(Dataset not found.*INCEPTIONS_OFFLINE is set; unset it, or put"
+    ):
         load_splits("imagenette")
 
 

@@ -230,7 +230,7 @@ def test_what_is_prepared_is_found_again_and_made_anew_when_damaged(tiny, maker)
         lambda: file.unlink(),
         lambda: record.write_bytes(whole[:-40]),
         lambda: record.write_bytes(b"[]"),
-        lambda: record.write_bytes(whole.replace(b'"form": 1', b'"form": 0')),
+        lambda: record.write_bytes(whole.replace(f'"form": {prepared.FORM}'.encode(), b'"form": 0')),
         lambda: record.unlink(),
     ]
     for number, damage in enumerate(damages, start=2):
@@ -343,15 +343,27 @@ def test_a_model_whose_integers_are_missing_or_others_is_refused(tiny, tmp_path,
     assert open_engine(folder, engine="torch", device="cpu").name == "torch"
 
 
-def test_integers_are_compared_by_logits_and_all_else_by_probabilities():
-    """Of logits of 90 and more a difference of a tenth is another class's certainty."""
-    answers = [Answers(np.array([[90.0, 95.0], [99.0, 30.0]]) + added, np.zeros((2, 1))) for added in (0.0, [[8.0, 0.0], [0.0, 0.0]])]
-    engine = SimpleNamespace(batch_size=16, stream=lambda batches: [answers[1] for _ in batches])
-    found = {}
-    for engine.precision in ("int8", "float32"):
-        found[engine.precision] = compare(engine, np.zeros((2, 1)), answers[0], has_classes=True, allowed=0.5)
-    assert found["int8"].agrees and not found["float32"].agrees
-    assert (found["int8"].same, found["int8"].ties, found["int8"].difference) == (1, 1, pytest.approx(8 / 99))
+LOGITS = np.array([[90.0, 95.0, 0.0], [99.0, 30.0, 10.0], [5.0, 9.0, 80.0]])
+
+
+@pytest.mark.parametrize(
+    ("change", "agrees", "same"),
+    [
+        (lambda logits: logits + np.array([[8.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]), True, 2),  # another class by a near tie
+        (lambda logits: logits + 1000, True, 3),  # which no probability depends on
+        (lambda logits: logits + np.array([[60.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]), False, 2),
+        (lambda logits: np.repeat(logits.mean(0, keepdims=True), 3, axis=0), False, 1),  # the same of every picture
+        (lambda logits: np.roll(logits, 1, axis=1), False, 0),
+        (lambda logits: logits * np.nan, False, 1),
+    ],
+)
+@pytest.mark.parametrize("common", [0.0, 1000.0])
+def test_integers_are_compared_by_logits(change, agrees, same, common):
+    """Of logits of 90 and more a difference of a tenth may be another class's certainty."""
+    wanted, answered = (Answers(logits, np.zeros((3, 1))) for logits in (LOGITS + common, change(LOGITS) + common))
+    engine = SimpleNamespace(batch_size=16, precision="int8", stream=lambda batches: [answered for _ in batches])
+    found = compare(engine, np.zeros((3, 1)), wanted, has_classes=True, allowed=0.5)
+    assert (found.agrees, found.same) == (agrees, same)
 
 
 def test_max_pools_of_openvino_pad_what_they_read():

@@ -97,27 +97,39 @@ def test_two_pictures_that_are_no_files_and_would_have_one_name_both_stay(tmp_pa
     ("source", "folder", "is_refused"),
     [
         ("photos", "photos/sorted", True),
+        ("photos/", "photos", True),
+        ("photos/cat", "photos", True),  # whose folder of cats it is
+        ("photos", ".", False),
         ("photos", "sorted", False),
         ("photos/**/*.png", "photos/sorted", True),
+        ("photos/**/deep/*.png", "photos/sorted", False),
         ("photos/**", "photos", True),
-        ("photos/cat/**", "photos", True),  # whose folder of cats is among them
+        ("photos/cat/**", "photos", True),
         ("photos/*/*.png", "photos", True),
         ("ph*/cat/*.png", "photos", True),
+        ("photos/bird/*.png", "photos", False),  # which is no class
         ("photos/*.png", "photos", False),  # which folders of classes lie deeper than
         ("photos/*.png", "photos/sorted", False),
+        ("photos/*.png", ".", False),
         ("photos/*/*.png", "sorted", False),
         ("photos/1.png", "photos", False),
+        ("photos/s-*.tar", "photos", False),
+        ("*/img[1].png", ".", True),
+        ("cat/img[1].png", ".", False),  # a file that is called so
         ("link/*/*.png", "photos", True),
     ],
 )
 def test_a_folder_that_the_next_run_would_read_is_refused(tmp_path, photos, monkeypatch, source, folder, is_refused):
+    (photos / "cat").mkdir()
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "img[1].png").write_bytes(b"A")
     (tmp_path / "link").symlink_to(photos)
     monkeypatch.chdir(tmp_path)
     if is_refused:
         with pytest.raises(UserError, match="the next run would predict what is put there too"):
-            Sorter(Path(folder), "copy").check([source])
+            Sorter(Path(folder), "copy").check_sources([source], ["dog", "cat"])
     else:
-        Sorter(Path(folder), "copy").check([source])
+        Sorter(Path(folder), "copy").check_sources([source], ["dog", "cat"])
 
 
 @pytest.mark.parametrize(

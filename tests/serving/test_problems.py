@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import re
+import shlex
 import threading
 import time
+from html import unescape
 
 import numpy as np
 import pytest
 
 from inceptions.errors import UserError
+from inceptions.serving import app, documents
 from inceptions.serving.bodies import split_pictures
 from inceptions.serving.gate import Drain
 from inceptions.serving.models import name_models
@@ -317,11 +321,30 @@ def test_the_interface_is_described_with_examples_and_without_anything_from_else
     assert all(f'id="{reason}"' in page for reason in REASONS)
     assert "curl -F image=@picture.jpg &#x27;http://testserver/v1/predict?top_k=3&#x27;" in page
     assert "http" not in page.replace("http://testserver/", "")
-    asked = client.get("/docs", headers={"Host": "x.org:81'<script>"}).text
-    assert "<script" not in asked
+    assert (
+        "curl -F image=@picture.jpg &#x27;https://x.org/v1/"
+        in client.get("/docs", headers={"Host": "x.org", "X-Forwarded-Proto": "https"}).text
+    )
     assert "<script" not in page
     assert '<link rel="icon" href="/mark.svg"' in page
     assert client.get("/docs.css").headers["content-type"].startswith("text/css")
+
+
+def test_examples_name_a_model_of_several_and_a_token_and_nothing_in_them_is_markup_or_shell():
+    shown = documents.page({"paths": {}}, address="http://x'<script>/", models=["a&b'", "c"], needs_token=True)
+    commands = unescape(re.search("<pre>(.+?)</pre>", shown, re.DOTALL)[1]).splitlines()
+    assert "<script" not in shown
+    asked = [shlex.split(command) for command in commands]
+    assert [words[:3] for words in asked] == [["curl", "-H", "Authorization: Bearer TOKEN"]] * 3
+    assert asked[0][-1] == "http://x'<script>/v1/predict?model=a%26b%27&top_k=3"
+    assert asked[1][-1] == "http://x'<script>/v1/embed?model=a%26b%27"
+    assert asked[2][-1] == "http://x'<script>/v1/models"
+
+
+def test_without_a_page_the_interface_is_shown(fake, monkeypatch, tmp_path):
+    monkeypatch.setattr(app, "PAGE", tmp_path)
+    client, _ = fake()
+    assert "What this server answers" in client.get("/").text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,13 +20,21 @@ from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier, FeatureExtractor
 from inceptions.networks.registry import get_network
 from inceptions.networks.spec import NetworkError
-from inceptions.weights import locate, tags
+from inceptions.weights import converted, locate, tags
 from inceptions.weights.card import read_card
 from inceptions.weights.exporter import export_tensors
 from inceptions.weights.folder import save_model
 from inceptions.weights.published import create_model, find_model, load_model
 
 TAG = "googlenet_bn.torchvision_in1k"
+
+
+@pytest.mark.parametrize("tag", [tag for tag in tags.list_tags() if tag.framework.startswith("tf_")][::4], ids=lambda tag: tag.name)
+def test_tensorflow_is_missed_before_its_checkpoint_is_fetched(tag, tmp_path, monkeypatch):
+    monkeypatch.setattr(converted, "fetch_tag", lambda *_, **__: pytest.fail("it is fetched"))
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(UserError, match=r"needs tensorflow, not installed here; pip install 'inceptions\[tensorflow\]'"):
+        converted.convert_tag(tag, tmp_path / "m")
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -44,10 +44,7 @@ def precisions(device: str) -> tuple[Precision, ...]:
 def prepare(classifier: Reader, example: Tensor, folder: Path, *, precision: Precision, device: str, source: Path) -> None:
     """Write the representation of a network that reads pixels like `example` (N, S, S, C); of int8, what is in the folder `source`."""
     if precision == "int8":
-        files = [(source / INT8).with_suffix(ending) for ending in (".xml", ".bin")]
-        if not all(file.is_file() for file in files) or digest(files) != read_card(source).provenance["int8"]["sha256"]:
-            raise ModelFolderError(f"{INT8} and its .bin in {source} are not what was quantised; copy the whole model folder")
-        for file in files:
+        for file in judged_files(source):
             shutil.copyfile(file, (folder / GRAPH).with_suffix(file.suffix))
         return
     import openvino
@@ -56,6 +53,14 @@ def prepare(classifier: Reader, example: Tensor, folder: Path, *, precision: Pre
 
     model = convert(export_graph(classifier, example), example.shape[1:])
     openvino.save_model(model, folder / GRAPH, compress_to_fp16=False)
+
+
+def judged_files(source: Path) -> list[Path]:
+    """Return the two files of a quantised model's integers. Raises ModelFolderError where they aren't those that were judged."""
+    files = [(source / INT8).with_suffix(ending) for ending in (".xml", ".bin")]
+    if not all(file.is_file() for file in files) or digest(files) != read_card(source).provenance["int8"]["sha256"]:
+        raise ModelFolderError(f"{INT8} and its .bin in {source} are not what was quantised; copy the whole model folder")
+    return files
 
 
 def digest(files: Iterable[Path]) -> str:
@@ -87,11 +92,11 @@ def _pad_within_pools(model: Any) -> None:
             continue
         unpadded, *values = pool.input_value(0).get_node().input_values()
         begins, ends, fill = (value.get_node().get_data() for value in values)
-        if fill != -np.inf or any((*begins[:2], *ends[:2])):
-            continue
         own = pool.get_attributes()
+        if fill != -np.inf or any((*begins[:2], *ends[:2])) or own["rounding_type"] != "floor":
+            continue
         before, after = ((pads[2:] + own[name]).tolist() for pads, name in ((begins, "pads_begin"), (ends, "pads_end")))
-        padding = opset13.max_pool(unpadded, own["strides"], own["dilations"], before, after, own["kernel"], own["rounding_type"])
+        padding = opset13.max_pool(unpadded, own["strides"], own["dilations"], before, after, own["kernel"])
         padding.set_friendly_name(pool.get_friendly_name())
         for target in pool.output(0).get_target_inputs():
             target.replace_source_output(padding.output(0))

@@ -39,8 +39,7 @@ class Comparison:
 
     pictures: how many. same: how many have the same likeliest class; ties: how many others have another, by less than `allowed`.
     difference: the largest, of a probability; in int8, of a logit, and of a network without classes, of a number in the vectors, in parts
-    of the largest.
-    allowed: how large it may be. seconds: what one picture took, in a batch.
+    of the largest. In int8 there are ties where half of the pictures are alike. allowed: how large it may be.
     """
 
     pictures: int
