@@ -38,7 +38,7 @@ MISTAKES = {
     "predict --model nothing": "IMAGES or --data IMAGES, once",
     "benchmark nothing --data here --photos 5": "leave out one of the two",
     "predict here --model nothing --on-error ignore": "'ignore' is not one of 'fail', 'skip'",
-    "predict here --model nothing --output here": "exists already",
+    "predict here --model nothing --output here": "here is a folder; give a file",
     "predict here --model nothing --output here/image.png/x.csv": "can't write",
     "convert here/image.png --from tensorflow --output m": "'tensorflow' is not one of 'torchvision'",
     "convert here/image.png --model xceptoin --output m": "did you mean xception",
