@@ -15,7 +15,7 @@ from inceptions.inference.prediction import Prediction, column_names, row_of
 from inceptions.inference.rows import FinishedError, RowFile, as_plain, check_output, kind_of, open_rows
 from inceptions.inference.sorting import Sorter
 from inceptions.inference.sources import check_sources, count_pictures, iterate_pictures
-from inceptions.weights.card import ModelCard
+from inceptions.weights.card import ModelCard, read_card
 
 SHOWN = 20  # images, on a terminal
 NAMED = 10  # files that can't be read
@@ -62,9 +62,9 @@ def run_prediction(
 
     with Download(model) as download:
         folder = find_model(model, progress=download.step)
+    _check_classes(read_card(folder), output, sources)  # before an engine is prepared, which takes a minute
     with err.status("loading the model…") as status:
         running, card = open_model(folder, engine=engine, device=device, most_lost=most_lost, tell=tell_on(status))
-    _check_classes(card, output, sources)
     size = batch_size or running.batch_size
     top_k = min(top_k, len(card.classes))
     settings = {"images": list(sources), "model": card.sha256 or str(folder), "top_k": top_k, "batch_size": size, "on_error": on_error}

@@ -125,7 +125,7 @@ def _write_openvino(module: nn.Module, example: Tensor, file: Path, metadata: st
     openvino.save_model(model, file, compress_to_fp16=False)
 
 
-def _run_openvino(file: Path, array: np.ndarray) -> np.ndarray:
+def _run_openvino(file: Any, array: np.ndarray) -> np.ndarray:
     compiled = openvino_engine.core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return compiled(array)[0].copy()
 
@@ -226,10 +226,10 @@ def _answers(module: nn.Module, array: np.ndarray) -> np.ndarray:
 
 def _answers_in_integers(folder: Path, array: np.ndarray) -> np.ndarray:
     """Return the probabilities of a quantised model as it was judged."""
-    return softmax(_one_and_many(_run_openvino, openvino_engine.judged_files(folder)[0], array))
+    return softmax(_one_and_many(_run_openvino, openvino_engine.read_integers(folder), array))
 
 
-def _one_and_many(run: Callable[[Path, np.ndarray], np.ndarray], file: Path, array: np.ndarray) -> np.ndarray:
+def _one_and_many(run: Callable[[Any, np.ndarray], np.ndarray], file: Any, array: np.ndarray) -> np.ndarray:
     return np.concatenate([run(file, array[:1]), run(file, array[1:])])
 
 
@@ -259,7 +259,7 @@ def _write_integers(folder: Path, file: Path, metadata: str) -> None:
     import openvino
     from openvino import opset13
 
-    model: Any = openvino_engine.core().read_model(folder / openvino_engine.INT8)
+    model = openvino_engine.read_integers(folder)
     logits = next(result for result in model.get_results() if "logits" in result.output(0).get_tensor().get_names())
     probabilities = opset13.softmax(logits.input_value(0), axis=1)
     probabilities.output(0).get_tensor().set_names({"probabilities"})

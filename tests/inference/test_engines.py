@@ -378,6 +378,19 @@ def test_max_pools_of_openvino_pad_what_they_read():
         assert np.array_equal(openvino.core().compile_model(model, "CPU")(images.numpy())[0], pool(images).numpy())
 
 
+def test_integers_of_an_older_folder_pad_within_pools_too(tiny, tmp_path, monkeypatch):
+    ov = pytest.importorskip("openvino")
+    pool = torch.nn.Sequential(SamePad((3, 3), stride=2, dilation=1, value=-float("inf")), MaxPool2d(3, 2))
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino, "_pad_within_pools", lambda _: None)
+        older = openvino.convert(export_graph(pool, torch.zeros(2, 4, 8, 8)), (4, 8, 8), ("images", "pooled"))
+    ov.save_model(older, tmp_path / "int8.xml")
+    sha256 = openvino.digest(tmp_path / name for name in ("int8.xml", "int8.bin"))
+    (tmp_path / CARD_NAME).write_text(replace(read_card(tiny), provenance={"int8": {"sha256": sha256}}).to_json())
+    kinds = [[node.get_type_name() for node in found.get_ordered_ops()] for found in (older, openvino.read_integers(tmp_path))]
+    assert ["Pad" in found for found in kinds] == [True, False]
+
+
 @pytest.mark.exhaustive
 def test_the_compiled_engine_answers_what_torch_answers(tiny, engine_cache, pixels, plain):
     found = opened(tiny, "compiled", "float32").run(pixels)

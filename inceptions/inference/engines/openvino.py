@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -43,24 +42,25 @@ def precisions(device: str) -> tuple[Precision, ...]:
 
 def prepare(classifier: Reader, example: Tensor, folder: Path, *, precision: Precision, device: str, source: Path) -> None:
     """Write the representation of a network that reads pixels like `example` (N, S, S, C); of int8, what is in the folder `source`."""
-    if precision == "int8":
-        for file in judged_files(source):
-            shutil.copyfile(file, (folder / GRAPH).with_suffix(file.suffix))
-        return
     import openvino
 
-    from inceptions.inference.engines.graph import export_graph
+    if precision == "int8":
+        model = read_integers(source)
+    else:
+        from inceptions.inference.engines.graph import export_graph
 
-    model = convert(export_graph(classifier, example), example.shape[1:])
+        model = convert(export_graph(classifier, example), example.shape[1:])
     openvino.save_model(model, folder / GRAPH, compress_to_fp16=False)
 
 
-def judged_files(source: Path) -> list[Path]:
-    """Return the two files of a quantised model's integers. Raises ModelFolderError where they aren't those that were judged."""
+def read_integers(source: Path) -> Any:
+    """Return OpenVINO's model of a quantised model folder. Raises ModelFolderError where it isn't the one that was judged."""
     files = [(source / INT8).with_suffix(ending) for ending in (".xml", ".bin")]
     if not all(file.is_file() for file in files) or digest(files) != read_card(source).provenance["int8"]["sha256"]:
         raise ModelFolderError(f"{INT8} and its .bin in {source} are not what was quantised; copy the whole model folder")
-    return files
+    model = core().read_model(files[0])
+    _pad_within_pools(model)  # of a folder that was written when `convert` didn't yet
+    return model
 
 
 def digest(files: Iterable[Path]) -> str:
