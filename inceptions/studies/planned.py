@@ -1,7 +1,8 @@
 """A run of a study before it begins: enters an arm and a seed, leaves where it will lie, or what is through with it already.
 
 A run that another study is through with, alike in every setting, serves and is not done again: as a run folder of a study that lies beside
-this one, or as the numbers of a study.json, which may be another machine's.
+this one, or as the numbers of a study.json, which may be another machine's. One that was looked at on its way serves those that aren't, for
+looking changes nothing.
 """
 
 from __future__ import annotations
@@ -144,12 +145,21 @@ def shared(run: PlannedRun, studies: Path, known: Mapping[str, RunResult]) -> Pl
     wanted, place = run.settings, run.setup.place
     for file in sorted(found for places in ("*/*", "*/epochs-*/*") for found in studies.glob(f"{places}/seed-*[0-9].json")):
         other = replace(run, served_by=file.with_suffix(""))
-        if _read_json(file) != wanted or other.accuracy is None:
+        if not _serves(_read_json(file), wanted) or other.accuracy is None:
             continue
         begun = _read_json(other.home / FINISHED_NAME)
         if isinstance(begun, dict) and begun.get("place") == place:
             return other
     return replace(run, told=known.get(run.known_by))
+
+
+def _serves(found: Any, wanted: Mapping[str, Any]) -> bool:
+    """Whether a run of the settings `found` is one of those `wanted`; looks without noise, which nobody asks for, may be among its own."""
+    match found:
+        case {"looks": {"noise": None}, **others} if "looks" not in wanted:
+            return others == wanted
+        case _:
+            return found == wanted
 
 
 def _read_json(file: Path) -> Any:

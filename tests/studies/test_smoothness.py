@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from inceptions.data.folders import load_splits
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier
 from inceptions.networks.registry import get_network
-from inceptions.studies import smoothness
+from inceptions.studies import run, smoothness
 from inceptions.studies.landscapes import judge_smoothness, summarize_looks
 from inceptions.studies.noise import Noise
 from inceptions.studies.pages import as_markdown, write_pages
@@ -175,6 +176,21 @@ def test_a_run_that_is_looked_at_ends_bit_for_bit_as_one_that_is_not(whole, modu
         one, other = (load_model(folder / arm / "seed-0" / "best").module.state_dict() for folder in (whole[1], tmp_path / "alone"))
         assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert [run.curve for run in plain.runs] == [run.curve for run in whole[0].runs[:2]]
+
+
+def test_a_run_that_is_looked_at_serves_one_that_is_not_unless_it_has_noise(whole, module_pictures, tmp_path, monkeypatch):
+    looked = shutil.copytree(whole[1], tmp_path / "looked-at")
+    monkeypatch.setattr(run, "fit", None)
+    plain = replace(STUDY, arms=ARMS[:2], claims=(), measure="accuracy")
+    result = go(tmp_path / "plain", module_pictures, study=plain, epochs=2)
+    assert [replace(each, known_by="") for each in result.runs] == [replace(each, known_by="") for each in whole[0].runs[:2]]
+    assert (
+        go(tmp_path / "anew", module_pictures, study=replace(STUDY, arms=ARMS[:1], claims=()), epochs=2).smoothness
+        == whole[0].smoothness[:1]
+    )
+    shutil.rmtree(looked / "with")  # with noise remains, which is alike in all else
+    with pytest.raises(TypeError, match="not callable"):  # it would train
+        go(tmp_path / "plain", module_pictures, study=plain, epochs=2)
 
 
 def test_noise_makes_inputs_drift_and_is_another_run(whole):
