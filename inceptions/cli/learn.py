@@ -161,12 +161,12 @@ def study(
         return
     if data is None:
         raise typer.BadParameter("give the images to compare on: --data DATA")
-    budget = {"changes": changes or [], "seeds": seeds, "epochs": epochs, "images": images}
+    budget = {"seeds": seeds, "epochs": epochs, "images": images, "half_and_double": half_and_double}
+    where = {"changes": changes or [], "output": output, "known": known, "split_seed": split_seed, "device": device, "as_json": json}
     if dry_run:
-        show_cost(name, data, **budget, known=known, split_seed=split_seed, half_and_double=half_and_double, device=device, as_json=json)
-        return
-    where = {"output": output, "known": known, "workers": workers, "device": device}
-    run_studies(name, data, **budget, **where, split_seed=split_seed, half_and_double=half_and_double, as_json=json)
+        show_cost(name, data, **budget, **where)
+    else:
+        run_studies(name, data, **budget, **where, workers=workers)
 
 
 @command()

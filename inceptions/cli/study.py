@@ -6,7 +6,7 @@ import logging
 import math
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,8 @@ from inceptions.training.settings import change
 
 if TYPE_CHECKING:
     from inceptions.data.splits import Splits
-    from inceptions.studies.run import StudyResult
+    from inceptions.studies.planned import PlannedRun
+    from inceptions.studies.run import Budget, StudyResult
     from inceptions.studies.study import Arm, Study
     from inceptions.studies.verdict import RunResult
 
@@ -59,33 +60,35 @@ def show_cost(
     *,
     changes: Sequence[str],
     known: Path | None,
-    seeds: int | None,
-    epochs: int | None,
+    output: Path | None,
     split_seed: int,
-    images: int,
-    half_and_double: bool,
-    device: str | None,
     as_json: bool,
+    device: str | None,
+    **settings: Any,
 ) -> None:
-    """Print how long each arm's runs take on this machine, by two real steps of each, validation not counted.
+    """Print how long what is left of each arm's runs takes on this machine, by two real steps of each, validation not counted.
 
-    Of all studies, an arm that several have alike is told of once, for it runs once. Runs that are known from elsewhere take no time; with
-    half and double the epochs, of which fewer may be known, all are counted.
+    Of all studies, an arm that several have alike is told of once, for it runs once. Runs that are through take no time: in the output
+    folder, or known from elsewhere. settings: seeds, epochs, half_and_double and images, as of the command.
     """
     studies, splits = _named(name, changes), _read(data, split_seed)
     with err.status("loading torch…"):
         from inceptions.studies.known import read_known
-        from inceptions.studies.run import other_budgets, take_evenly
+        from inceptions.studies.run import Budget, take_evenly
 
-    splits, told = replace(splits, train=take_evenly(splits.train, images)), read_known(known) if known else {}
-    told = {} if half_and_double else told
-    arms = _distinct_arms(studies, lambda study, arm: _left_to_do(study, arm, seeds or study.seeds, splits, told, epochs, data, device))
+    budget, told = Budget(**settings), read_known(known) if known else {}
+    splits = replace(splits, train=take_evenly(splits.train, budget.images))
+    folders = _folders(studies, output)
+    arms = _distinct_arms({study: _plan(study, splits, data, folders[study.name], budget, known=told, device=device) for study in studies})
     with track("taking two steps of each arm", len(arms)) as advance:
         rows, count = [], len(splits.train)
         for title, arm, runs in arms:
-            times, rate = epochs or arm.recipe.epochs, _images_per_second(arm, splits, data, device) if runs else math.inf
-            times += sum(other_budgets(times)) if half_and_double else 0
-            rows.append({"arm": title, "runs": runs, "epochs": times, "images": count, "seconds": runs * times * count / rate})
+            left = [run for run in runs if not run.is_through]
+            rate = _images_per_second(arm, splits, data, device) if left else math.inf
+            seeds = {run.setup.recipe.seed for run in left}
+            epochs = sum({run.setup.recipe.epochs for run in runs})
+            seconds = sum(run.setup.recipe.epochs for run in left) * count / rate
+            rows.append({"arm": title, "runs": len(seeds), "epochs": epochs, "images": count, "seconds": seconds})
             advance(1)
     if as_json:
         print_json(rows)
@@ -115,32 +118,34 @@ def _named(name: str, changes: Sequence[str]) -> tuple[Study, ...]:
             log.warning("%s is left out: %s", study.name, error)
     if not studies:
         raise UserError("no study is left; change another field")
-    return tuple(studies)
+    return tuple(sorted(studies, key=lambda study: study.measure != "smoothness"))  # whose runs serve others, and not the other way round
 
 
-def _distinct_arms(studies: Sequence[Study], runs_of: Callable[[Study, Arm], int]) -> list[tuple[str, Arm, int]]:
-    """Return the arms of all studies, those that are alike once, with a title and how many runs there are."""
-    arms: dict[tuple[Any, ...], tuple[str, Arm, int]] = {}
-    for study in studies:
-        for arm in study.arms:
-            title = arm.name if len(studies) == 1 else f"{study.name}: {arm.name}"
-            run = arm.network, arm.recipe, arm.noise, study.measure == "smoothness"  # which has looks that no other has
-            first, _, runs = arms.setdefault(run, (title, arm, 0))
-            arms[run] = (first, arm, max(runs, runs_of(study, arm)))
+def _distinct_arms(planned: Mapping[Study, Sequence[PlannedRun]]) -> list[tuple[str, Arm, list[PlannedRun]]]:
+    """Return the arms of all studies with a title and their runs; those that are alike once, as of the study that has most of them left."""
+    arms: dict[tuple[Any, ...], tuple[str, Arm, list[PlannedRun]]] = {}
+    for study, arm in [(each, arm) for each in planned for arm in each.arms]:
+        runs = [run for run in planned[study] if run.arm == arm.name]
+        title = arm.name if len(planned) == 1 else f"{study.name}: {arm.name}"
+        alike = arm.network, arm.recipe, arm.noise
+        first, _, others = arms.setdefault(alike, (title, arm, runs))
+        arms[alike] = (first, arm, max(others, runs, key=lambda each: sum(not run.is_through for run in each)))
     return list(arms.values())
 
 
-def _left_to_do(
-    study: Study, arm: Arm, seeds: int, splits: Splits, known: Mapping[str, RunResult], epochs: int | None, data: str, device: str | None
-) -> int:
-    """Return how many of an arm's runs are not known from elsewhere."""
-    from inceptions.studies.planned import plan_run
+def _plan(study: Study, splits: Splits, data: str, folder: Path, budget: Budget, **settings: Any) -> list[PlannedRun]:
+    """Return the runs of a study, of all its budgets, each as far as it is. settings: known and device, as of `run_study`."""
+    from inceptions.studies.run import list_budgets, plan_study
 
-    if not known or study.measure not in SCORED:
-        return seeds
-    settings = {"epochs": epochs, "source": data, "device": device}
-    planned = (plan_run(study, arm, splits, Path(), seed=seed, **settings) for seed in range(seeds))
-    return sum(run.known_by not in known for run in planned)
+    parts = list_budgets(study, folder, budget)
+    return [run for place, part in parts for run in plan_study(study, splits, data, place, budget=part, beside=folder.parent, **settings)]
+
+
+def _folders(studies: Sequence[Study], output: Path | None) -> dict[str, Path]:
+    """Return the folder of each study: `output` of one, and of several its own within that."""
+    if output and len(studies) == 1:
+        return {studies[0].name: output}
+    return {study.name: output / study.name if output else Path("runs") / f"study-{study.name}" for study in studies}
 
 
 def _images_per_second(arm: Arm, splits: Splits, data: str, device: str | None) -> float:
@@ -180,9 +185,9 @@ def run_studies(
         from inceptions.studies.pages import as_markdown, as_plain, write_pages
 
     settings["known"] = read_known(known) if known else {}
-    done, missed = [], []
+    done, missed, folders = [], [], _folders(studies, output)
     for study in studies:
-        folder = (output / study.name if output and len(studies) > 1 else output) or Path("runs") / f"study-{study.name}"
+        folder = folders[study.name]
         try:
             result, words = _run_study(study, splits, data, folder, **settings)
             done.append(as_plain(result, **words))

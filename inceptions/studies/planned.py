@@ -89,6 +89,16 @@ class PlannedRun:
             return None
         return read_card(best).metrics.get("test_accuracy" if splits.test else "val_accuracy" if splits.val else "train_accuracy")
 
+    @property
+    def died_file(self) -> Path:
+        """What tells, beside its folder, that its loss was no number any more."""
+        return file_beside(self.folder, "died")
+
+    @property
+    def is_through(self) -> bool:
+        """Whether nothing of it is left to do: it has an accuracy, or died."""
+        return self.told is not None or self.accuracy is not None or self.died_file.is_file()
+
 
 def _digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -32,7 +32,7 @@ from inceptions.networks.trace import Cost, trace
 from inceptions.studies import surface
 from inceptions.studies.averages import AverageRow, average, judge_averages, table
 from inceptions.studies.landscapes import Smoothness, Terrain, judge_smoothness, judge_surfaces, summarize_looks, summarize_surface
-from inceptions.studies.planned import PlannedRun, file_beside, plan_run, refuse_other_results, refuse_other_settings, shared
+from inceptions.studies.planned import PlannedRun, plan_run, refuse_other_results, refuse_other_settings, shared
 from inceptions.studies.smoothness import SmoothnessLook, read_looks
 from inceptions.studies.study import SCORED, Study
 from inceptions.studies.verdict import RunResult, Verdict, interval, judge
@@ -117,6 +117,27 @@ def run_study(
         require("ray", "ray", needed_for=f"the study {study.name}")
     _require_images(study, splits, source)
     splits = replace(splits, train=take_evenly(splits.train, budget.images))
+    planned = plan_study(study, splits, source, folder, budget=budget, beside=beside, known=known, device=device)
+    runs = []
+    for run in planned:
+        runs.append(_finish(run, workers, reporter, may_die=study.measure in SCORED))
+        if callback is not None:
+            callback(runs[-1])
+    return _conclude(study, planned, runs, splits, folder, images=budget.images, device=device, workers=workers)
+
+
+def plan_study(
+    study: Study,
+    splits: Splits,
+    source: str,
+    folder: Path,
+    *,
+    budget: Budget,
+    beside: Path | None = None,
+    known: Mapping[str, RunResult] | None = None,
+    device: str | None = None,
+) -> list[PlannedRun]:
+    """Return the runs of a study of these images, seed by seed, each as far as it is; parameters and errors as of `run_study`."""
     planned = [
         plan_run(study, arm, splits, folder, seed=seed, epochs=budget.epochs, source=source, device=device)
         for seed in range(budget.seeds or study.seeds)
@@ -126,13 +147,7 @@ def run_study(
         refuse_other_settings(run)
     refuse_other_results(planned, folder / "study.json")
     by_numbers = known or {} if study.measure in SCORED else {}  # which are not enough where models are needed, or looks
-    planned = [shared(run, beside or folder.parent, by_numbers) for run in planned]
-    runs = []
-    for run in planned:
-        runs.append(_finish(run, workers, reporter, may_die=study.measure in SCORED))
-        if callback is not None:
-            callback(runs[-1])
-    return _conclude(study, planned, runs, splits, folder, images=budget.images, device=device, workers=workers)
+    return [shared(run, beside or folder.parent, by_numbers) for run in planned]
 
 
 def _conclude(
@@ -188,14 +203,20 @@ def run_budgets(study: Study, splits: Splits, source: str, folder: Path, *, budg
 
     These runs are in folder/epochs-N. A study that averages models has no other budgets.
     """
-    result = run_study(study, splits, source, folder, budget=budget, **settings)
-    if not budget.half_and_double or study.measure == "averages":
-        return result
-    others = []
-    for epochs in other_budgets(budget.epochs or max(arm.recipe.epochs for arm in study.arms)):
-        other = replace(budget, epochs=epochs, half_and_double=False)
-        others.append(run_study(study, splits, source, folder / f"epochs-{epochs}", budget=other, beside=folder.parent, **settings))
+    result, *others = (
+        run_study(study, splits, source, place, budget=part, beside=folder.parent, **settings)
+        for place, part in list_budgets(study, folder, budget)
+    )
     return replace(result, others=tuple(others))
+
+
+def list_budgets(study: Study, folder: Path, budget: Budget) -> tuple[tuple[Path, Budget], ...]:
+    """Return the folder of a study and its budget, and where the budget asks for them those of half and double the epochs."""
+    parts = [(folder, replace(budget, half_and_double=False))]
+    if budget.half_and_double and study.measure != "averages":
+        for epochs in other_budgets(budget.epochs or max(arm.recipe.epochs for arm in study.arms)):
+            parts.append((folder / f"epochs-{epochs}", replace(budget, epochs=epochs, half_and_double=False)))
+    return tuple(parts)
 
 
 def other_budgets(epochs: int) -> tuple[int, ...]:
@@ -236,8 +257,8 @@ def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None, *, 
     """
     if run.told:
         return replace(run.told, arm=run.arm)
-    accuracy, died = run.accuracy, file_beside(run.folder, "died")
-    if accuracy is None and not (may_die and died.is_file()):
+    accuracy = run.accuracy
+    if not run.is_through:
         write_whole(run.settings_file, json.dumps(run.settings, indent=1))
         look = SmoothnessLook(run.setup, run.noise, run.looks_file, known_by=run.looks_known_by) if run.is_looked_at else None
         try:
@@ -245,7 +266,7 @@ def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None, *, 
         except DivergedError as error:
             if not may_die:
                 raise
-            write_whole(died, json.dumps({"why": str(error)}))
+            write_whole(run.died_file, json.dumps({"why": str(error)}))
         shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)  # no run of a study goes on for more epochs
     return _result(run, accuracy)
 

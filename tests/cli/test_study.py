@@ -103,8 +103,26 @@ def test_what_all_would_take_counts_each_run_once_and_every_budget(inceptions, p
     asked = ("study", "all", "--data", pictures, "--dry-run", "--json", "--epochs", 1, "--device", "cpu")
     rows = json.loads(inceptions(*asked, *more).out)
     assert [(row["arm"], row["epochs"]) for row in rows] == [
-        (arm, epochs) for arm in ("smoothing: none", "smoothing: a tenth", "smooth: none", "smooth: plain", "smooth: noisy")
+        (arm, epochs)
+        for arm in ("smooth: none", "smooth: plain", "smooth: noisy")  # plain is a tenth, which it serves
     ]
+
+
+def test_what_it_would_take_counts_what_is_left(study, tmp_path):
+    def left(*more):
+        rows = json.loads(study("--dry-run", "--json", *more).out)
+        return [(row["arm"], row["runs"], row["epochs"], row["seconds"] > 0) for row in rows]
+
+    assert left() == [("none", 1, 1, True), ("a tenth", 1, 1, True)]
+    assert not (tmp_path / "runs").exists()
+    study()
+    assert left() == [("none", 0, 1, False), ("a tenth", 0, 1, False)]
+    assert left("--half-and-double") == [("none", 1, 3, True), ("a tenth", 1, 3, True)]
+    shutil.rmtree(tmp_path / "runs" / "study-smoothing" / "a-tenth" / "seed-0")
+    assert left() == [("none", 0, 1, False), ("a tenth", 1, 1, True)]
+    assert left("--seeds", 2) == [("none", 1, 1, True), ("a tenth", 2, 1, True)]
+    other = study("--dry-run", "--set", "lr=0.3")
+    assert (other.code, "holds a run of other settings" in " ".join(other.err.split())) == (2, True)
 
 
 def test_runs_of_another_machine_count(study, tmp_path, monkeypatch):
