@@ -78,8 +78,15 @@ def show_cost(
 
     budget, told = Budget(**settings), read_known(known) if known else {}
     splits = replace(splits, train=take_evenly(splits.train, budget.images))
-    folders = _folders(studies, output)
-    arms = _distinct_arms({study: _plan(study, splits, data, folders[study.name], budget, known=told, device=device) for study in studies})
+    planned, folders = {}, _folders(studies, output)
+    for study in studies:
+        try:
+            planned[study] = _plan(study, splits, data, folders[study.name], budget, known=told, device=device)
+        except UserError as error:
+            if len(studies) == 1:
+                raise
+            log.warning("%s is left out: %s", study.name, error)
+    arms = _distinct_arms(planned, named=len(studies) > 1)
     with track("taking two steps of each arm", len(arms)) as advance:
         rows, count = [], len(splits.train)
         for title, arm, runs in arms:
@@ -97,7 +104,7 @@ def show_cost(
     numbers = ((row["arm"], *(f"{row[name]:,}" for name in ("runs", "epochs", "images")), f"{row['seconds'] / 60:.1f}") for row in rows)
     columns = (Column("arm", "text"), Column("runs"), Column("epochs"), Column("images"), Column("minutes"))
     print_table(columns, numbers, totals=[("total", "", "", "", f"{minutes:.1f}")])
-    beside = [study.name for study in studies if study.measure in ("smoothness", "surface")]
+    beside = [study.name for study in planned if study.measure in ("smoothness", "surface")]
     if beside:
         tell(f"What {' and '.join(beside)} measure beside training comes on top: about as much again")
 
@@ -121,12 +128,15 @@ def _named(name: str, changes: Sequence[str]) -> tuple[Study, ...]:
     return tuple(sorted(studies, key=lambda study: study.measure != "smoothness"))  # whose runs serve others, and not the other way round
 
 
-def _distinct_arms(planned: Mapping[Study, Sequence[PlannedRun]]) -> list[tuple[str, Arm, list[PlannedRun]]]:
-    """Return the arms of all studies with a title and their runs; those that are alike once, as of the study that has most of them left."""
+def _distinct_arms(planned: Mapping[Study, Sequence[PlannedRun]], *, named: bool) -> list[tuple[str, Arm, list[PlannedRun]]]:
+    """Return the arms of all studies with a title and their runs; those that are alike once, as of the study that has most of them left.
+
+    named: whether titles say the study's name too.
+    """
     arms: dict[tuple[Any, ...], tuple[str, Arm, list[PlannedRun]]] = {}
     for study, arm in [(each, arm) for each in planned for arm in each.arms]:
         runs = [run for run in planned[study] if run.arm == arm.name]
-        title = arm.name if len(planned) == 1 else f"{study.name}: {arm.name}"
+        title = f"{study.name}: {arm.name}" if named else arm.name
         alike = arm.network, arm.recipe, arm.noise
         first, _, others = arms.setdefault(alike, (title, arm, runs))
         arms[alike] = (first, arm, max(others, runs, key=lambda each: sum(not run.is_through for run in each)))

@@ -125,6 +125,15 @@ def test_what_it_would_take_counts_what_is_left(study, tmp_path):
     assert (other.code, "holds a run of other settings" in " ".join(other.err.split())) == (2, True)
 
 
+def test_of_all_studies_a_folder_of_other_runs_is_told_and_the_rest_counted(study, inceptions, pictures, tmp_path, monkeypatch):
+    study()
+    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, replace(SMOOTHING, name="again")))
+    asked = ("study", "all", "--data", pictures, "--epochs", 1, "--seeds", 1, "--images", 20, "--device", "cpu", "--dry-run", "--json")
+    done = inceptions(*asked)
+    assert [(row["arm"], row["runs"]) for row in json.loads(done.out)] == [("again: none", 1), ("again: a tenth", 1)]
+    assert "smoothing is left out" in " ".join(done.err.split())
+
+
 def test_runs_of_another_machine_count(study, tmp_path, monkeypatch):
     first = study()
     (tmp_path / "runs").rename(tmp_path / "brought")
