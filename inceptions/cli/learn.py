@@ -148,7 +148,7 @@ def study(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="A folder of studies done elsewhere on these images, whose runs count here."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print how long it takes here, and train nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print how long what is left takes here, and train nothing.")] = False,
     workers: Workers = None,
     device: Device = None,
     json: Json = False,

@@ -20,7 +20,7 @@ from inceptions.training.settings import change
 
 if TYPE_CHECKING:
     from inceptions.data.splits import Splits
-    from inceptions.studies.planned import PlannedRun
+    from inceptions.studies.left import Left
     from inceptions.studies.run import Budget, StudyResult
     from inceptions.studies.study import Arm, Study
     from inceptions.studies.verdict import RunResult
@@ -69,44 +69,38 @@ def show_cost(
     """Print how long what is left of each arm's runs takes on this machine, by two real steps of each, validation not counted.
 
     Of all studies, an arm that several have alike is told of once, for it runs once. Runs that are through take no time: in the output
-    folder, or known from elsewhere. settings: seeds, epochs, half_and_double and images, as of the command.
+    folder, or known from elsewhere; one that was killed counts whole. settings: seeds, epochs, half_and_double and images, as of the
+    command. Of all, studies whose folders hold other runs are told and left out; they are named in the end, by a UserError.
     """
     studies, splits = _named(name, changes), _read(data, split_seed)
-    with err.status("loading torch…"):
+    with err.status("counting what is left…"):
         from inceptions.studies.known import read_known
         from inceptions.studies.run import Budget, take_evenly
 
-    budget, told = Budget(**settings), read_known(known) if known else {}
-    splits = replace(splits, train=take_evenly(splits.train, budget.images))
-    planned, folders = {}, _folders(studies, output)
-    for study in studies:
-        try:
-            planned[study] = _plan(study, splits, data, folders[study.name], budget, known=told, device=device)
-        except UserError as error:
-            if len(studies) == 1:
-                raise
-            log.warning("%s is left out: %s", study.name, error)
-    arms = _distinct_arms(planned, named=len(studies) > 1)
-    with track("taking two steps of each arm", len(arms)) as advance:
+        budget, told = Budget(**settings), read_known(known) if known else {}
+        splits = replace(splits, train=take_evenly(splits.train, budget.images))
+        left, missed = _count_left(studies, _folders(studies, output), splits, data, budget=budget, known=told, device=device)
+    with track("taking two steps of each arm", len(left.arms)) as advance:
         rows, count = [], len(splits.train)
-        for title, arm, runs in arms:
-            left = [run for run in runs if not run.is_through]
-            rate = _images_per_second(arm, splits, data, device) if left else math.inf
-            seeds = {run.setup.recipe.seed for run in left}
-            epochs = sum({run.setup.recipe.epochs for run in runs})
-            seconds = sum(run.setup.recipe.epochs for run in left) * count / rate
-            rows.append({"arm": title, "runs": len(seeds), "epochs": epochs, "images": count, "seconds": seconds})
+        for each in left.arms:
+            rate = _images_per_second(each.arm, splits, data, device) if each.runs else math.inf
+            title = f"{each.studies[0]}: {each.arm.name}" if len(studies) > 1 else each.arm.name
+            seconds = each.epochs_in_all * count / rate
+            rows.append({"arm": title, "runs": each.seeds, "epochs": each.epochs, "images": count, "seconds": seconds})
             advance(1)
-    if as_json:
-        print_json(rows)
-        return
+    print_json(rows) if as_json else _tell_cost(rows)
+    beside = [study.name for study in studies if study.measure in ("smoothness", "surface") and study.name in left.studies]
+    if beside and not as_json:
+        tell(f"What {' and '.join(beside)} measure beside training comes on top: about as much again")
+    if missed:
+        raise UserError(f"{len(missed)} of {len(studies)} studies are not counted: {', '.join(missed)}; what is above says why")
+
+
+def _tell_cost(rows: Sequence[Mapping[str, Any]]) -> None:
     minutes = sum(row["seconds"] for row in rows) / 60
     numbers = ((row["arm"], *(f"{row[name]:,}" for name in ("runs", "epochs", "images")), f"{row['seconds'] / 60:.1f}") for row in rows)
     columns = (Column("arm", "text"), Column("runs"), Column("epochs"), Column("images"), Column("minutes"))
     print_table(columns, numbers, totals=[("total", "", "", "", f"{minutes:.1f}")])
-    beside = [study.name for study in planned if study.measure in ("smoothness", "surface")]
-    if beside:
-        tell(f"What {' and '.join(beside)} measure beside training comes on top: about as much again")
 
 
 def _named(name: str, changes: Sequence[str]) -> tuple[Study, ...]:
@@ -128,27 +122,26 @@ def _named(name: str, changes: Sequence[str]) -> tuple[Study, ...]:
     return tuple(sorted(studies, key=lambda study: study.measure != "smoothness"))  # whose runs serve others, and not the other way round
 
 
-def _distinct_arms(planned: Mapping[Study, Sequence[PlannedRun]], *, named: bool) -> list[tuple[str, Arm, list[PlannedRun]]]:
-    """Return the arms of all studies with a title and their runs; those that are alike once, as of the study that has most of them left.
-
-    named: whether titles say the study's name too.
-    """
-    arms: dict[tuple[Any, ...], tuple[str, Arm, list[PlannedRun]]] = {}
-    for study, arm in [(each, arm) for each in planned for arm in each.arms]:
-        runs = [run for run in planned[study] if run.arm == arm.name]
-        title = f"{study.name}: {arm.name}" if named else arm.name
-        alike = arm.network, arm.recipe, arm.noise
-        first, _, others = arms.setdefault(alike, (title, arm, runs))
-        arms[alike] = (first, arm, max(others, runs, key=lambda each: sum(not run.is_through for run in each)))
-    return list(arms.values())
-
-
-def _plan(study: Study, splits: Splits, data: str, folder: Path, budget: Budget, **settings: Any) -> list[PlannedRun]:
-    """Return the runs of a study, of all its budgets, each as far as it is. settings: known and device, as of `run_study`."""
+def _count_left(
+    studies: Sequence[Study], folders: Mapping[str, Path], splits: Splits, data: str, *, budget: Budget, **settings: Any
+) -> tuple[Left, list[str]]:
+    """Return what is left of studies, and the names of those whose folders hold other runs. settings: known and device."""
+    from inceptions.studies.left import Left
     from inceptions.studies.run import list_budgets, plan_study
 
-    parts = list_budgets(study, folder, budget)
-    return [run for place, part in parts for run in plan_study(study, splits, data, place, budget=part, beside=folder.parent, **settings)]
+    left, missed = Left(), []
+    for study in studies:
+        folder = folders[study.name]
+        settings["beside"] = folder.parent
+        try:
+            parts = list_budgets(study, folder, budget)
+            left.add(study, [run for place, part in parts for run in plan_study(study, splits, data, place, budget=part, **settings)])
+        except UserError as error:
+            if len(studies) == 1:
+                raise
+            missed.append(study.name)
+            log.warning("%s is left out: %s", study.name, error)
+    return left, missed
 
 
 def _folders(studies: Sequence[Study], output: Path | None) -> dict[str, Path]:

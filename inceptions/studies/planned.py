@@ -109,13 +109,14 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def plan_run(
-    study: Study, arm: Arm, splits: Splits, folder: Path, *, seed: int, epochs: int | None, source: str, device: str | None
-) -> PlannedRun:
-    """Return the run of an arm with a seed, in the study's `folder`; epochs: None for those of its recipe."""
-    recipe = replace(arm.recipe, seed=seed, epochs=epochs or arm.recipe.epochs)
-    setup = prepare(arm.network, splits, recipe, source=source, device=device)
-    return PlannedRun(arm.name, setup, folder / slug(arm.name) / f"seed-{seed}", arm.noise, study.measure == "smoothness")
+def plan_runs(
+    study: Study, arm: Arm, splits: Splits, folder: Path, *, seeds: int, epochs: int | None, source: str, device: str | None
+) -> list[PlannedRun]:
+    """Return the runs of an arm with the seeds from 0, in the study's `folder`; epochs: None for those of its recipe."""
+    setup = prepare(arm.network, splits, replace(arm.recipe, epochs=epochs or arm.recipe.epochs), source=source, device=device)
+    setups = (replace(setup, recipe=replace(setup.recipe, seed=seed)) for seed in range(seeds))
+    place, is_looked_at = folder / slug(arm.name), study.measure == "smoothness"
+    return [PlannedRun(arm.name, each, place / f"seed-{each.recipe.seed}", arm.noise, is_looked_at) for each in setups]
 
 
 def refuse_other_settings(run: PlannedRun) -> None:

@@ -18,6 +18,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from inceptions.networks.trace import Cost, trace
 from inceptions.studies import surface
 from inceptions.studies.averages import AverageRow, average, judge_averages, table
 from inceptions.studies.landscapes import Smoothness, Terrain, judge_smoothness, judge_surfaces, summarize_looks, summarize_surface
-from inceptions.studies.planned import PlannedRun, plan_run, refuse_other_results, refuse_other_settings, shared
+from inceptions.studies.planned import PlannedRun, plan_runs, refuse_other_results, refuse_other_settings, shared
 from inceptions.studies.smoothness import SmoothnessLook, read_looks
 from inceptions.studies.study import SCORED, Study
 from inceptions.studies.verdict import RunResult, Verdict, interval, judge
@@ -138,11 +139,9 @@ def plan_study(
     device: str | None = None,
 ) -> list[PlannedRun]:
     """Return the runs of a study of these images, seed by seed, each as far as it is; parameters and errors as of `run_study`."""
-    planned = [
-        plan_run(study, arm, splits, folder, seed=seed, epochs=budget.epochs, source=source, device=device)
-        for seed in range(budget.seeds or study.seeds)
-        for arm in study.arms
-    ]
+    seeds = budget.seeds or study.seeds
+    arms = [plan_runs(study, arm, splits, folder, seeds=seeds, epochs=budget.epochs, source=source, device=device) for arm in study.arms]
+    planned = list(chain.from_iterable(zip(*arms, strict=True)))
     for run in planned:
         refuse_other_settings(run)
     refuse_other_results(planned, folder / "study.json")
@@ -258,7 +257,7 @@ def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None, *, 
     if run.told:
         return replace(run.told, arm=run.arm)
     accuracy = run.accuracy
-    if not run.is_through:
+    if accuracy is None and not (may_die and run.died_file.is_file()):
         write_whole(run.settings_file, json.dumps(run.settings, indent=1))
         look = SmoothnessLook(run.setup, run.noise, run.looks_file, known_by=run.looks_known_by) if run.is_looked_at else None
         try:

@@ -96,7 +96,8 @@ def test_all_studies_stop_when_one_is_stopped(inceptions, pictures, tmp_path, mo
 
 
 @pytest.mark.parametrize(("more", "epochs"), [((), 1), (("--half-and-double",), 3)])
-def test_what_all_would_take_counts_each_run_once_and_every_budget(inceptions, pictures, monkeypatch, more, epochs):
+def test_what_all_would_take_counts_each_run_once_and_every_budget(inceptions, pictures, tmp_path, monkeypatch, more, epochs):
+    monkeypatch.chdir(tmp_path)
     noisy = Arm("noisy", TINY, RECIPE, BatchNoise())
     smooth = replace(SMOOTHING, name="smooth", measure="smoothness", arms=(SMOOTHING.arms[0], Arm("plain", TINY, RECIPE), noisy), claims=())
     monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, replace(SMOOTHING, name="again"), smooth))
@@ -116,10 +117,10 @@ def test_what_it_would_take_counts_what_is_left(study, tmp_path):
     assert left() == [("none", 1, 1, True), ("a tenth", 1, 1, True)]
     assert not (tmp_path / "runs").exists()
     study()
-    assert left() == [("none", 0, 1, False), ("a tenth", 0, 1, False)]
-    assert left("--half-and-double") == [("none", 1, 3, True), ("a tenth", 1, 3, True)]
+    assert left() == [("none", 0, 0, False), ("a tenth", 0, 0, False)]
+    assert left("--half-and-double") == [("none", 1, 2, True), ("a tenth", 1, 2, True)]
     shutil.rmtree(tmp_path / "runs" / "study-smoothing" / "a-tenth" / "seed-0")
-    assert left() == [("none", 0, 1, False), ("a tenth", 1, 1, True)]
+    assert left() == [("none", 0, 0, False), ("a tenth", 1, 1, True)]
     assert left("--seeds", 2) == [("none", 1, 1, True), ("a tenth", 2, 1, True)]
     other = study("--dry-run", "--set", "lr=0.3")
     assert (other.code, "holds a run of other settings" in " ".join(other.err.split())) == (2, True)
@@ -132,6 +133,13 @@ def test_of_all_studies_a_folder_of_other_runs_is_told_and_the_rest_counted(stud
     done = inceptions(*asked)
     assert [(row["arm"], row["runs"]) for row in json.loads(done.out)] == [("again: none", 1), ("again: a tenth", 1)]
     assert "smoothing is left out" in " ".join(done.err.split())
+    assert done.code == 2
+    assert "1 of 2 studies are not counted: smoothing" in " ".join(done.err.split())
+
+
+def test_a_warning_of_what_is_changed_comes_once_for_each_arm(study):
+    done = study("--dry-run", "--seeds", 3, "--set", "sampling=balanced", "--set", "class_weights=balanced")
+    assert done.err.count("both make up for rare classes") == 4  # two arms, as they are planned and as they are timed
 
 
 def test_runs_of_another_machine_count(study, tmp_path, monkeypatch):
@@ -178,7 +186,8 @@ def test_a_change_by_which_arms_would_be_alike_is_refused_though_it_does_not_nam
         change_recipes(catalog.get_study("batch-norm"), ["optimizer=adam"])
 
 
-def test_of_all_studies_those_that_a_change_does_not_fit_are_left_out(inceptions, pictures, monkeypatch):
+def test_of_all_studies_those_that_a_change_does_not_fit_are_left_out(inceptions, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     other = replace(SMOOTHING, name="plain", arms=(SMOOTHING.arms[0], replace(SMOOTHING.arms[1], recipe=replace(RECIPE, weight_decay=0.1))))
     monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, other))
     asked = ("study", "all", "--data", pictures, "--dry-run", "--json", "--epochs", 1, "--device", "cpu")

@@ -20,7 +20,7 @@ from inceptions.studies import run
 from inceptions.studies.catalog import get_study, list_studies
 from inceptions.studies.known import read_known
 from inceptions.studies.pages import as_markdown, write_pages
-from inceptions.studies.planned import plan_run
+from inceptions.studies.planned import plan_runs
 from inceptions.studies.run import Budget, run_budgets, run_study, take_evenly
 from inceptions.studies.study import Arm, Claim, Study
 from inceptions.training.progress import Reporter
@@ -212,7 +212,7 @@ def test_a_run_is_known_by_what_decides_it_and_not_by_words(module_pictures, tmp
 
     def known_by(**changes):
         changed = replace(arm, recipe=replace(arm.recipe, **changes))
-        planned = plan_run(STUDY, changed, splits, tmp_path, seed=0, epochs=1, source=str(module_pictures), device="cpu")
+        (planned,) = plan_runs(STUDY, changed, splits, tmp_path, seeds=1, epochs=1, source=str(module_pictures), device="cpu")
         return planned.known_by, replace(planned, setup=replace(planned.setup, autocast=torch.bfloat16)).known_by
 
     plain, in_bfloat16 = known_by()
