@@ -85,7 +85,7 @@ def _read_classes(path: Path | None) -> tuple[str, ...] | None:
     if path is None:
         return None
     try:
-        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--classes {path} can't be read ({error}); give a text file with a class name on each line") from None
 

@@ -67,7 +67,7 @@ def read_image(path: Path | Stored, *, channels: int = 3, reduction: Reduction |
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         try:
-            picture = _load_array(path, max_pixels) if str(path).endswith(SUFFIX) else _load(path, reduction, max_pixels)
+            picture = _load_array(path, max_pixels) if str(path).lower().endswith(SUFFIX) else _load(path, reduction, max_pixels)
             return _fit_bands(picture, channels) if isinstance(picture, Bands) else convert_image(picture, channels=channels)
         except (ImageError, DataError):
             raise

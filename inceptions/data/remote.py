@@ -2,7 +2,8 @@
 
 INCEPTIONS_SHARD_CACHE_GB    how much of them stays on this disk, 20 without it; which were used longest ago go first
 
-Processes that need the same shard wait for the one that fetches it. The index of a shard, which is small, is kept for good.
+Processes that need the same shard wait for the one that fetches it. The index of a shard, which is small, is kept for good, with the digest
+of the file that it is of: another file under the same address would be read at the wrong places, with the labels of other pictures.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -48,15 +49,30 @@ def fetch_shard(url: str) -> BinaryIO:
     raise DataError(f"{url}: thrown out of the cache again and again; make {LIMIT_VARIABLE} larger than a few shards")
 
 
-def recall_index(url: str, read: Callable[[Path], Sequence[Any]]) -> Sequence[Any]:
+def recall_index(url: str, read: Callable[[BinaryIO], Sequence[Any]]) -> Sequence[Any]:
     """Return the index of a shard as it was written down, or as `read` finds it in the shard; values that JSON keeps."""
-    written = _find_place(url).with_suffix(".json")
-    with suppress(OSError, ValueError):
-        return json.loads(written.read_text(encoding="utf-8"))
-    with fetch_shard(url):
-        index = read(_find_place(url))
-    write_whole(written, json.dumps(index))
+    place = _find_place(url)
+    written = _read_written(place)
+    if written is not None:
+        return written["index"]
+    with fetch_shard(url) as file:
+        index = read(file)
+        file.seek(0)
+        write_whole(place.with_suffix(".json"), json.dumps({"digest": _digest(file), "index": index}))
     return index
+
+
+def _read_written(place: Path) -> dict[str, Any] | None:
+    """Return what was written down of the shard at `place`: the digest of the file and its index; None where nothing was."""
+    with suppress(OSError, ValueError):
+        written = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
+        if isinstance(written, dict) and {"digest", "index"} <= set(written):
+            return written
+    return None
+
+
+def _digest(file: BinaryIO) -> str:
+    return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 def _find_place(url: str) -> Path:
@@ -73,12 +89,28 @@ def _fetch(url: str, place: Path) -> None:
             if not place.exists():  # otherwise another process has just fetched it
                 part = place.with_suffix(".part")
                 transfer(url, part)
+                _refuse_another(url, part, place)
                 part.replace(place)
                 _make_room(place, limit)
     except TransferError as error:
         raise DataError(f"{url}: can't be fetched ({error}); check the address and the connection") from error
     except OSError as error:
         raise cannot_write(place, error) from error
+
+
+def _refuse_another(url: str, part: Path, place: Path) -> None:
+    """Raise DataError, and delete the `part` that came, where it isn't the file whose index is written down."""
+    written = _read_written(place)
+    if written is None:
+        return
+    with part.open("rb") as file:
+        is_same = _digest(file) == written["digest"]
+    if not is_same:
+        part.unlink()
+        raise DataError(
+            f"{url}: the file there is another than the one whose pictures and labels are known; to begin anew with what is there now, "
+            f"delete {place.parent}"
+        )
 
 
 def _make_room(newest: Path, limit: float) -> None:

@@ -187,8 +187,9 @@ def _label(shard: str, entry: Entry) -> Labelled:
 
 def _index(shard: str) -> list[Entry]:
     if not is_remote(shard):
-        return read_index(shard, Path(shard))
-    return [Entry(*row) for row in recall_index(shard, lambda path: read_index(shard, path))]
+        with Path(shard).open("rb") as file:
+            return read_index(shard, file)
+    return [Entry(*row) for row in recall_index(shard, lambda file: read_index(shard, file))]
 
 
 def iterate_members(pattern: str) -> Iterator[Member]:
@@ -199,13 +200,12 @@ def iterate_members(pattern: str) -> Iterator[Member]:
         yield from (Member(shard, member.name, member.offset_data, member.size) for member in pictures.values())
 
 
-def read_index(shard: str, path: Path) -> list[Entry]:
-    """Return the labelled pictures in the tar file at `path`, in its order; `shard` is what messages call it.
+def read_index(shard: str, file: IO[bytes]) -> list[Entry]:
+    """Return the labelled pictures in a tar file, in its order; `shard` is what messages call it.
 
     Raises DataError for a file that is no plain tar, or is cut off, and for pictures without a label.
     """
-    with path.open("rb") as file:
-        return _join(shard, *_read_members(shard, file))
+    return _join(shard, *_read_members(shard, file))
 
 
 def _read_members(shard: str, file: IO[bytes]) -> tuple[dict[str, tarfile.TarInfo], dict[tuple[str, str], str]]:
@@ -246,7 +246,7 @@ def _join(shard: str, pictures: dict[str, tarfile.TarInfo], labels: dict[tuple[s
 
 
 def _read_label(tar: tarfile.TarFile, member: tarfile.TarInfo, ending: str) -> str:
-    """Return the label in a member; "" of a JSON that has none. Raises ValueError where it is no text."""
+    """Return the label in a member; "" of a JSON that has none, or null. Raises ValueError where it is no text and no whole number."""
     if member.size > _LABEL_BYTES:
         raise ValueError(f"{member.name} has {member.size:,} bytes, too many for a label")
     file = tar.extractfile(member)
@@ -254,5 +254,9 @@ def _read_label(tar: tarfile.TarFile, member: tarfile.TarInfo, ending: str) -> s
     text = file.read().decode()
     if ending == "json":
         values = json.loads(text)
-        text = values.get("label", "") if isinstance(values, dict) else ""
+        text = values.get("label") if isinstance(values, dict) else None
+        text = "" if text is None else text
+    if isinstance(text, bool) or not isinstance(text, str | int):
+        raise ValueError(f"the label in {member.name} is {json.dumps(text)[:40]}; it must be text or a whole number")
+    str(text).encode()  # raises for half a character, which JSON can hold
     return str(text).strip()

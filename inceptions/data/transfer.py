@@ -56,7 +56,7 @@ def _try(receive: Callable[[], None], version: Path) -> None:
             return receive()
         except HTTPError as error:
             error.close()
-            reason = f"{error.code} {error.reason.splitlines()[0]}"
+            reason = f"{error.code} {(error.reason or '').partition(chr(10))[0]}".strip()
             if error.code < 500 and error.code not in _BUSY:
                 raise TransferError(reason) from None
             if error.code == 416:

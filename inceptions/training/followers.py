@@ -56,7 +56,8 @@ def _two_lists(pairs: Iterable[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], li
 class Lookahead:
     """A slow copy of the weights that follows them, and that they go back to, every few steps (1907.08610).
 
-    The slow copy keeps the more of itself the further training is: 0.95^5 (s/S)^3 of it after s of S steps, as 2404.00498 has it.
+    The slow copy keeps the more of itself the further training is: 0.95^5 (s/S)^3 of it after s of S steps, as 2404.00498 has it, and no
+    more of it in steps beyond.
     """
 
     EVERY = 5
@@ -70,7 +71,7 @@ class Lookahead:
         """Call after each step, counted from 1."""
         if step % self.EVERY:
             return
-        kept = 0.95**self.EVERY * (step / self.steps) ** 3
+        kept = 0.95**self.EVERY * min(1.0, step / self.steps) ** 3
         each._foreach_lerp_(self.slow, self.fast, 1 - kept)
         each._foreach_copy_(self.fast, self.slow)
 

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import pickle
+import shutil
 import tarfile
 import threading
 from collections import Counter
@@ -133,10 +134,28 @@ def test_kinds_of_pictures_and_labels(tmp_path):
         ("readme", b""),
         ("five.png", encode(5)),
         ("five.json", b'{"label": "7"}'),
+        ("six.png", encode(6)),
+        ("six.json", b'{"label": 0}'),
     ]
     splits = load_splits(str(write_shard(tmp_path / "a.tar", members)))
     found = {sample.path.name: splits.classes[sample.label] for part in (splits.train, splits.val) for sample in part}
-    assert found == {"./one.jpg": "cat", "two.WEBP": "dog", "d.v1/three.jpeg": "cat", "five.png": "7"}
+    assert found == {"./one.jpg": "cat", "two.WEBP": "dog", "d.v1/three.jpeg": "cat", "five.png": "7", "six.png": "0"}
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("null", "1 of 1 pictures have no label: a.png"),
+        ("[1, 2]", r"the label in a.json is \[1, 2\]; it must be text or a whole number"),
+        ("true", "the label in a.json is true"),
+        ("0.5", "the label in a.json is 0.5"),
+        (r'"d\ud83d"', "surrogates not allowed"),
+    ],
+)
+def test_labels_that_are_none_are_told(tmp_path, label, said):
+    shard = write_shard(tmp_path / "a.tar", [("a.png", encode(1)), ("a.json", f'{{"label": {label}}}'.encode())])
+    with pytest.raises(DataError, match=said):
+        load_splits(str(shard))
 
 
 def test_a_member_is_a_name_for_people_and_travels_lightly(tmp_path):
@@ -319,6 +338,49 @@ def test_the_cache_keeps_what_was_used_last(server, monkeypatch):
         remote.fetch_shard(urls[number]).close()
     assert asked == {"s-00.tar": 1, "s-01.tar": 2, "s-02.tar": 1}
     assert len(list((remote.cache_folder() / "shards").glob("*.tar"))) == 2
+
+
+def test_a_shard_that_is_written_anew_is_not_read_with_the_labels_of_the_old_one(server):
+    folder, address, _ = server
+    fill_shards(folder, 1)
+    sample = load_splits(f"{address}/s-00.tar").train[0]
+    place = next((remote.cache_folder() / "shards").glob("*.tar"))
+    place.unlink()
+    assert level(sample) == int(sample.path.name[2:6])  # the same file comes again
+    place.unlink()
+    fill_shards(folder, 1, each=7)
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"s-00\.tar: the file there is another than the one whose pictures.*delete .*shards$"):
+            level(sample)
+    shutil.rmtree(place.parent)
+    new = load_splits(f"{address}/s-00.tar")
+    assert sum(map(len, new.parts.values())) == 7
+    assert all(level(sample) == int(sample.path.name[2:6]) for part in new.parts.values() for sample in part)
+
+
+def test_an_index_of_before_is_made_anew(server):
+    folder, address, _ = server
+    fill_shards(folder, 1)
+    first = load_splits(f"{address}/s-00.tar")
+    written = next((remote.cache_folder() / "shards").glob("*.json"))
+    written.write_text("[]")  # without the digest of the file that it is of
+    assert load_splits(f"{address}/s-00.tar").train == first.train
+    assert "digest" in json.loads(written.read_text())
+
+
+def test_a_server_that_gives_no_reason_is_told_by_its_number(tmp_path, monkeypatch):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.wfile.write(b"HTTP/1.1 404 \r\nContent-Length: 0\r\n\r\n")
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as found:
+        threading.Thread(target=found.handle_request).start()
+        with pytest.raises(transfer.TransferError, match=r"^404$"):
+            transfer.transfer(f"http://127.0.0.1:{found.server_port}/a", tmp_path / "a")
 
 
 def test_what_goes_wrong_on_the_net_is_told_and_no_fault_of_the_picture(server, monkeypatch):
