@@ -18,6 +18,7 @@ from inceptions.names import shown
 
 CACHE_VARIABLE = "INCEPTIONS_CACHE"
 OFFLINE_VARIABLE = "INCEPTIONS_OFFLINE"
+_NAME_BYTES = 200  # of a folder's name, of 255 that disks take: scratch folders and numbers come on top
 _OF_WRITING = {getattr(errno, name) for name in "ENOSPC EDQUOT EFBIG EIO EACCES EPERM EROFS EEXIST EISDIR ENOTDIR ENAMETOOLONG".split()}
 
 
@@ -95,11 +96,13 @@ def new_folder(path: Path) -> Iterator[Path]:
             mark.unlink()
             path.rmdir()
         raise
-    mark.unlink()
+    mark.unlink(missing_ok=True)  # another process may have written into the same folder, and have ended
 
 
 def new_path(parent: Path, name: str) -> Path:
-    """Return `parent/name`, or `parent/name-2` and so on: the first that is not there."""
+    """Return `parent/name`, or `parent/name-2` and so on: the first that is not there. What no disk takes of a name is left out."""
+    if len(os.fsencode(name)) > _NAME_BYTES:
+        name = os.fsencode(name)[:_NAME_BYTES].decode(errors="ignore")
     path, number = parent / name, 1
     while path.exists():
         number += 1
@@ -111,8 +114,13 @@ def cache_folder() -> Path:
     """Return where files are kept that can be made again: $INCEPTIONS_CACHE, else `inceptions` in the user's cache folder."""
     given = os.environ.get(CACHE_VARIABLE)
     if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "inceptions"
+        return expand_home(given)
+    return expand_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "inceptions"
+
+
+def expand_home(path: str | Path) -> Path:
+    """Return the path with a home folder in the place of a leading `~` or `~user`; as it is where nobody is called so, as in `~1.png`."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own raises where there is no such user
 
 
 def is_offline() -> bool:
@@ -145,6 +153,8 @@ def _writing(path: Path) -> Iterator[None]:
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """Give a folder of ours beside `path`, on the same disk, and delete it afterwards."""
+    if path.name in ("", ".."):  # it can't be put in the place of a folder that somebody stands in
+        raise UserError(f"{path} can't be replaced as a whole; give a place within it, such as {path / 'new'}")
     try:
         if path.parent.exists() and not path.parent.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))  # mkdir says "File exists"

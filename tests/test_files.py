@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inceptions.errors import UserError
-from inceptions.files import new_path, whole_file, whole_folder, write_whole
+from inceptions.files import expand_home, new_folder, new_path, whole_file, whole_folder, write_whole
 
 
 def _left(folder: Path) -> list[str]:
@@ -94,3 +94,30 @@ def test_a_new_path_is_one_that_is_not_there(tmp_path: Path) -> None:
         path = new_path(tmp_path, "run")
         assert path.name == expected
         path.mkdir()
+
+
+def test_a_name_that_is_too_long_for_a_disk_is_cut(tmp_path: Path) -> None:
+    path = new_path(tmp_path, "é" * 300)
+    path.mkdir()
+    assert path.name == "é" * 100
+    assert new_path(tmp_path, "é" * 300).name == "é" * 100 + "-2"
+
+
+def test_a_folder_that_one_stands_in_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"\. can't be replaced as a whole; give a place within it, such as new"), whole_folder(Path()):
+        pass
+    assert _left(tmp_path) == []
+
+
+def test_two_that_write_into_one_new_folder_both_end(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "out") as out, new_folder(tmp_path / "out"):
+        (out / "a").touch()
+    assert _left(tmp_path / "out") == ["a"]
+
+
+@pytest.mark.parametrize(("given", "path"), [("~/a", "home/a"), ("~nobody.png", "~nobody.png"), ("a/~", "a/~"), ("~", "home")])
+def test_a_leading_tilde_is_a_home_folder_where_there_is_one(given: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "home")
+    monkeypatch.setenv("USERPROFILE", "home")
+    assert expand_home(given) == Path(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 
 
@@ -36,7 +37,7 @@ def _complain(error: Exception) -> None:
             remedies = ["`inceptions list` shows all"]
         case _:
             resume = getattr(error, "resume", None)
-            remedies = [f"go on with: inceptions train --resume {resume}"] if resume else []
+            remedies = [f"go on with: {shlex.join(['inceptions', 'train', '--resume', str(resume)])}"] if resume else []
     if _speaks():
         complain("; ".join([str(error), *remedies, *getattr(error, "__notes__", ())]))
 

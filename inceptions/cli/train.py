@@ -232,7 +232,7 @@ def _conclude(result: Result) -> None:
     for name, what in (*files, ("tensorboard", "every epoch and step, for tensorboard --logdir")):
         if (result.folder / name).exists():
             say(f"  {result.folder / name}  {what}")
-    tell(f"Next: inceptions predict IMAGES --model {result.folder / 'best'}")
+    tell(f"Next: inceptions predict IMAGES --model {shlex.quote(str(result.folder / 'best'))}")
 
 
 def _tell_confidence(result: Result) -> None:

@@ -52,12 +52,12 @@ class Bands:
 Picture = Image.Image | Bands
 
 
-def read_array(data: bytes, *, most: int) -> Picture:
-    """Return the picture in an `.npy` file: mode "L" of one band, "RGB" of three, else `Bands`. Nothing in it is executed.
+def read_array(data: bytes, *, channels: int, most: int) -> Picture:
+    """Return the picture in an `.npy` file: mode "L" of one band, "RGB" of three, `Bands` of as many as `channels`.
 
-    most: the greatest number of values that is read.
+    Nothing in it is executed. most: the greatest number of values that is read.
 
-    Raises UserError for another type, number of axes, or size, and ValueError for a damaged file.
+    Raises UserError for another type, number of axes, size, or number of bands, and ValueError for a damaged file.
     """
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
@@ -65,6 +65,9 @@ def read_array(data: bytes, *, most: int) -> Picture:
     shape, by_columns, dtype = read_header(file)
     if dtype != np.uint8 or len(shape) not in (2, 3) or not all(shape):
         raise UserError(f"an array of {dtype} {shape}; save uint8, (height, width) or (height, width, bands)")
+    bands = shape[2] if len(shape) == 3 else 1
+    if bands not in (1, 3, channels):  # before a picture is made of each, for a small file may have millions
+        raise UserError(f"{bands} bands, where the network reads {channels} channels; give pictures of {channels}")
     values = int(np.prod(shape, dtype=object))
     if values > most:
         raise UserError(f"an array {shape} of more than the {most:,} values that are allowed; make it smaller or leave it out")

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Literal, overload
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from inceptions.data.bands import SUFFIX, Bands, Picture, read_array
 from inceptions.data.stored import Stored
@@ -67,8 +67,10 @@ def read_image(path: Path | Stored, *, channels: int = 3, reduction: Reduction |
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         try:
-            picture = _load_array(path, max_pixels) if str(path).lower().endswith(SUFFIX) else _load(path, reduction, max_pixels)
-            return _fit_bands(picture, channels) if isinstance(picture, Bands) else convert_image(picture, channels=channels)
+            if str(path).lower().endswith(SUFFIX):
+                picture = _load_array(path, channels, max_pixels)
+                return picture if isinstance(picture, Bands) else convert_image(picture, channels=channels)
+            return convert_image(_keep_samples(_load(path, reduction, max_pixels), channels), channels=channels)
         except (ImageError, DataError):
             raise
         except UserError as error:
@@ -107,12 +109,13 @@ def _reduce(image: Image.Image, reduction: Reduction) -> None:
         image.draft(None, (max(1, width // divisor), max(1, height // divisor)))
 
 
-def _load_array(path: Path | Stored, max_pixels: int) -> Picture:
+def _load_array(path: Path | Stored, channels: int, max_pixels: int) -> Picture:
     file = _open(path)
     try:
         if isinstance(file, Path) and file.stat().st_size > 4 * MAX_PIXELS:
             raise _too_large(path, "a file of more bytes, and so of values,", MAX_PIXELS)
-        return read_array(file.read_bytes() if isinstance(file, Path) else file.getvalue(), most=3 * max_pixels)
+        data = file.read_bytes() if isinstance(file, Path) else file.getvalue()
+        return read_array(data, channels=channels, most=3 * max_pixels)
     except UserError:
         raise
     except _DAMAGE as error:
@@ -133,10 +136,13 @@ def _open(path: Path | Stored) -> Path | io.BytesIO:
     return io.BytesIO(data)
 
 
-def _fit_bands(picture: Bands, channels: int) -> Bands:
-    if len(picture.bands) != channels:
-        raise UserError(f"{len(picture.bands)} bands, where the network reads {channels} channels; give pictures of {channels}")
-    return picture
+def _keep_samples(image: Image.Image, channels: int) -> Image.Image:
+    """Return the picture; raises UserError where four channels are wanted, and Pillow has left out one that the file has."""
+    if channels == 4 and isinstance(image, TiffImagePlugin.TiffImageFile):
+        samples = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+        if samples > len(image.getbands()):
+            raise UserError(f"a TIFF of {samples} samples, the last of which isn't said to be transparency; give {SUFFIX} arrays")
+    return image
 
 
 def convert_image(image: Image.Image, *, channels: int = 3) -> Image.Image:
@@ -191,6 +197,8 @@ def _too_large(path: Path | Stored, what: str, most: int) -> TooManyPixelsError:
 
 
 def _damaged(error: BaseException) -> str:
+    if isinstance(error, PermissionError):
+        return f"it may not be read ({error.strerror}); let it be read, or leave it out"
     return f"cut off or damaged ({getattr(error, 'strerror', None) or error}); {_REMEDY}"
 
 

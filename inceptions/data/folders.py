@@ -27,6 +27,7 @@ from typing import NamedTuple
 from inceptions.data.built_in import BUILT_IN, check_count
 from inceptions.data.splits import PART_NAMES, Labelled, Splits, fingerprint, list_names, split_labelled
 from inceptions.errors import DataError
+from inceptions.files import expand_home
 
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jfif .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .npy".split())
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -66,7 +67,7 @@ def load_splits(source: str | Path, *, seed: int = 0) -> Splits:
 
 
 def _load(source: str | Path, seed: int) -> Splits:
-    text, path = str(source), Path(source).expanduser()
+    text, path = str(source), expand_home(source)
     if not text:
         raise DataError(f"no data given; give a folder, a table, shards or a built-in set ({', '.join(BUILT_IN)})")
     if source in BUILT_IN:
@@ -88,7 +89,7 @@ def _load(source: str | Path, seed: int) -> Splits:
 
 def locate_source(source: str) -> str:
     """Return the source of `load_splits` so that it means the same from every working directory; names and URLs do."""
-    path = Path(source.removeprefix("hf:")).expanduser()
+    path = expand_home(source.removeprefix("hf:"))
     if source.startswith("hf:"):
         return f"hf:{path.absolute()}" if path.is_dir() else source
     if source in BUILT_IN or "://" in source or not (path.exists() or source.endswith(".tar")):
@@ -98,7 +99,7 @@ def locate_source(source: str) -> str:
 
 def name_source(source: str) -> str:
     """Return a short name of the source of `load_splits`, fit for a folder: a path's last part, or the words of anything else."""
-    path = Path(source).expanduser()
+    path = expand_home(source)
     return path.resolve().name if path.exists() else re.sub(r"[^\w.-]+", "-", source).strip("-")
 
 
@@ -117,7 +118,7 @@ def find_images(source: str) -> list[Path]:
     """
     if not source:
         raise DataError("no image given; give a file, a folder or a pattern such as 'photos/**/*.jpg'")
-    path = Path(source).expanduser()
+    path = expand_home(source)
     if path.is_file():
         return [path]
     if not path.is_dir() and not any(sign in source for sign in "*?["):

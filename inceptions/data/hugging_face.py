@@ -18,7 +18,7 @@ from inceptions.data.splits import PART_NAMES, Labelled, Splits, list_names, spl
 from inceptions.data.stored import Stored
 from inceptions.data.transfer import MIRROR_VARIABLE
 from inceptions.errors import DataError
-from inceptions.files import is_offline
+from inceptions.files import expand_home, is_offline
 
 _LABEL_NAMES = ("label", "labels", "class")
 
@@ -121,7 +121,7 @@ def _load(source: str) -> Mapping[str, Any]:
     except ImportError as error:
         raise DataError(f"hf:{source}: datasets, which reads it, isn't installed; pip install 'inceptions[data]'") from error
 
-    folder = Path(source).expanduser()
+    folder = expand_home(source)
     named, _, config = source.partition(":")
     name, _, revision = named.partition("@")
     try:

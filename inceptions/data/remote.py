@@ -72,7 +72,7 @@ def _read_written(place: Path) -> dict[str, Any] | None:
 
 
 def _digest(file: BinaryIO) -> str:
-    return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
+    return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()  # pyright: ignore[reportArgumentType] - its own file
 
 
 def _find_place(url: str) -> Path:

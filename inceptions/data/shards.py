@@ -22,12 +22,13 @@ from dataclasses import dataclass, replace
 from glob import glob
 from math import ceil, exp, lgamma
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 
 from inceptions.data.remote import LIMIT_VARIABLE, fetch_shard, is_remote, read_limit, recall_index
 from inceptions.data.splits import TEST_SHARE, VAL_SHARE, Labelled, Splits, hash_key, list_names, sort_names, split_labelled
 from inceptions.data.stored import Stored
 from inceptions.errors import DataError
+from inceptions.files import expand_home
 
 PICTURES = frozenset(("jpg", "jpeg", "png", "webp"))
 LABELS = ("cls", "txt", "json")  # the first that is there counts
@@ -155,7 +156,7 @@ def find_shards(pattern: str) -> list[str]:
     names = list(_expand(pattern))
     if is_remote(pattern):
         return names
-    names = [str(Path(name).expanduser()) for name in names]
+    names = [str(expand_home(name)) for name in names]
     paths = [path for name in names for path in (sorted(glob(name)) if "*" in name else [name])]  # noqa: PTH207 - strings
     missing = [path for path in paths if not Path(path).is_file()]
     if missing or not paths:
@@ -187,15 +188,22 @@ def _label(shard: str, entry: Entry) -> Labelled:
 
 def _index(shard: str) -> list[Entry]:
     if not is_remote(shard):
-        with Path(shard).open("rb") as file:
+        with _open(shard) as file:
             return read_index(shard, file)
     return [Entry(*row) for row in recall_index(shard, lambda file: read_index(shard, file))]
+
+
+def _open(shard: str) -> BinaryIO:
+    try:
+        return Path(shard).open("rb")
+    except OSError as error:
+        raise DataError(f"{shard} can't be read ({error.strerror or error})") from error
 
 
 def iterate_members(pattern: str) -> Iterator[Member]:
     """Yield the pictures in the shards, labelled or not, shard by shard and in their order there. Raises DataError as `load_shards`."""
     for shard in find_shards(pattern):
-        with fetch_shard(shard) if is_remote(shard) else Path(shard).open("rb") as file:
+        with fetch_shard(shard) if is_remote(shard) else _open(shard) as file:
             pictures, _ = _read_members(shard, file)
         yield from (Member(shard, member.name, member.offset_data, member.size) for member in pictures.values())
 

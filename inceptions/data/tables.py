@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from inceptions.data.splits import PART_NAMES, Labelled, Splits, list_names, split_labelled
 from inceptions.errors import DataError
+from inceptions.files import expand_home
 
 _COLUMNS = {"path": ("path", "file", "filename", "image"), "label": ("label", "class"), "split": ("split",)}
 NEEDED = ("path", "label")
@@ -50,7 +51,7 @@ def iterate_paths(path: Path) -> Iterator[Path]:
     for number, row in rows(path, ("path",)):
         if not row.path:
             raise DataError(f"{path}: row {number}: no path; fill it in or remove the row")
-        yield path.parent / Path(row.path).expanduser()
+        yield path.parent / expand_home(row.path)
 
 
 def load_table(path: Path, *, seed: int) -> Splits:
@@ -74,7 +75,7 @@ def _place(table: Path, row: _Row, where: str) -> _Listed:
     part = PART_NAMES.get(row.split.lower())
     if part is None:
         raise DataError(f"{where}: the split is {row.split!r}; it must be train, val or test")
-    return _Listed(table.parent / Path(row.path).expanduser(), row.label, row.path, part)
+    return _Listed(table.parent / expand_home(row.path), row.label, row.path, part)
 
 
 def _read_csv(path: Path, needed: Sequence[str] = NEEDED) -> Iterator[tuple[int, _Row]]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from inceptions.data.folders import find_images
 from inceptions.data.splits import Sample
 from inceptions.errors import DataError
+from inceptions.files import expand_home
 
 NO_LABEL = -1  # of a picture whose class nobody knows
 
 
 def find_unlabelled(source: str) -> tuple[Sample, ...]:
     """Return the pictures that lie directly in the folder `source`, sorted; none if it is no folder or has pictures further down."""
-    root = Path(source).expanduser()
+    root = expand_home(source)
     if not root.is_dir():
         return ()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,7 +46,7 @@ class RunRecord:
 def read_run(folder: Path) -> RunRecord:
     """Return what training left in `folder`.
 
-    Raises UserError where there is no finished run, or there are predictions and pyarrow is missing to read them.
+    Raises UserError where there is no finished run, a file of it can't be read, or pyarrow is missing to read its predictions.
     """
     needed = [folder / name for name in ("recipe.yaml", "metrics.csv", f"best/{CARD_NAME}")]
     missing = [str(path.relative_to(folder)) for path in needed if not path.is_file()]
@@ -55,19 +56,35 @@ def read_run(folder: Path) -> RunRecord:
     predictions = folder / "predictions.parquet"
     if predictions.is_file():
         require("report", "pyarrow", needed_for=f"reading {shown(predictions)}")
-        saved = read_predictions(predictions)
+        with _reading(predictions):
+            saved = read_predictions(predictions)
         score, images = list(saved.scores.values())[-1], saved.images
         accuracy, count = score.interval, score.count
     else:
         accuracy, count = _tested(card.parent)
         score, images = None, {}
-    with metrics.open(encoding="utf-8", newline="") as file:
+    with _reading(metrics), metrics.open(encoding="utf-8", newline="") as file:
         rows = tuple(SimpleNamespace(**{name: float(value) for name, value in row.items()}) for row in csv.DictReader(file))
-    settings = flatten(yaml.safe_load(recipe.read_text(encoding="utf-8")))
-    plain = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings}
+    with _reading(recipe):
+        settings = dict(flatten(yaml.safe_load(recipe.read_text(encoding="utf-8"))))
+    plain = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
     split = read_card(card.parent).split
     known_by = (split.fingerprint, split.seed) if split else None
     return RunRecord(folder, plain, rows, accuracy, count, score, images, known_by)
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Raise UserError where the block can't read a file, or it is none that training writes."""
+    try:
+        yield
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{file} can't be read ({error.strerror or error})") from None
+    except (ValueError, TypeError, LookupError, AttributeError, yaml.YAMLError) as error:  # pyarrow's are ValueErrors
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{file} is damaged ({reason}); leave the run out") from None
 
 
 def _tested(best: Path) -> tuple[Interval, int]:

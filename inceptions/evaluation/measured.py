@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from inceptions.data.folders import load_splits, name_source
 from inceptions.data.splits import PART_NAMES, Sample, Splits, list_names
 from inceptions.errors import UserError
+from inceptions.files import expand_home
 from inceptions.weights.card import ModelCard
 
 Part = Literal["auto", "test", "val", "train", "all"]
@@ -95,12 +95,12 @@ def _is_divided(splits: Splits, part: str) -> bool:
 
 def _is_near(source: str, other: str) -> bool:
     """Whether one source may hold images of the other: a folder of the same name, or one inside the other."""
-    paths = [Path(text).expanduser().resolve() for text in (source, other)]
+    paths = [expand_home(text).resolve() for text in (source, other)]
     return name_source(source) in paths[1].parts or name_source(other) in paths[0].parts
 
 
 def _is_held_out(source: str) -> bool:
-    return PART_NAMES.get(Path(source).expanduser().resolve().name.lower()) in ("val", "test")
+    return PART_NAMES.get(expand_home(source).resolve().name.lower()) in ("val", "test")
 
 
 def _made_unrecorded(card: ModelCard) -> bool:

@@ -60,12 +60,15 @@ def paired_difference(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -
 
 
 def calibration_error(score: Score) -> float:
-    """Return the expected calibration error, 0 to 1: how far confidence is from accuracy, over 15 equal bins of confidence."""
+    """Return the expected calibration error, 0 to 1: how far confidence is from accuracy, over 15 equal bins of confidence.
+
+    A bin has its upper edge, as in 1706.04599: a confidence of 1 is of the last.
+    """
     answered = score.predicted != NO_CLASS
     if not answered.any():
         return float("nan")
     confidence, right = score.confidence[answered], score.ranks[answered] == 0
-    bins = np.digitize(confidence, np.linspace(0, 1, BINS + 1, dtype=np.float32))
+    bins = np.digitize(confidence, np.linspace(0, 1, BINS + 1, dtype=np.float32)[1:-1], right=True)
     return float(np.abs(np.bincount(bins, weights=right - confidence.astype(np.float64))).sum() / len(bins))
 
 

@@ -1,18 +1,21 @@
 """What people want to know of a model: enters its card, leaves JSON's types: trained on what, how often right, what it takes for what.
 
-Pages and servers say it. What isn't known is None. No path of this machine goes out. Needs no torch.
+Pages and servers say it. What isn't known is None. No path of this machine goes out, and nothing of an address but the name at its end.
+Needs no torch.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from inceptions.data.folders import name_source
 from inceptions.evaluation.interval import tested
 from inceptions.names import shown
 from inceptions.weights.card import ModelCard
+
+_ON_THE_HUB = re.compile(r"hf:\w[\w.-]*(/\w[\w.-]*)?(@\w[\w./-]*)?(:\w[\w.-]*)?")  # hf:OWNER/NAME@REVISION:CONFIG
 
 
 def own_name(folder: Path) -> str:
@@ -58,11 +61,25 @@ def _trained_on(card: ModelCard) -> dict[str, Any] | None:
         return None
     told = {key: made[key] for key in ("recipe", "date") if key in made}
     if "weights" in made:
-        told["weights"] = name_source(str(made["weights"]))
+        told["weights"] = _without_place(str(made["weights"]))
     if card.split:
         told["images"] = dict(card.split.images)
-    path = Path(str(made["data"]))
-    return {"data": path.name if path.is_absolute() else shown(made["data"]), **told}
+    return {"data": _without_place(str(made["data"])), **told}
+
+
+def _without_place(source: str) -> str:
+    """Return what images or weights are called: of a path or an address its last part, without what signs it; other names and words whole.
+
+    The text alone decides, for the path may be one of another machine.
+    """
+    if _ON_THE_HUB.fullmatch(source):
+        return shown(source)
+    text = source.removeprefix("hf:")
+    if "://" in text:  # before the host may stand a password, and the query may be one
+        scheme, _, address = text.partition("://")
+        text = re.split("[?#]", address)[0].partition("/")[2] or scheme
+    parts = [part for part in re.split(r"[/\\]", text) if part not in ("", ".")]
+    return shown(parts[-1]) if parts else ""
 
 
 def _accuracy(card: ModelCard) -> dict[str, Any] | None:

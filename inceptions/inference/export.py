@@ -151,10 +151,11 @@ def check_file(file: Path, to: str | None = None, *, replace_it: bool = False) -
 
     Raises UserError where they disagree, what it needs is not installed, or there is such a file and it is not to be replaced.
     """
-    form = FORMS.get(file.suffix.lower())
+    # in another case libraries that go by the ending don't know their own files
+    form = FORMS.get(file.suffix)
     if form is None or (to is not None and to != form.name):
         wanted = ", ".join(f"{form.name} to {ending}" for ending, form in FORMS.items())
-        raise UserError(f"{shown(file)} can't hold {to or 'a model'}: {wanted}")
+        raise UserError(f"{shown(file)} can't hold {to or 'a model'}: {wanted}, all in lower case")
     require("export", *form.modules, needed_for=f"writing and checking {form.name}")
     for path in _partners(file, form):
         if path.is_dir():

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from inceptions.errors import UserError
-from inceptions.files import cannot_write
+from inceptions.files import cannot_write, expand_home
 from inceptions.inference.prediction import Prediction
 from inceptions.names import shown
 
@@ -45,7 +45,7 @@ class Sorter:
 
     def check_sources(self, sources: Iterable[str], names: Iterable[str]) -> None:
         """Raise UserError where a picture in the folder of one of the classes would be one that a source means, in the next run."""
-        folders = [self.folder.expanduser().resolve() / name for name in (*map(folder_name, names), UNREADABLE)]
+        folders = [self.folder.resolve() / name for name in (*map(folder_name, names), UNREADABLE)]
         for source in sources:
             found = next((folder for folder in folders if _would_find(source, folder)), None)
             if found is not None:
@@ -101,7 +101,7 @@ def _place_for(folder: Path, name: str, is_there: Callable[[Path], bool]) -> tup
 
 def _would_find(source: str, folder: Path) -> bool:
     """Return whether pictures in `folder`, which is resolved, are among those that the source means; links behind a sign aren't seen."""
-    path = Path(source).expanduser()
+    path = expand_home(source)
     if path.is_dir():
         return folder.is_relative_to(path.resolve())
     wild = next((number for number, part in enumerate(path.parts) if set(part) & set("*?[")), None)

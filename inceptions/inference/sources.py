@@ -21,6 +21,7 @@ from inceptions.data.built_in import BUILT_IN
 from inceptions.data.folders import TABLE_SUFFIXES, find_images, is_image, load_splits
 from inceptions.data.stored import Stored
 from inceptions.errors import DataError
+from inceptions.files import expand_home
 from inceptions.names import shown
 
 STANDARD_INPUT = "-"
@@ -49,7 +50,7 @@ def count_pictures(sources: Sequence[str]) -> int | None:
 
 
 def _of_source(source: str) -> Iterator[Picture]:
-    path = Path(source).expanduser()
+    path = expand_home(source)
     if source == STANDARD_INPUT:
         return _lines()
     if source.startswith("hf:") or (source in BUILT_IN and not path.exists()):

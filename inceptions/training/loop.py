@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from inceptions.training.frozen import FrozenBody
 from inceptions.training.learner import StepResult
 from inceptions.training.longer import ENDED_AFTER, change_epochs
 from inceptions.training.look import Look
-from inceptions.training.processes import Processes, world_size
+from inceptions.training.processes import Processes, is_first_process, world_size
 from inceptions.training.progress import EpochRow, Pace, Reporter, Result
 from inceptions.training.recipes import training_side
 from inceptions.training.report import save_batch, save_batch_picture, settings_of
@@ -59,15 +59,19 @@ def fit(
         run_folder = processes.together(
             lambda: new_run_folder(folder, settings=settings_of(setup), resume=setup.to_dict()) if is_new else RunFolder(folder)
         )
-        state = run_folder.checkpoints.read_last() if goes_on else None
-        if goes_on and processes.is_first:
-            run_folder.sweep()
-        try:
-            return _train(Run(setup, run_folder, processes, reporter=reporter or Reporter(), pace=pace or Pace(), state=state, look=look))
-        except BaseException:
-            if processes.is_first:
-                run_folder.discard()
-            raise
+        with ExitStack() as stack:
+            processes.together(lambda: stack.enter_context(run_folder.held()) if processes.is_first else None)
+            state = run_folder.checkpoints.read_last() if goes_on else None
+            if goes_on and processes.is_first:
+                run_folder.sweep()
+            try:
+                return _train(
+                    Run(setup, run_folder, processes, reporter=reporter or Reporter(), pace=pace or Pace(), state=state, look=look)
+                )
+            except BaseException:
+                if processes.is_first:
+                    run_folder.discard()
+                raise
 
 
 def resume(
@@ -76,9 +80,16 @@ def resume(
     """Go on with the run in `folder` from its last checkpoint, as if it had never stopped; begin it where it had none yet.
 
     data: where the images are, if they have moved. epochs: how many there are to be in all; then a finished run goes on too (`longer`).
-    Raises UserError: no such run, one that is finished, fewer epochs than it has, or images, or weights to begin with, that are no longer
-    the same.
+    Raises UserError: no such run, one that is finished, or that another process trains, fewer epochs than it has, or images, or weights to
+    begin with, that are no longer the same.
     """
+    reopens = epochs is not None and is_finished(folder)
+    read_finished(folder) if reopens else read_resume(folder)  # there is a run to go on with
+    with RunFolder(folder).held() if is_first_process() else nullcontext():
+        return _go_on(folder, data, epochs, reporter or Reporter(), pace or Pace())
+
+
+def _go_on(folder: Path, data: str | None, epochs: int | None, reporter: Reporter, pace: Pace) -> Result:
     reopens, run_folder = epochs is not None and is_finished(folder), RunFolder(folder)
     values = read_finished(folder) if reopens else read_resume(folder)
     state = run_folder.checkpoints.read_last()
@@ -96,7 +107,7 @@ def resume(
             if change:
                 run_folder.write_epochs(setup.recipe.epochs)
             run_folder.write_resume({**setup.to_dict(), **ended})
-        return _train(Run(setup, run_folder, processes, reporter=reporter or Reporter(), pace=pace or Pace(), state=state, **ended))
+        return _train(Run(setup, run_folder, processes, reporter=reporter, pace=pace, state=state, **ended))
 
 
 def _check_processes(setup: Setup) -> None:

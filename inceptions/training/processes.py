@@ -159,6 +159,11 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def is_first_process() -> bool:
+    """Return whether this is the first of them, before they have met."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def backend_of(device: torch.device) -> str:
     """Return what connects processes that compute on `device`: torch's own choice where this torch has it, else Gloo."""
     backend = distributed.get_default_backend_for_device(device)

@@ -176,6 +176,8 @@ class _RisingLearner(Learner):
     def __init__(self, setup: Setup, rates: list[float]) -> None:
         super().__init__(setup, Processes(), steps_per_epoch=setup.steps_per_epoch)
         self.rates = rates
+        if self.lookahead is not None:  # as of a run that is no shorter than the test
+            self.lookahead.steps = max(self.lookahead.steps, len(rates))
         self.begin_epoch(setup.recipe.epochs)
 
     def lr_factor(self) -> float:

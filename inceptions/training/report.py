@@ -54,8 +54,8 @@ class Judges(NamedTuple):
     logits: Callable[[nn.Module, Sequence[Sample]], tuple[Tensor, Tensor]]
 
 
-def save_model_folder(setup: Setup, folder: RunFolder, module: nn.Module, row: EpochRow, *, best: bool) -> None:
-    """Write last/ of an epoch, and best/ too where it is the best."""
+def save_model_folder(setup: Setup, folder: RunFolder, module: nn.Module, row: EpochRow) -> None:
+    """Write last/ of an epoch."""
     metrics = {name: getattr(row, name) for name in MEASURED if not math.isnan(getattr(row, name))}
     save_model(
         cast("Classifier", module),
@@ -67,7 +67,12 @@ def save_model_folder(setup: Setup, folder: RunFolder, module: nn.Module, row: E
         metrics=metrics,
         split=setup.split,
     )
-    if best:
+
+
+def keep_best(folder: RunFolder, *, epoch: int) -> None:
+    """Make best/ that of the best epoch by the checkpoint, where the run was killed before it was: it is last/ then."""
+    of_best, of_last = (read_card(model).metrics.get("epoch") if model.is_dir() else None for model in (folder.best, folder.last))
+    if of_best != epoch == of_last:
         copy_model(folder.last, folder.best)
 
 

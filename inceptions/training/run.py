@@ -27,10 +27,11 @@ from inceptions.training.learner import Learner
 from inceptions.training.look import Look
 from inceptions.training.processes import Processes
 from inceptions.training.progress import EpochRow, Pace, Reporter, Reporters, Result
-from inceptions.training.report import Judges, finish, hyperparameters_of, save_model_folder, start_of
+from inceptions.training.report import Judges, finish, hyperparameters_of, keep_best, save_model_folder, start_of
 from inceptions.training.run_folder import RunFolder
 from inceptions.training.setup import Setup
 from inceptions.training.trackers import Trackers
+from inceptions.weights.folder import copy_model
 
 log = logging.getLogger("inceptions")
 
@@ -116,22 +117,30 @@ class Run:
     def begin(self) -> None:
         """Tell the reporter, and write the first checkpoint unless the run goes on."""
         goes_on = self.at.step or self.at.rows
+        if self.at.rows and self.processes.is_first:
+            keep_best(self.folder, epoch=self.at.best)
         self.reporter.started(start_of(self.setup, self.folder.path, epoch=self.at.epoch, step=self.at.step))
         if not goes_on:
             self.checkpoint()
 
     def end_epoch(self, row: EpochRow, module: torch.nn.Module) -> None:
-        """Write an epoch's row, last/ and, where it is the best so far, best/; then a checkpoint."""
+        """Write an epoch's row, last/, a checkpoint, and where it is the best so far, best/.
+
+        best/ comes last: a run that is killed before the checkpoint trains the epoch again, which may then not be the best.
+        """
         rows = [*self.at.rows, row]
         is_best = math.isnan(row.val_accuracy) or row.val_accuracy >= max(r.val_accuracy for r in rows)
         best = row.epoch if is_best else self.at.best
         if self.processes.is_first:
             with self._resumable():
                 self.folder.write_rows(rows)
-                save_model_folder(self.setup, self.folder, module, row, best=is_best)
+                save_model_folder(self.setup, self.folder, module, row)
         self.reporter.finished_epoch(row, best=is_best)  # before the checkpoint: a run killed here tells it again, and not never
         self.at = Counters(epoch=row.epoch + 1, seconds=self.at.seconds, best=best, rows=rows)
         self.checkpoint()
+        if is_best and self.processes.is_first:
+            with self._resumable():
+                copy_model(self.folder.last, self.folder.best)
 
     def end(self) -> Result:
         """Test the best model and write the report."""

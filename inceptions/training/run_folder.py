@@ -8,13 +8,15 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from inceptions.errors import UserError
 from inceptions.files import whole_file, whole_folder, write_whole
@@ -25,6 +27,8 @@ RECIPE_NAME = "recipe.yaml"
 RESUME_NAME = "resume.json"
 FINISHED_NAME = "finished.json"  # what it becomes when the run is finished: it can still go on for more epochs
 LONGER_NAME = "longer"
+LOCK_NAME = ".lock"
+HELD_S = 15.0  # torch's readers look every 5 seconds whether the process that they read for is there
 OF_THE_TEST = ("report.html", "curves.png", "confusion_matrix.png", "reliability.png", "predictions.parquet")
 
 
@@ -42,9 +46,30 @@ class RunFolder:
         self.checkpoints = Checkpoints(path / "checkpoints")
         self.is_kept = is_kept
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder. Raises UserError where one trains in it, and doesn't end within seconds.
+
+        A process that was killed leaves readers for some seconds, which hold what it held. Where the disk knows no locks, there is none.
+        """
+        lock = FileLock(self.path / LOCK_NAME)
+        try:
+            lock.acquire(timeout=HELD_S)
+        except Timeout:
+            raise UserError(f"another process trains in {self.path}; wait until it ends, or stop it") from None
+        except (OSError, NotImplementedError):
+            pass
+        try:
+            yield
+        finally:
+            lock.release()
+            with suppress(OSError):
+                (self.path / LOCK_NAME).unlink(missing_ok=True)
+
     def write_resume(self, values: dict[str, Any]) -> None:
         """Write what a resumed run is set up by."""
-        write_whole(self.path / RESUME_NAME, json.dumps(values, indent=1))
+        with whole_file(self.path / RESUME_NAME, durable=True) as scratch:
+            scratch.write_text(json.dumps(values, indent=1), encoding="utf-8", errors="backslashreplace")
 
     def write_rows(self, rows: Sequence[EpochRow]) -> None:
         """Write metrics.csv: the names of the columns, and a row for each epoch."""
@@ -126,7 +151,7 @@ def read_resume(path: Path) -> dict[str, Any]:
             raise UserError(f"{path} is finished already; train further with the weights {path / 'best'}{more}")
         missing = f"there are no settings in it ({RESUME_NAME}); begin anew" if path.is_dir() else "it isn't there; check the name"
         raise UserError(f"{path} is no run folder that can be resumed: {missing}")
-    return json.loads(file.read_text(encoding="utf-8"))
+    return _read_settings(file)
 
 
 def is_finished(path: Path) -> bool:
@@ -136,16 +161,28 @@ def is_finished(path: Path) -> bool:
 
 def read_finished(path: Path) -> dict[str, Any]:
     """Return what a run was set up by that is finished, as `is_finished` says."""
-    return json.loads((path / FINISHED_NAME).read_text(encoding="utf-8"))
+    return _read_settings(path / FINISHED_NAME)
 
 
 def is_left_over(path: Path, values: dict[str, Any]) -> bool:
     """Return whether `path` is what a run of just these settings left behind when it was killed; where the images are doesn't matter."""
     file = path / RESUME_NAME
     if file.is_file():
-        left = json.loads(file.read_text(encoding="utf-8"))
+        left = _read_settings(file)
         return {**left, "data": "", "place": ""} == {**json.loads(json.dumps(values)), "data": "", "place": ""}
     return False
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file} can't be read ({error.strerror or error})") from None
+    except ValueError as error:
+        raise UserError(f"{file} is damaged ({error}); begin anew in another folder") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{file} is damaged: no settings are in it; begin anew in another folder")
+    return values
 
 
 def _copy_whole(source: Path, target: Path) -> None:

@@ -19,6 +19,7 @@ from inceptions.data.preprocess import Preprocess, for_training
 from inceptions.data.splits import SplitRecord, Splits
 from inceptions.devices import pick_device, pick_precision
 from inceptions.errors import UserError
+from inceptions.files import expand_home
 from inceptions.networks import reshape
 from inceptions.networks.codec import decode_network, encode
 from inceptions.networks.modules.models import Classifier, training_module
@@ -160,7 +161,7 @@ def _with_weights(setup: Setup, weights: str | Path, *, image_size: int | None, 
     network = _apply(recipe, begin.network)
     module = training_module(network)
     module.load_state_dict({key: value for key, value in begin.module.state_dict().items() if network.aux or not key.startswith("aux.")})
-    place = Path(weights).expanduser()
+    place = expand_home(weights)
     setup = replace(setup, weights=str(weights), weights_place=str(place.absolute() if place.exists() else weights), start=module)
     setup = replace(setup, network=network, autocast=_pick_arithmetic(recipe, network, setup.device))
     return replace(setup, preprocess=begin.preprocess, notes=(*begin.notes, *_note_features(setup)), licence=begin.card.licence)

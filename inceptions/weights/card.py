@@ -93,12 +93,16 @@ def read_card(folder: Path) -> ModelCard:
         raise ModelFolderError(f"{folder} is not a model folder: {reason}; give a folder with the model of a run, or of a conversion")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except OSError as error:
+        raise ModelFolderError(f"{path} can't be read ({error.strerror or error})") from None
+    except (ValueError, RecursionError) as error:
         raise ModelFolderError(f"{path} is not valid JSON ({error})") from None
     try:
         return _card(data)
     except (NetworkError, UserError) as error:
         raise ModelFolderError(f"{path}: {error}") from None
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:  # of values that nobody writes
+        raise ModelFolderError(f"{path} is damaged ({type(error).__name__}: {error}); take it anew from where the model is from") from None
 
 
 def _card(data: Any) -> ModelCard:

@@ -158,6 +158,8 @@ def _read_tensors(path: Path, expected: dict[str, tuple[int, ...]]) -> dict[str,
             return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     except SafetensorError as error:
         raise ModelFolderError(f"{path} is damaged or no safetensors file ({error})") from None
+    except OSError as error:
+        raise ModelFolderError(f"{path} can't be read ({error.strerror or error})") from None
 
 
 def _sha256(path: Path) -> str:

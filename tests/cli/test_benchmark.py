@@ -1,6 +1,8 @@
 """A benchmark from its command to its page, with few pictures and short rounds."""
 
 import json
+import os
+import shutil
 import sys
 
 import numpy as np
@@ -13,6 +15,7 @@ from inceptions.inference.benchmark.benchmark import Folder, run_benchmark
 from inceptions.inference.benchmark.measure import Rates, latencies, median_interval, run_process, take_turns
 from inceptions.inference.benchmark.page import as_markdown, other_rows
 from inceptions.inference.engines.choose import open_engine
+from inceptions.weights.card import read_card
 
 KEYS = set("model network image_size engine precision processor versions date rates latency differences folder cold ratios".split())
 SHORT = ("--rounds", "2", "--seconds", "0.02", "--photos", "8", "--cold", "0")
@@ -44,6 +47,27 @@ def test_without_output_the_tables_are_printed(inceptions, tiny, engine_cache, p
     assert done.code == 0, done.err
     assert "12 files to CSV, inceptions" in done.out
     assert "inception_small, openvino in " in done.err
+
+
+def test_pictures_that_cant_be_read_are_left_out_before_anything_is_measured(inceptions, tiny, pictures, tmp_path):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    (folder / "a.jpg").write_text("no picture")
+    refused = inceptions("benchmark", tiny, "--engine", "torch", "--data", folder, *SHORT[:4], *SHORT[6:])
+    assert (refused.code, "none of the images can be read" in refused.err, "a.jpg" in refused.err) == (2, True, True), refused.err
+    shutil.copy(next((pictures / "test").rglob("*.png")), folder / "b.png")
+    done = inceptions("benchmark", tiny, "--engine", "torch", "--data", folder, *SHORT[:4], "--cold", "1")
+    assert done.code == 0, done.err
+    assert "1 files to CSV, inceptions" in done.out and "new process, one image, 1 times" in done.out
+    assert f"warning: 1 of 2 files can't be read and are left out: {folder / 'a.jpg'} (" in done.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file is called so")
+def test_a_plain_loop_writes_names_that_are_no_utf_8(tiny, pictures, tmp_path):
+    file = tmp_path / os.fsdecode(b"caf\xe9.png")
+    shutil.copy(next((pictures / "test").rglob("*.png")), file)
+    module.plain_loop(lambda pixels: np.eye(3)[[1]], read_card(tiny), [str(file)], tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_bytes().startswith(os.fsencode(file) + b",")
 
 
 def test_a_contender_that_cant_be_had_is_told(inceptions, tiny, tmp_path):

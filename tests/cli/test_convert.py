@@ -39,7 +39,7 @@ def test_convert_tells_what_it_decided_and_accounts_for_every_tensor(inceptions,
 
 def test_converted_model_predicts_with_the_names_that_were_given(inceptions, checkpoint, tmp_path):
     path, _ = checkpoint
-    (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\nelk\n")
+    (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\nelk\n", encoding="utf-8-sig")  # as some editors do
     assert inceptions("convert", path, "--output", tmp_path / "m", "--classes", tmp_path / "names.txt").code == 0
     Image.new("RGB", (300, 260), (200, 10, 10)).save(tmp_path / "a.png")
     result = inceptions("predict", tmp_path / "a.png", "--model", tmp_path / "m")

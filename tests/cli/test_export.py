@@ -96,6 +96,7 @@ def test_mistakes_are_told_before_a_model_is_fetched(inceptions, tmp_path, monke
     for given, told in {
         ("m.txt",): "m.txt can't hold a model: onnx to .onnx, openvino to .xml, torch to .pt2",
         ("m.onnx", "--to", "torch"): "m.onnx can't hold torch",
+        ("m.XML",): "m.XML can't hold a model: onnx to .onnx, openvino to .xml, torch to .pt2, all in lower case",
     }.items():
         refused = inceptions("export", "no_such_model", *given)
         assert (refused.code, told in refused.err) == (2, True), refused.err

@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -89,6 +91,34 @@ def test_arrays_that_do_not_fit_are_told(tmp_path, array, words):
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(ImageError, match=rf"a\.npy: {words}"):
         read_image(tmp_path / "a.npy", channels=5)
+
+
+def test_a_small_file_of_a_million_bands_is_refused_before_a_picture_is_made_of_any(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", np.zeros((1, 1, 1_000_000), np.uint8))
+    monkeypatch.setattr(Image, "fromarray", None)
+    with pytest.raises(ImageError, match="1000000 bands, where the network reads 3 channels; give pictures of 3"):
+        read_image(tmp_path / "a.npy")
+
+
+def test_an_ending_in_capitals_is_an_array_too(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((2, 2), 7, np.uint8))
+    (tmp_path / "a.npy").rename(tmp_path / "A.NPY")
+    assert read_image(tmp_path / "A.NPY", channels=1).getpixel((0, 0)) == 7
+
+
+@pytest.mark.parametrize(("channels", "said"), [(3, None), (4, "a TIFF of 4 samples, the last of which isn't said to be transparency")])
+def test_a_band_that_pillow_leaves_out_is_told(tmp_path, channels, said):
+    """Of a TIFF whose fourth sample is unspecified Pillow reads three."""
+    Image.new("RGBA", (2, 2), (1, 2, 3, 4)).save(tmp_path / "a.tif")
+    data = (tmp_path / "a.tif").read_bytes()
+    entry = struct.pack("<HHI", 338, 3, 1)  # ExtraSamples, of one short
+    place = data.index(entry) + len(entry)
+    (tmp_path / "a.tif").write_bytes(data[:place] + struct.pack("<I", 0) + data[place + 4 :])
+    if said is None:
+        assert read_image(tmp_path / "a.tif").getpixel((0, 0)) == (1, 2, 3)
+        return
+    with pytest.raises(ImageError, match=said):
+        read_image(tmp_path / "a.tif", channels=channels)
 
 
 def test_damaged_and_hostile_arrays_are_told_and_nothing_is_executed(scene, tmp_path):

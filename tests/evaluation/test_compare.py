@@ -80,6 +80,23 @@ def test_a_run_whose_best_model_is_not_tested_yet_is_refused(runs, tmp_path):
         read_run(run)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("recipe.yaml", "a: ["),
+        ("recipe.yaml", ""),
+        ("metrics.csv", "epoch,train_loss\n1,much\n"),
+        ("predictions.parquet", "no table"),
+        ("best/model.json", '{"schema_version": 1, "network": {"type": []}}'),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_told_by_name(runs, tmp_path, name, content):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    (run / name).write_text(content)
+    with pytest.raises(UserError, match=rf"{name}"):
+        read_run(run)
+
+
 def test_pyarrow_is_asked_for_where_there_are_predictions_to_read(runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UserError, match=r"predictions\.parquet needs pyarrow, not installed here; pip install 'inceptions\[report\]'"):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from inceptions.evaluation.metrics import calibration_error, class_rows, error, error_difference, top5_error
-from inceptions.evaluation.score import score_of
+from inceptions.evaluation.score import Score, score_of
 
 
 @pytest.fixture
@@ -30,6 +30,13 @@ def test_calibration_error_is_the_definition(score):
         if inside.any():
             total += inside.sum() / 400 * abs(right[inside].mean() - score.confidence[inside].mean())
     assert calibration_error(score) == pytest.approx(total, abs=1e-5)
+
+
+def test_a_confidence_of_one_is_of_the_last_bin():
+    ranks, confidence = np.repeat([0, 1, 0], [95, 5, 100]), np.repeat([1.0, 0.95], 100).astype(np.float32)
+    nothing = np.zeros(200)
+    found = Score(np.arange(200), nothing.astype(np.int64), nothing.astype(np.int64), confidence, nothing, ranks)
+    assert calibration_error(found) == pytest.approx(0, abs=1e-6)  # 195 of 200 right, and 97.5 % sure
 
 
 def test_class_rows_are_the_definitions_and_say_nothing_of_a_class_without_images(score):

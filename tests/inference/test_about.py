@@ -32,12 +32,40 @@ def test_a_model_tells_its_commonest_mistakes_and_not_where_its_images_lay(tmp_p
     confusions = (("amber", "a<b>", 2), ("a<b>", "green", 1))
     card = replace(read_card(best), provenance=made, split=split, metrics={"val_accuracy": 0.5, "val_images": 12}, confusions=confusions)
     told = describe_model(card, "run")
-    assert told["trained_on"] == {"data": "photos", "recipe": "quick", "weights": "runs-old-best", "images": split.images}
+    assert told["trained_on"] == {"data": "photos", "recipe": "quick", "weights": "best", "images": split.images}
     assert told["confusions"] == [
         {"truth": "amber", "predicted": "a<b>", "count": 2},
         {"truth": "a<b>", "predicted": "green", "count": 1},
     ]
     assert (told["accuracy"]["value"], told["accuracy"]["part"]) == (0.5, "val")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("/home/alice/photos", "photos"),
+        ("../../clients/acme/photos/", "photos"),
+        ("~/private/photos", "photos"),
+        ("~nosuch", "~nosuch"),
+        ("~nosuch/photos", "photos"),
+        (r"C:\Users\alice\photos", "photos"),
+        ("s3/x/shards-{0..9}.tar", "shards-{0..9}.tar"),
+        ("https://user:secret@host/x-{000..009}.tar", "x-{000..009}.tar"),
+        ("https://host/a/b.tar?X-Amz-Signature=SE/CRET#x/y", "b.tar"),
+        ("https://user:secret@host", "https"),
+        ("hf:/home/alice/secret", "secret"),
+        ("hf:~/secret", "secret"),
+        ("hf:../clients/acme", "acme"),
+        (r"hf:C:\Users\alice", "alice"),
+        *((name, name) for name in ("digits", "hf:mnist", "hf:owner/name", "hf:owner/name@refs/pr/1:plain", "xception.keras_in1k")),
+        ("CIFAR-10, the small JPEGs of a mirror", "CIFAR-10, the small JPEGs of a mirror"),
+        ("/", ""),
+    ],
+)
+def test_no_path_and_no_password_goes_out(tiny, given, told):
+    """Of images and of the weights that training began from; none of the paths is there."""
+    made = replace(read_card(tiny), provenance={"data": given, "weights": given})
+    assert describe_model(made, "a")["trained_on"] == {"data": told, "weights": told}
 
 
 def test_the_page_is_tested_with_a_card_of_the_same_make():

@@ -120,3 +120,11 @@ def test_mistakes_are_told_before_anything_is_loaded(tmp_path):
         check_sources(["-", "-"])
     with pytest.raises(DataError, match="no image given"):
         check_sources([""])
+
+
+def test_a_file_may_be_called_by_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (4, 4)).save("~nobody.png")
+    Path("list.csv").write_text("path\n~nobody.png\n")
+    for source in ("~nobody.png", "*.png", "list.csv"):
+        assert [str(path) for path in iterate_pictures([source])] == ["~nobody.png"]

@@ -86,6 +86,11 @@ def test_a_rate_whose_step_is_passed_over_is_tried_again(pictures, monkeypatch):
     assert found.losses[0] == 3.0
 
 
+def test_lookahead_goes_by_the_steps_of_the_test_where_the_run_has_fewer(pictures):
+    short, long = (range_test._RisingLearner(setup_of(pictures, lookahead=True, epochs=epochs), [0.1] * 50) for epochs in (1, 40))
+    assert (short.lookahead.steps, long.lookahead.steps) == (50, 160)
+
+
 def test_steps_are_the_runs_own_in_rates_of_layers_parts_that_train_and_batches_and_leave_nothing(pictures, saved, monkeypatch):
     finetune = Finetune(freeze_epochs=2, layer_decay=0.5)
     setup = setup_of(pictures, weights=saved(reshape.with_image_size(TINY, 16)), finetune=finetune, label_smoothing=0.0)

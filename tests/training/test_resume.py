@@ -21,11 +21,13 @@ from inceptions.errors import StoppedError, UserError
 from inceptions.files import cannot_write
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
+from inceptions.training import run_folder
 from inceptions.training.loop import Pace, fit, prepare, resume
 from inceptions.training.progress import Reporter
 from inceptions.training.recipe import Finetune
 from inceptions.training.recipes import QUICK
 from inceptions.training.report import settings_of
+from inceptions.training.run import Run
 from inceptions.training.run_folder import Checkpoints, RunFolder, new_run_folder
 from inceptions.training.setup import restore
 from inceptions.weights.card import read_card
@@ -39,9 +41,9 @@ RECIPE = replace(QUICK, epochs=3, batch_size=8, precision="float32")
 ROOT = Path(__file__).parents[2]
 
 
-def begin(pictures, folder, *, reporter=None, pace=None, recipe=RECIPE, network=TINY):
+def begin(pictures, folder, *, reporter=None, pace=None, recipe=RECIPE, network=TINY, goes_on=False):
     setup = prepare(network, load_splits(pictures), recipe, source=str(pictures), image_size=16, device="cpu")
-    return fit(setup, folder, reporter=reporter, pace=pace or Pace(workers=0))
+    return fit(setup, folder, reporter=reporter, pace=pace or Pace(workers=0), goes_on=goes_on)
 
 
 @pytest.fixture(scope="module")
@@ -355,6 +357,77 @@ def test_what_cannot_be_written_after_an_epoch_is_gone_on_with(writer, pictures,
     assert failed.value.resume == tmp_path / "run"
     monkeypatch.undo()
     assert len(resume(tmp_path / "run", pace=Pace(workers=0)).rows) == 1
+
+
+def test_a_run_that_another_process_trains_is_left_alone(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "HELD_S", 0.1)
+    refused = []
+
+    class Second(Reporter):
+        """While the first trains, goes on with the same run."""
+
+        def finished_epoch(self, row, *, best):
+            again = replace(RECIPE, epochs=1)
+            for go_on in (
+                lambda: resume(tmp_path / "run", epochs=9),
+                lambda: begin(pictures, tmp_path / "run", recipe=again, goes_on=True),
+            ):
+                with pytest.raises(UserError, match=r"another process trains in .*run; wait until it ends, or stop it") as error:
+                    go_on()
+                refused.append(error.value)
+
+    begin(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=1), reporter=Second())
+    assert len(refused) == 2
+    assert not (tmp_path / "run" / ".lock").exists()
+    assert len(resume(tmp_path / "run", epochs=2, pace=Pace(workers=0)).rows) == 2
+
+
+@pytest.mark.parametrize("better", [False, True])
+def test_the_best_model_is_that_of_the_rows_wherever_it_was_killed(better, pictures, tmp_path, monkeypatch):
+    """An epoch that is trained again after a kill may come out otherwise, on a GPU; the lost one's weights must not stay the best."""
+    written = run_folder.Checkpoints.write
+
+    def die(checkpoints, step, state):
+        if len(state["counters"]["rows"]) == 2:
+            raise MemoryError
+        written(checkpoints, step, state)
+
+    recipe = replace(RECIPE, epochs=2)
+    validated = Run.validated
+
+    def judge(run, score):
+        return {**validated(run, score), "val_accuracy": 0.5 if run.at.epoch == 1 else accuracy}
+
+    monkeypatch.setattr(Run, "validated", judge)
+    accuracy = 1.0
+    with monkeypatch.context() as killed:
+        killed.setattr(run_folder.Checkpoints, "write", die)
+        with pytest.raises(MemoryError):
+            begin(pictures, tmp_path / "run", recipe=recipe)
+    accuracy = 1.0 if better else 0.2
+    result = resume(tmp_path / "run", pace=Pace(workers=0))
+    assert result.best_epoch == (2 if better else 1)
+    assert read_card(tmp_path / "run" / "best").metrics["epoch"] == result.best_epoch
+
+
+def test_a_run_that_was_killed_before_its_best_model_was_there_makes_it_of_the_last(pictures, tmp_path, monkeypatch):
+    def die(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as killed:
+        killed.setattr("inceptions.training.run.copy_model", die)
+        with pytest.raises(MemoryError):
+            begin(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=1))
+    assert not (tmp_path / "run" / "best").exists()
+    assert resume(tmp_path / "run", pace=Pace(workers=0)).best_epoch == 1
+    assert read_card(tmp_path / "run" / "best").metrics["epoch"] == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{"])
+def test_damaged_settings_are_told(content, tmp_path):
+    (tmp_path / "resume.json").write_text(content)
+    with pytest.raises(UserError, match=r"resume\.json is damaged.*begin anew in another folder"):
+        resume(tmp_path)
 
 
 def test_early_stop_ends_a_run_that_no_longer_gets_better(pictures, tmp_path):

@@ -214,3 +214,14 @@ def test_a_disk_that_is_full_as_weights_are_saved_is_one_line(tmp_path, module, 
     with full_disk(), pytest.raises(UserError, match=r"^can't write .*model \(.*File too large.*\); make room, or give another place$"):
         save_model(module, tmp_path / "model", preprocess=PREPROCESS, classes=CLASSES)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("network", {"type": []}), ("network", {"type": {"a": 1}}), ("preprocess", {"image_size": 1e400}), ("temperature", [])],
+)
+def test_a_card_of_values_that_nobody_writes_is_told(folder, key, value):
+    file = folder / CARD_NAME
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(ModelFolderError, match=r"model\.json"):
+        read_card(folder)

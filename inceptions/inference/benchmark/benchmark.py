@@ -18,6 +18,8 @@ import numpy as np
 from PIL import Image
 
 from inceptions.data.folders import find_images
+from inceptions.data.preprocess import Preprocess
+from inceptions.data.splits import list_names
 from inceptions.errors import UserError
 from inceptions.inference.benchmark.by_hand import contender
 from inceptions.inference.benchmark.measure import (
@@ -29,7 +31,7 @@ from inceptions.inference.benchmark.measure import (
     take_turns,
 )
 from inceptions.inference.engines.base import softmax
-from inceptions.inference.engines.choose import find_device, open_engine
+from inceptions.inference.engines.choose import find_device, log, open_engine
 from inceptions.inference.engines.openvino import INT8
 from inceptions.inference.engines.prepare import photograph, real_pixels
 from inceptions.inference.engines.prepared import processor
@@ -98,13 +100,15 @@ def run_benchmark(
 ) -> Benchmark:
     """Measure the model in `folder`, interleaved with the contenders `against`.
 
-    images: pictures for the run from folder to file, as `predict` takes them; None makes `photos` JPEGs of 500x375 pixels. rounds, seconds:
-    of each batch size. cold: how many times a new process predicts one picture; 0: not at all.
+    images: pictures for the run from folder to file: a file, a folder or a pattern, of which those that can't be read are left out with a
+    warning; None makes `photos` JPEGs of 500x375 pixels. rounds, seconds: of each batch size. cold: how many times a new process predicts
+    one picture; 0: not at all.
 
-    Raises UserError: no such engine or contender, a contender that can't hold these weights, or one that answers otherwise.
+    Raises UserError: no picture that can be read, no such engine or contender, a contender that can't hold these weights, or one that
+    answers otherwise.
     """
     card = read_card(folder)
-    found = find_images(images) if images else []
+    found = _find_readable(images, card.preprocess, tell) if images else []
     ours = open_engine(folder, card, engine=engine, device=device, tell=tell)
     pixels = real_pixels(card.preprocess, max(batch_sizes))
     runs = {OURS: engine_run(ours)}
@@ -157,6 +161,20 @@ def _compare(runs: dict[str, Callable[[np.ndarray], np.ndarray]], pixels: np.nda
     return found
 
 
+def _find_readable(images: str, preprocess: Preprocess, tell: Tell) -> list[Path]:
+    """Return the pictures that can be read; the others, at which all that was measured would be lost, are told, as by `predict`."""
+    found = find_images(images)
+    tell(f"reading {len(found)} pictures")
+    batches = read_batches(found, preprocess, batch_size=16, on_error="skip")
+    unreadable = {item.picture: item.error for batch in batches for item in batch if item.pixels is None}
+    if unreadable:
+        told = list_names(f"{picture} ({error})" for picture, error in unreadable.items())
+        if len(unreadable) == len(found):
+            raise UserError(f"none of the images can be read: {told}; give others")
+        log.warning("%d of %d files can't be read and are left out: %s", len(unreadable), len(found), told)
+    return [path for path in found if path not in unreadable]
+
+
 def _paint(folder: Path, count: int) -> list[str]:
     """Write `count` JPEGs of 500x375 pixels, parts of a photograph, as a camera would have them."""
     folder.mkdir()
@@ -206,7 +224,7 @@ def plain_loop(run: Callable[[np.ndarray], np.ndarray], card: Any, files: Sequen
         for item, values in zip(batch, probabilities, strict=True):
             best = int(values.argmax())
             writer.writerow([item.picture, card.classes[best] if card.classes else "", f"{values[best]:.6f}"])
-    output.write_text(rows.getvalue(), encoding="utf-8")
+    output.write_text(rows.getvalue(), encoding="utf-8", errors="surrogateescape")  # names as the disk has them
 
 
 def as_plain(found: Benchmark) -> dict[str, Any]:

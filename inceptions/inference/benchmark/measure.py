@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inceptions.children import command_of
 from inceptions.evaluation.interval import Interval
 from inceptions.inference.engines.base import Engine
 
@@ -93,7 +94,7 @@ class Process:
 
 def cold_starts(picture: Path, model: Path, *, times: int = 10, options: Sequence[str] = ()) -> Process:
     """Return what `inceptions predict` of one picture takes, from a new process to its answer."""
-    command = [sys.executable, "-m", "inceptions", "predict", str(picture), "--model", str(model), "--json", *options]
+    command = command_of("inceptions", "predict", str(picture), "--model", str(model), "--json", *options)
     return Process(*zip(*(run_process(command) for _ in range(times)), strict=True))
 
 
