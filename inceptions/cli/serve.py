@@ -53,8 +53,8 @@ def run_server(
         tell(f"  curl -F image=@photo.jpg http://{shown}:{at}/v1/predict    Ctrl-C stops")
 
     with listening:
-        serve(served, listening, token=token, cors=cors, started=started)
-    tell("stopped; every request that was taken is answered")
+        cut_off = serve(served, listening, token=token, cors=cors, started=started)
+    tell(f"stopped; requests that were taken and cut off: {cut_off}" if cut_off else "stopped; every request that was taken is answered")
 
 
 def _find(source: str) -> Path:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
+import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -34,10 +37,15 @@ HEADERS = [
 
 @dataclass
 class Drain:
-    """Whether the server is being stopped, and how many requests are on the way."""
+    """Whether the server is being stopped, and how many requests are on the way.
+
+    ends: when it has stopped at the latest, by `time.monotonic`; cut_off: how many requests it took and then refused because of that.
+    """
 
     is_on: bool = False
     in_flight: int = 0
+    ends: float = math.inf
+    cut_off: int = 0
 
 
 class Gate:
@@ -84,9 +92,10 @@ class Gate:
             _check_head(scope)
             self._check_token(scope)
             if self.drain.is_on and scope["path"] not in ALWAYS:
-                await self._read_to_the_end(receive)
+                with suppress(asyncio.CancelledError):  # of a server that can't wait any longer
+                    await self._read_to_the_end(receive)
                 raise Problem("draining", "the server is being stopped; ask another, or try again in a few seconds")
-            await self.app(scope, receive, send)
+            await self._run(scope, receive, send)
         except Exception as error:  # nothing of it may leave the process, and the next request is answered
             if not isinstance(error, Problem):
                 log.error(
@@ -95,6 +104,15 @@ class Gate:
                 error = mistake()
             if nothing_sent():
                 await send_problem(error, scope, send, self.metrics)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self.drain.is_on:
+                raise
+            self.drain.cut_off += 1
+            raise Problem("draining", "the server was stopped before this was answered; ask another, or again in a few seconds") from None
 
     def _check_token(self, scope: Scope) -> None:
         path = scope["path"]

@@ -6,10 +6,12 @@ One that ends is started again, and another takes its place when the folder hold
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import math
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(?=.*[^\W_])[\w.=-]+")  # "." and ".." are steps in an address
 _LONGEST_WAIT_S = 30.0  # between attempts to start a process that doesn't
+_ANSWERING_S = 35.0  # what the process of an earlier version may take to answer what it has, and to end
+_CLOSING_S = 5.0  # what one may take that nobody waits for any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ class Model:
         self._explainer_lock = asyncio.Lock()
         self._seen: tuple[object, ...] = ()
         self._keeping: asyncio.Task[None] | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: dict[asyncio.Task[None], Process] = {}  # those of earlier versions
+        self._requests = itertools.count()
         metrics.queue.labels(name).set_function(lambda: self.waiting)
 
     @property
@@ -126,18 +131,22 @@ class Model:
             self.metrics.batches.labels(self.name).observe(size)
         version.process.batch_sizes.clear()
 
-    async def explain(self, picture: Picture, *, method: str, target: str, max_side: int) -> bytes:
-        """Return the heat of a picture as a PNG that lies on it. Raises Problem where there is none."""
-        process = await self._open_explainer()
-        if process.waiting >= self.settings.heat_maps:
-            raise Problem("queue_full", f"{process.waiting} pictures wait for heat maps already; try again in a few seconds")
-        asked = process.ask({"name": picture.name, "method": method, "target": target, "max_side": max_side}, picture.data)
-        try:
-            return (await asyncio.wait_for(asyncio.shield(asked), self.settings.heat_map_timeout_s)).body
-        except TimeoutError:
+    async def explain(self, pictures: Sequence[tuple[Picture, str]], *, method: str, max_side: int) -> list[bytes]:
+        """Return the heat of each picture, for the class beside it, as a PNG that lies on it. Raises Problem where one can't be had."""
+        process, limit_s = await self._open_explainer(), self.settings.heat_map_timeout_s
+        if process.waiting + len(pictures) > self.settings.heat_maps:
             raise Problem(
-                "deadline", f"the heat map took longer than {self.settings.heat_map_timeout_s:g} s; take method gradcam, or fewer pictures"
-            ) from None
+                "queue_full",
+                f"{process.waiting} pictures wait for heat maps already, and with {len(pictures)} more there would be more than "
+                f"{self.settings.heat_maps}; try again in a few seconds",
+            )
+        shared = {"method": method, "max_side": max_side, "request": next(self._requests), "deadline": time.monotonic() + limit_s}
+        asked = [process.ask({**shared, "name": picture.name, "target": target}, picture.data) for picture, target in pictures]
+        try:
+            async with asyncio.timeout(limit_s):
+                return [(await future).body for future in asked]  # in the order in which the process answers
+        except TimeoutError:
+            raise Problem("deadline", f"heat maps took longer than {limit_s:g} s; take method gradcam, or fewer pictures") from None
 
     async def _open_explainer(self) -> Process:
         """Return the process that explains, started where it isn't: it brings torch, which nothing else here needs."""
@@ -159,27 +168,37 @@ class Model:
         process = await start_process(self.order)
         name, wanted = process.about["version"], version_name(self.folder)
         if name != wanted:  # what answers, and what is said of it, must be of one version
-            await process.close()
+            await process.close(within_s=_CLOSING_S)
             self._seen = ()
             raise ModelFolderError(f"{self.folder} changed while it was read; it is looked at again")
         return Version(name, card, process)
 
     async def _keep(self) -> None:
-        """Look after the version that answers: start it again where it ended, end it where it hangs, take a new one when it is there."""
-        failures = 0
+        """Look after the version that answers for as long as the server runs, whatever fails meanwhile."""
+        wait_s = 0.0
         while True:
-            assert self.current is not None
-            process = self.current.process
-            with suppress(TimeoutError):
-                await asyncio.wait_for(process.ended.wait(), self.settings.watch_s)
-            if process.ended.is_set():
-                failures = 0 if await self._restart() else failures + 1
-                await asyncio.sleep(min(_LONGEST_WAIT_S, 0.5 * 2**failures) if failures else 0)
-            elif time.monotonic() - process.waits_since > self.settings.timeout_s + 10:
-                log.error("%s: the process that runs it gives no answers any more; it is ended", self.name)
-                process.kill()
-            else:
-                await self._follow()
+            try:
+                is_well = await self._look_after()
+            except Exception as error:  # or nobody would start what ends any more
+                log.error("%s: looking after it failed (%s: %s); the watch goes on", self.name, type(error).__name__, shown(error))
+                is_well = False
+            wait_s = 0.0 if is_well else min(_LONGEST_WAIT_S, max(1.0, 2 * wait_s))
+            await asyncio.sleep(wait_s)
+
+    async def _look_after(self) -> bool:
+        """Start again what ended, end what hangs, take a new version when it is there. Return whether what ended could be started."""
+        assert self.current is not None
+        process = self.current.process
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.ended.wait(), self.settings.watch_s)
+        if process.ended.is_set():
+            return await self._restart()
+        if time.monotonic() - process.waits_since > self.settings.timeout_s + 10:
+            log.error("%s: the process that runs it gives no answers any more; it is ended", self.name)
+            process.kill()
+        else:
+            await self._follow()
+        return True
 
     async def _restart(self) -> bool:
         assert self.current is not None
@@ -210,19 +229,30 @@ class Model:
         log.warning("%s: version %s in place of %s", self.name, self.current.name, before.name)
         for process in (before.process, self._explainer):
             if process is not None:
-                task = asyncio.create_task(process.close())
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
+                task = asyncio.create_task(_finish_all(self.name, [process.close(within_s=_ANSWERING_S)]))
+                self._closing[task] = process
+                task.add_done_callback(self._closing.pop)
         self._explainer = None
 
-    async def close(self) -> None:
-        """End all processes, once they have answered what they were asked."""
+    @property
+    def _processes(self) -> list[Process]:
+        known = (self.current.process if self.current else None, self._explainer, *self._closing.values())
+        return [process for process in known if process is not None]
+
+    def kill(self) -> None:
+        """End all processes at once, and start none again."""
         if self._keeping is not None:
             self._keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeping
-        open_ones = [process for process in (self.current.process if self.current else None, self._explainer) if process is not None]
-        await asyncio.gather(*(process.close() for process in open_ones), *self._closing)
+        for process in self._processes:
+            process.kill()
+
+    async def close(self, *, ends: float = math.inf) -> None:
+        """End all processes: in a few seconds, for nobody waits for them any more, and when `time.monotonic` says `ends` at the latest."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait([self._keeping])
+        within_s = min(_CLOSING_S, ends - time.monotonic())
+        await _finish_all(self.name, [*(process.close(within_s=within_s) for process in self._processes), *self._closing])
 
 
 class Models(Mapping[str, Model]):
@@ -259,15 +289,23 @@ class Models(Mapping[str, Model]):
             raise Problem("not_found", f"no model is called {name!r}; there are {known}")
         return found
 
+    def kill(self) -> None:
+        """End all processes at once, and start none again."""
+        for model in self._models.values():
+            model.kill()
+
     @asynccontextmanager
-    async def running(self):
-        """Have all of them running inside the block. Raises UserError where one can't be started."""
+    async def running(self, *, ends: Callable[[], float] = lambda: math.inf):
+        """Have all of them running inside the block. Raises UserError where one can't be started.
+
+        ends: asked behind the block for the time, by `time.monotonic`, at which their processes have to have ended.
+        """
         try:
             for model in self._models.values():
                 await model.start()
             yield self
         finally:
-            await asyncio.gather(*(model.close() for model in self._models.values()))
+            await _finish_all("models", [model.close(ends=ends()) for model in self._models.values()])
 
 
 def name_models(given: Sequence[str]) -> dict[str, str]:
@@ -292,6 +330,13 @@ def name_models(given: Sequence[str]) -> dict[str, str]:
 def _own_name(source: str) -> str:
     path = Path(source)
     return own_name(path) if path.is_dir() else source.rpartition("/")[2] or source
+
+
+async def _finish_all(whose: str, closings: Sequence[Awaitable[None]]) -> None:
+    """Wait for all of them; one that fails is told, and keeps no other from its end."""
+    for error in await asyncio.gather(*closings, return_exceptions=True):
+        if error is not None:
+            log.error("%s: a process could not be closed (%s: %s)", whose, type(error).__name__, shown(error))
 
 
 def _row(reply: Reply) -> Row:

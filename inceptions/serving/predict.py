@@ -57,7 +57,7 @@ def make_router(models: Models, intake: Intake) -> APIRouter:
             version, rows = await _answer(model, pictures)
             found = [_prediction(request, version, picture, row, top_k) for picture, row in zip(pictures, rows, strict=True)]
             if heat_map is not None:
-                await asyncio.gather(*(_add_heat(model, item, picture, heat_map) for item, picture in zip(found, pictures, strict=True)))
+                await _add_heat(model, found, pictures, heat_map)
         return as_json({"model": model.name, "version": version.name, "predictions": found})
 
     @router.post("/embed", summary="The vector that the classifier reads", openapi_extra=PICTURES, responses=examples("embed"))
@@ -135,8 +135,12 @@ def _error(request: Request, problem: Problem) -> dict[str, Any]:
     return {"error": problem.details(request.url.path)}
 
 
-async def _add_heat(model: Model, item: dict[str, Any], picture: Picture, method: Method) -> None:
-    if "error" in item:
+async def _add_heat(model: Model, found: list[dict[str, Any]], pictures: list[Picture], method: Method) -> None:
+    """Add its heat map to each answer that is none of an error."""
+    answered = [(item, picture) for item, picture in zip(found, pictures, strict=True) if "error" not in item]
+    wanted = [(picture, item["classes"][0]["class"]) for item, picture in answered]
+    if not wanted:
         return
-    png = await model.explain(picture, method=method, target=item["classes"][0]["class"], max_side=MAX_SIDE)
-    item["heat_map"] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    maps = await model.explain(wanted, method=method, max_side=MAX_SIDE)
+    for (item, _), png in zip(answered, maps, strict=True):
+        item["heat_map"] = f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import sys
 import time
 from typing import Any, NamedTuple
 
+from inceptions.children import command_of
 from inceptions.errors import UserError
 from inceptions.serving.frames import Head, pack_head, receive_frame
 from inceptions.serving.problems import Problem
 from inceptions.serving.worker import Order
 
 log = logging.getLogger(__name__)
-
-_CLOSING_S = 5.0  # what a process that has nothing to do may take to end
-_ANSWERING_S = 30.0  # and one that has, to answer it
 
 
 class Reply(NamedTuple):
@@ -70,12 +67,12 @@ class Process:
         if self._child.returncode is None:
             self._child.kill()
 
-    async def close(self) -> None:
-        """Wait for what it owes, then end it."""
+    async def close(self, *, within_s: float) -> None:
+        """Have it answer what it owes, and end; one that then still runs is killed."""
         if not self._input.is_closing():
             self._input.close()
         try:
-            await asyncio.wait_for(self._child.wait(), _CLOSING_S + (_ANSWERING_S if self.waiting else 0.0))
+            await asyncio.wait_for(self._child.wait(), max(0.0, within_s))
         except TimeoutError:
             self.kill()
         await self._listening
@@ -114,7 +111,7 @@ class Process:
 async def start_process(order: Order) -> Process:
     """Return a process that is ready. Raises UserError where it can't be, with what it says."""
     pipe = asyncio.subprocess.PIPE
-    command = (sys.executable, "-m", "inceptions.serving.worker", order.to_json())
+    command = command_of("inceptions.serving.worker", order.to_json())
     child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=2**20)
     assert child.stdout is not None
     try:

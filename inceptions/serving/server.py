@@ -1,4 +1,4 @@
-"""The server itself: enters an address and an application, leaves when it is told to, with every request answered that it took.
+"""The server itself: enters an address and an application, leaves when it is told to, with the requests answered that it took.
 
 uvicorn speaks HTTP, with h11, whose limits are strict. What it would answer as plain text is problem details here, and clients that send
 the head of a request too slowly, or are too many, are refused.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+import math
 import signal
 import socket
 import struct
@@ -129,25 +130,40 @@ class Server(uvicorn.Server):
         for listening in sockets or ():
             _refuse_connections(listening)
         await asyncio.sleep(_LAST_S / 5)
+        left = max(0.0, self.drain.ends - time.monotonic())
+        self.config.timeout_graceful_shutdown = math.ceil(left + 2 * _LAST_S)  # should something outlast `_cut_off`
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; a second signal stops at once."""
-        if self.drain.is_on or self._loop is None:
+        if self._loop is None:
             self.should_exit = self.force_exit = True
+            self.drain.ends = time.monotonic()
             return
+        self._loop.call_soon_threadsafe(self._cut_off if self.drain.is_on else self._begin_drain)
         self.drain.is_on = True
-        self._loop.call_soon_threadsafe(self._begin_drain)
 
     def _begin_drain(self) -> None:
+        assert self._loop is not None
         log.warning("told to stop: %d requests are on the way and are answered; again stops at once", self.drain.in_flight)
-        self._draining = asyncio.ensure_future(self._drain())
+        self.drain.ends = time.monotonic() + self.settings.drain_s
+        self._loop.call_later(self.settings.drain_s, self._cut_off)
+        self._draining = asyncio.ensure_future(self._drain(time.monotonic() + self.settings.linger_s))
 
-    async def _drain(self) -> None:
-        began = time.monotonic()
-        while (waited := time.monotonic() - began) < self.settings.drain_s and (waited < self.settings.linger_s or self.drain.in_flight):
+    async def _drain(self, earliest: float) -> None:
+        while not self.should_exit and (time.monotonic() < earliest or self.drain.in_flight):
             await asyncio.sleep(0.02)
         self.should_exit = True
+
+    def _cut_off(self) -> None:
+        """End at once: refuse what isn't answered yet, and soon break off the connections that don't take that."""
+        assert self._loop is not None
+        self.should_exit = self.force_exit = True
+        self.drain.ends = min(self.drain.ends, time.monotonic())
+        for task in self.server_state.tasks:
+            task.cancel()
+        for connection in self.server_state.connections:
+            self._loop.call_later(_LAST_S, connection.transport.abort)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -184,18 +200,22 @@ def serve(
     token: str | None = None,
     cors: Sequence[str] = (),
     started: Callable[[], None] = lambda: None,
-) -> None:
-    """Answer requests until SIGTERM or Ctrl-C, and then until those on the way are. Raises UserError where a model can't be started."""
-    drain, stopping = Drain(), _Stopping()
+) -> int:
+    """Answer requests until SIGTERM or Ctrl-C, and then until those on the way are. Return how many were refused after all.
+
+    These are what isn't answered when `drain_s` is over, or at a second signal. Raises UserError where a model can't be started.
+    """
+    drain, stopping = Drain(), _Stopping(models)
 
     async def run() -> None:
         config = _configure(create_app(models, token=token, cors=cors, drain=drain), models)
         async with AsyncExitStack() as stack:
-            if await stopping.unless_told(stack.enter_async_context(models.running())):
+            if await stopping.unless_told(stack.enter_async_context(models.running(ends=lambda: drain.ends))):
                 await Server(config, drain=drain, settings=models.settings, started=started).serve([listening])
 
     with stopping:
         asyncio.run(run())
+    return drain.cut_off
 
 
 def _configure(app: ASGIApp, models: Models) -> uvicorn.Config:
@@ -211,15 +231,14 @@ def _configure(app: ASGIApp, models: Models) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         h11_max_incomplete_event_size=HEAD_BYTES,
-        timeout_graceful_shutdown=max(1, round(models.settings.drain_s)),
     )
 
 
 class _Stopping:
-    """What SIGTERM and Ctrl-C do before the server listens, while models are being started: end that, and the processes."""
+    """What SIGTERM and Ctrl-C do before the server listens and after: no more is started, and the processes are killed."""
 
-    def __init__(self) -> None:
-        self._is_told = False
+    def __init__(self, models: Models) -> None:
+        self._models, self._is_told = models, False
         self._starting: asyncio.Future[object] | None = None
 
     def __enter__(self) -> None:
@@ -232,7 +251,13 @@ class _Stopping:
     def _tell(self, sig: int, frame: FrameType | None) -> None:
         self._is_told = True
         if self._starting is not None:
-            self._starting.get_loop().call_soon_threadsafe(self._starting.cancel)
+            with suppress(RuntimeError):  # the loop has ended, and all with it
+                self._starting.get_loop().call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        assert self._starting is not None
+        self._starting.cancel()
+        self._models.kill()
 
     async def unless_told(self, starting: Coroutine[Any, Any, object]) -> bool:
         """Return whether it was done; else it was told to stop."""

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from inceptions.children import command_of
 from inceptions.errors import UserError
 from inceptions.serving.frames import pack, read_frame
 
@@ -98,7 +100,7 @@ def _answer(order: Order, source: BinaryIO, pipe: Pipe) -> None:
     engine = open_engine(folder, card, engine=order.engine, device=order.device, tell=lambda line: print(line, file=sys.stderr, flush=True))
     if "torch" in sys.modules and engine.name in ("openvino", "onnxruntime") and os.name == "posix":
         os.dup2(pipe.fileno(), 1)
-        os.execv(sys.executable, [sys.executable, "-m", "inceptions.serving.worker", order.to_json()])  # torch was needed to prepare it
+        os.execv(sys.executable, command_of("inceptions.serving.worker", order.to_json()))  # torch was needed to prepare it
 
     def answer(numbers: list[int], answers: Any) -> None:
         probabilities = answers.probabilities if card.classes else np.empty((len(numbers), 0), np.float32)
@@ -154,13 +156,18 @@ def _explain(order: Order, source: BinaryIO, pipe: Pipe) -> None:
 
     model = load_model(order.folder)
     pipe.send({})
+    failed = None  # the request of which a picture couldn't be explained: nobody waits for its others, which come right behind
     while frame := read_frame(source):
         head, body = frame
+        if time.monotonic() > head["deadline"] or head["request"] == failed:
+            pipe.send({"number": head["number"], "reason": "deadline", "detail": "nobody waits for this heat map any more"})
+            continue
         try:
             found = explain_image(model, Sent(head["name"], body), method=head["method"], target=head["target"])
             file = io.BytesIO()
             found.layer(max_side=head["max_side"]).save(file, "PNG")
         except UserError as error:
+            failed = head["request"]
             pipe.send({"number": head["number"], "reason": "unreadable", "detail": str(error)})
         else:
             pipe.send({"numbers": [head["number"]]}, file.getvalue())

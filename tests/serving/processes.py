@@ -19,6 +19,7 @@ class FakeProcess:
         self.asked: dict[int, tuple[asyncio.Future, bytes]] = {}
         self.numbers = itertools.count()
         self.is_closed = False
+        self.within_s: float | None = None  # that it was given to end
 
     @property
     def waiting(self) -> int:
@@ -50,6 +51,10 @@ class FakeProcess:
             future.set_result(Reply(head, probabilities.tobytes() + np.array([1.5, -2], np.float32).tobytes(), 0))
         self.asked.clear()
 
-    async def close(self) -> None:
+    def kill(self) -> None:
+        self.ended.set()
+
+    async def close(self, *, within_s: float) -> None:
+        self.within_s = within_s
         self.let_go()
         self.is_closed = True

@@ -225,6 +225,29 @@ def test_when_it_is_stopped_it_answers_what_it_took(start_live, tmp_path):
     assert "every request that was taken is answered" in live.log.read_text()
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the model's process is asked of Linux")
+@pytest.mark.parametrize(("drain_s", "signals"), [(1, 1), (300, 2)])
+def test_what_a_stopped_server_cannot_wait_for_is_refused_and_said(start_live, tmp_path, drain_s, signals):
+    live = start_live(save_tiny(tmp_path / "model"), "--linger-s", "0", "--drain-s", drain_s, *PATIENT)
+    (child,) = live.children()
+    os.kill(child, signal.SIGSTOP)  # it owes an answer that never comes
+    found = []
+    asking = threading.Thread(target=lambda: found.append(live.raw(post(PHOTO.read_bytes()))))
+    asking.start()
+    wait_for(lambda: 'inceptions_queue_images{model="model"} 1.0' in live.get("/metrics").decode())
+    for _ in range(signals):
+        live.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "told to stop" in live.log.read_text())
+    assert live.process.wait() == 0
+    asking.join()
+    head, _, body = found[0].partition(b"\r\n\r\n")
+    assert (head[9:12], json.loads(body)["type"], b"connection: close" in head) == (b"503", "/docs#draining", True)
+    assert "requests that were taken and cut off: 1" in live.log.read_text()
+    assert "is answered\n" not in live.log.read_text()
+    assert not Path(f"/proc/{child}").exists()
+    assert "Traceback" not in live.log.read_text()
+
+
 def test_told_to_stop_while_models_are_being_started_it_ends_with_them(tmp_path, environment):
     folders = [str(save_tiny(tmp_path / name)) for name in "abc"]
     command = [sys.executable, "-m", "inceptions", "serve", *folders, "--port", "0"]
