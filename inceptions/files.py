@@ -22,12 +22,12 @@ _NAME_BYTES = 200  # of a folder's name, of 255 that disks take: scratch folders
 _OF_WRITING = {getattr(errno, name) for name in "ENOSPC EDQUOT EFBIG EIO EACCES EPERM EROFS EEXIST EISDIR ENOTDIR ENAMETOOLONG".split()}
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
     r"""Write bytes, or text as UTF-8, to `path` by way of `whole_file`; raises UserError when it can't be written.
 
     Bytes of names that are no UTF-8 become escapes, such as `\udce9`, which JSON reads as the same name.
     """
-    with whole_file(path) as scratch:
+    with whole_file(path, durable=durable) as scratch:
         scratch.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 

@@ -62,14 +62,14 @@ class RunFolder:
         try:
             yield
         finally:
+            if lock.is_locked:
+                with suppress(OSError):  # while it is ours: behind that it may be another's; who waits for this one sees that it is gone
+                    (self.path / LOCK_NAME).unlink(missing_ok=True)
             lock.release()
-            with suppress(OSError):
-                (self.path / LOCK_NAME).unlink(missing_ok=True)
 
     def write_resume(self, values: dict[str, Any]) -> None:
         """Write what a resumed run is set up by."""
-        with whole_file(self.path / RESUME_NAME, durable=True) as scratch:
-            scratch.write_text(json.dumps(values, indent=1), encoding="utf-8", errors="backslashreplace")
+        write_whole(self.path / RESUME_NAME, json.dumps(values, indent=1), durable=True)
 
     def write_rows(self, rows: Sequence[EpochRow]) -> None:
         """Write metrics.csv: the names of the columns, and a row for each epoch."""

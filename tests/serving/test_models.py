@@ -144,6 +144,7 @@ def test_a_server_that_is_told_to_stop_before_it_listens_ends(make_models):
     server.handle_exit(signal.SIGTERM, None)
     with listen("127.0.0.1", 0) as listening:
         asyncio.run(server.serve([listening]))
+    assert (server.should_exit, server.drain.cut_off) == (True, 0)
 
 
 def test_a_process_that_does_not_end_in_its_time_is_killed():

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -380,6 +382,22 @@ def test_a_run_that_another_process_trains_is_left_alone(pictures, tmp_path, mon
     assert len(refused) == 2
     assert not (tmp_path / "run" / ".lock").exists()
     assert len(resume(tmp_path / "run", epochs=2, pace=Pace(workers=0)).rows) == 2
+
+
+def test_a_folder_that_is_waited_for_is_one_process_s_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "HELD_S", 5.0)
+    folder, second = RunFolder(tmp_path), ExitStack()
+    with ThreadPoolExecutor(1) as waiting:
+        with folder.held():
+            held = waiting.submit(lambda: second.enter_context(folder.held()))
+            time.sleep(0.2)
+            assert not held.done()
+        held.result()
+        monkeypatch.setattr(run_folder, "HELD_S", 0.1)
+        with pytest.raises(UserError, match="another process trains"), folder.held():
+            pass
+        waiting.submit(second.close).result()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("better", [False, True])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ from inceptions.inference.benchmark.measure import (
     take_turns,
 )
 from inceptions.inference.engines.base import softmax
-from inceptions.inference.engines.choose import find_device, log, open_engine
+from inceptions.inference.engines.choose import find_device, open_engine
 from inceptions.inference.engines.openvino import INT8
 from inceptions.inference.engines.prepare import photograph, real_pixels
 from inceptions.inference.engines.prepared import processor
@@ -41,6 +42,8 @@ from inceptions.weights.card import read_card
 from inceptions.weights.folder import load_model
 
 Tell = Callable[[str], None]
+log = logging.getLogger(__name__)
+
 OURS = "inceptions"
 PHOTO_PX = (500, 375)
 PLAIN_IMAGES = 64
