@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from types import FrameType, TracebackType
@@ -117,8 +117,8 @@ class Run:
     def begin(self) -> None:
         """Tell the reporter, and write the first checkpoint unless the run goes on."""
         goes_on = self.at.step or self.at.rows
-        if self.at.rows and self.processes.is_first:
-            keep_best(self.folder, epoch=self.at.best)
+        if self.at.rows:
+            self._first(lambda: keep_best(self.folder, epoch=self.at.best))
         self.reporter.started(start_of(self.setup, self.folder.path, epoch=self.at.epoch, step=self.at.step))
         if not goes_on:
             self.checkpoint()
@@ -138,9 +138,8 @@ class Run:
         self.reporter.finished_epoch(row, best=is_best)  # before the checkpoint: a run killed here tells it again, and not never
         self.at = Counters(epoch=row.epoch + 1, seconds=self.at.seconds, best=best, rows=rows)
         self.checkpoint()
-        if is_best and self.processes.is_first:
-            with self._resumable():
-                copy_model(self.folder.last, self.folder.best)
+        if is_best:
+            self._first(lambda: copy_model(self.folder.last, self.folder.best))
 
     def end(self) -> Result:
         """Test the best model and write the report."""
@@ -240,6 +239,11 @@ class Run:
         """Return the error that ends a run which was asked to stop, and can be gone on with."""
         self.folder.is_kept = True
         return StoppedError(f"stopped at {where}", resume=self.folder.path)
+
+    def _first(self, write: Callable[[], None]) -> None:
+        """Have the first process write what the others read next; they wait for it."""
+        with self._resumable():
+            self.processes.together(lambda: write() if self.processes.is_first else None)
 
     @contextmanager
     def _resumable(self) -> Iterator[None]:
