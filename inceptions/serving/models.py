@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(?=.*[^\W_])[\w.=-]+")  # "." and ".." are steps in an address
 _LONGEST_WAIT_S = 30.0  # between attempts to start a process that doesn't
+_HANGING_S = 10.0  # behind the time that an answer may take
 _ANSWERING_S = 35.0  # what the process of an earlier version may take to answer what it has, and to end
 _CLOSING_S = 5.0  # what one may take that nobody waits for any more
 
@@ -193,12 +194,19 @@ class Model:
             await asyncio.wait_for(process.ended.wait(), self.settings.watch_s)
         if process.ended.is_set():
             return await self._restart()
-        if time.monotonic() - process.waits_since > self.settings.timeout_s + 10:
-            log.error("%s: the process that runs it gives no answers any more; it is ended", self.name)
-            process.kill()
-        else:
+        if self._explainer is not None:  # what it makes after its time is for nobody, and others wait for it
+            self._end_hanging(self._explainer, self.settings.heat_map_timeout_s, "makes its heat maps")
+        if not self._end_hanging(process, self.settings.timeout_s, "runs it"):
             await self._follow()
         return True
+
+    def _end_hanging(self, process: Process, limit_s: float, does: str) -> bool:
+        """Return whether the process owes an answer for much longer than it may; then it is ended, and the next request has a new one."""
+        hangs = time.monotonic() - process.waits_since > limit_s + _HANGING_S
+        if hangs and not process.ended.is_set():
+            log.error("%s: the process that %s gives no answers any more; it is ended", self.name, does)
+            process.kill()
+        return hangs
 
     async def _restart(self) -> bool:
         assert self.current is not None

@@ -142,6 +142,7 @@ def _draw_surface(axis: Axes, surface: Surface, levels: np.ndarray) -> QuadConto
     axis.set_title(f"{'through start and ends' if surface.between else f'round the end, ±{REACH:g}'}, seed {surface.seed}", fontsize=9)
     axis.set_aspect("equal")
     axis.tick_params(labelsize=7)
+    axis.locator_params(nbins=5)  # their labels, of neighbours too, stay apart
     return drawn
 
 

@@ -20,6 +20,7 @@ class FakeProcess:
         self.numbers = itertools.count()
         self.is_closed = False
         self.within_s: float | None = None  # that it was given to end
+        self.hangs_for_s = 0.0  # that it has owed an answer
 
     @property
     def waiting(self) -> int:
@@ -27,7 +28,7 @@ class FakeProcess:
 
     @property
     def waits_since(self) -> float:
-        return time.monotonic()
+        return time.monotonic() - self.hangs_for_s
 
     def ask(self, head, body) -> asyncio.Future:
         assert not self.is_closed

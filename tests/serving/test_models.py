@@ -122,6 +122,28 @@ def test_processes_have_as_long_to_end_as_the_server_has_and_a_few_seconds_at_mo
         assert least <= processes[0].within_s <= most
 
 
+@pytest.mark.parametrize("explains", [False, True])
+def test_a_process_is_ended_that_owes_an_answer_for_ten_seconds_longer_than_it_may(make_models, caplog, explains):
+    models, processes = make_models("a")
+    model, limit_s = models["a"], Settings().heat_map_timeout_s if explains else Settings().timeout_s
+
+    async def run():
+        async with models.running():
+            model._explainer = explainer = FakeProcess(3)
+            hanging = explainer if explains else processes[0]
+            for hanging.hangs_for_s in (limit_s + 9, limit_s + 11):
+                before = asyncio.get_running_loop().time()
+                await first_of(model._keeping, lambda: hanging.ended.is_set() or asyncio.get_running_loop().time() > before + 0.1)
+                assert hanging.ended.is_set() == (hanging.hangs_for_s > limit_s + 10)
+            hanging.hangs_for_s = 0.0
+            await first_of(model._keeping, lambda: model.is_ready)
+            assert (explainer.ended.is_set(), len(processes)) == ((True, 1) if explains else (False, 2))
+
+    asyncio.run(run())
+    does = "makes its heat maps" if explains else "runs it"
+    assert caplog.text.count(f"a: the process that {does} gives no answers any more; it is ended") == 1
+
+
 def test_models_that_are_killed_are_not_started_again(make_models):
     models, processes = make_models("a")
 
