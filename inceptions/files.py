@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,10 +33,10 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> N
 
 
 @contextmanager
-def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = False, replace: bool = True) -> Iterator[Path]:
     """Give the path of a file to write, called as `path` is, which takes the place of `path` when the block ends without an error.
 
-    durable: on the disk before that, so that a power cut leaves the old or the new one.
+    durable: on the disk before that, so that a power cut leaves the old or the new one. replace: as of `whole_folder`.
 
     Raises UserError when the folder can't be written to, or the disk is full; nothing is left behind.
     """
@@ -47,6 +48,17 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
             if durable:
                 with scratch.open("rb") as file:
                     os.fsync(file.fileno())
+            if replace:
+                scratch.replace(path)
+            else:
+                _put_where_nothing_is(scratch, path)
+
+
+def _put_where_nothing_is(scratch: Path, path: Path) -> None:
+    try:
+        os.link(scratch, path)
+    except OSError:  # there is something, or the disk knows no second names
+        if not path.exists():
             scratch.replace(path)
 
 
@@ -64,15 +76,25 @@ def whole_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
         yield fresh
         old = folder / ".old"
         with _writing(path):
-            if replace and path.exists():
-                path.rename(old)
             try:
+                if replace and path.exists():
+                    path.rename(old)
                 fresh.rename(path)
-            except OSError:
-                if old.exists():
+            except BaseException as error:  # Ctrl-C too
+                if old.exists() and not path.exists():
                     old.rename(path)
-                if replace or not path.is_dir():
+                if replace or not isinstance(error, OSError) or not path.is_dir():
                     raise
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file or a folder into the place of another, by way of `whole_file` and `whole_folder`; raises UserError where it can't be."""
+    if not source.is_dir():
+        with whole_file(target) as scratch:
+            shutil.copyfile(source, scratch)
+        return
+    with whole_folder(target) as fresh:
+        shutil.copytree(source, fresh, dirs_exist_ok=True)
 
 
 @contextmanager
@@ -167,6 +189,9 @@ def _beside(path: Path) -> Iterator[Path]:
             inside = Path(scratch) / "new"  # the scratch folder itself is its owner's alone
             inside.mkdir()
             yield inside
+    except shutil.Error as error:  # of copytree: every file that could not be copied; the first says why
+        *_, reason = error.args[0][0]
+        raise cannot_write(path, OSError(reason)) from error
     except OSError as error:
         if error.errno not in _OF_WRITING:  # the block's own, such as a connection that was refused
             raise

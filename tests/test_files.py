@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inceptions.errors import UserError
-from inceptions.files import expand_home, new_folder, new_path, whole_file, whole_folder, write_whole
+from inceptions.files import copy_whole, expand_home, new_folder, new_path, whole_file, whole_folder, write_whole
 
 
 def _left(folder: Path) -> list[str]:
@@ -87,6 +87,53 @@ def test_who_is_second_to_make_a_folder_takes_the_first_one(tmp_path: Path) -> N
         with whole_folder(place, replace=False) as early:
             (early / "theirs").touch()
     assert _left(place) == ["theirs"] and _left(tmp_path) == ["digits"]
+
+
+def test_who_is_second_to_make_a_file_leaves_the_first_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    for place in (tmp_path / "a.json", tmp_path / "b.json"):
+        with whole_file(place, replace=False) as late:
+            late.write_text("mine")
+            with whole_file(place, replace=False) as early:
+                early.write_text("theirs")
+        assert place.read_text() == "theirs"
+        monkeypatch.setattr(os, "link", no_links)  # as on a stick
+    assert _left(tmp_path) == ["a.json", "b.json"]
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_ctrl_c_as_a_folder_takes_the_place_of_another_leaves_one_of_them(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, rename, renamed = tmp_path / "model", Path.rename, []
+    with whole_folder(place) as fresh:
+        (fresh / "old").touch()
+
+    def interrupted(path: Path, target: Path) -> Path:
+        renamed.append(path)
+        if len(renamed) == at:
+            rename(path, target) if at == 1 else None
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), whole_folder(place) as fresh:
+        (fresh / "new").touch()
+    assert _left(place) == ["old"] and _left(tmp_path) == ["model"]
+
+
+def test_a_copy_on_a_full_disk_is_one_clear_error_and_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        write_whole(tmp_path / name / "a", name)
+    copy_whole(tmp_path / "one", tmp_path / "copy")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(UserError, match=r"^can't write .*copy \(.*No space left on device.*\); make room, or give another place$"):
+        copy_whole(tmp_path / "two", tmp_path / "copy")
+    assert (tmp_path / "copy" / "a").read_text() == "one" and _left(tmp_path) == ["copy", "one", "two"]
 
 
 def test_a_new_path_is_one_that_is_not_there(tmp_path: Path) -> None:

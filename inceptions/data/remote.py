@@ -95,7 +95,7 @@ def _fetch(url: str, place: Path) -> None:
     except TransferError as error:
         raise DataError(f"{url}: can't be fetched ({error}); check the address and the connection") from error
     except OSError as error:
-        raise cannot_write(place, error) from error
+        raise DataError(str(cannot_write(place, error))) from error  # no fault of a picture, to be passed over
 
 
 def _refuse_another(url: str, part: Path, place: Path) -> None:

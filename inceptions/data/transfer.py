@@ -77,6 +77,7 @@ def _receive(url: str, path: Path, version: Path, progress: Progress | None, all
         allow(response.url)
         if response.status != 206:
             done = 0
+            path.unlink(missing_ok=True)  # bytes of another version, which the name noted next would go on from
             _note_version(version, response)
         elif f"bytes {done}-" not in response.headers.get("Content-Range", "") or response.headers.get("ETag") != headers["If-Range"]:
             version.unlink()

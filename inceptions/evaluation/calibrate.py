@@ -22,11 +22,11 @@ from inceptions.evaluation.measured import choose_images
 from inceptions.evaluation.metrics import calibration_error
 from inceptions.evaluation.score import Score, join, logits_of, score_at, score_of
 from inceptions.evaluation.temperature import LEAST_IMAGES, fit_temperature, thinned
-from inceptions.files import require_writable
+from inceptions.files import copy_whole, require_writable
 from inceptions.names import shown
 from inceptions.versions import now
 from inceptions.weights.card import ModelCard, read_card
-from inceptions.weights.folder import LoadedModel, copy_model, keep_temperature, load_model
+from inceptions.weights.folder import LoadedModel, keep_temperature, load_model
 
 Part = Literal["val", "train"]
 
@@ -155,7 +155,7 @@ def _judge_by_halves(logits: Tensor, labels: Tensor) -> tuple[Score, Score]:
 def _keep(found: Calibrated, folder: Path, target: Path, card: ModelCard, data: str) -> None:
     """Write the temperature into the card, as it is now; UserError where it is of another model by then."""
     if target != folder:
-        copy_model(folder, target)
+        copy_whole(folder, target)
     if read_card(target).sha256 != card.sha256:
         raise UserError(f"the model in {shown(folder)} was replaced by another while it was measured; nothing is kept: begin again")
     keep_temperature(target, found.temperature, record=found.record(data))

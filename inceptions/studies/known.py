@@ -23,6 +23,8 @@ def read_known(folder: Path) -> dict[str, RunResult]:
     """
     known: dict[str, RunResult] = {}
     for file in sorted(folder.rglob("study.json")):
+        if any(part.startswith(".") for part in file.relative_to(folder).parts):  # what another study is writing
+            continue
         for result in read_results(file):
             known.setdefault(result.known_by, result)
     if not known:

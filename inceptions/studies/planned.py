@@ -17,6 +17,7 @@ from typing import Any
 
 from inceptions.data.splits import Splits
 from inceptions.errors import UserError
+from inceptions.files import whole_file
 from inceptions.studies.known import read_results
 from inceptions.studies.smoothness import look_settings
 from inceptions.studies.study import Arm, BatchNoise, Study
@@ -132,6 +133,25 @@ def refuse_other_settings(run: PlannedRun) -> None:
         raise UserError(
             f"{run.folder} holds a run of other settings ({'; '.join(differing)}); it is kept: give another folder for these, or delete it"
         )
+
+
+def checked(run: PlannedRun) -> PlannedRun:
+    """Return the run as it is when its turn comes, hours after it was planned, in which others may have used its folders.
+
+    What served it may be gone, or be trained again. Raises UserError as `refuse_other_settings`.
+    """
+    if run.served_by is not None and run.accuracy is None:
+        run = replace(run, served_by=None)
+    if run.told is None and run.served_by is None:
+        refuse_other_settings(run)
+    return run
+
+
+def claim(run: PlannedRun) -> None:
+    """Write the settings of a run that is to begin, or to go on; raises UserError where another study was first with its own."""
+    with whole_file(run.settings_file, replace=False) as scratch:
+        scratch.write_text(json.dumps(run.settings, indent=1), encoding="utf-8")
+    refuse_other_settings(run)
 
 
 def refuse_other_results(planned: Sequence[PlannedRun], file: Path) -> None:

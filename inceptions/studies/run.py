@@ -33,11 +33,12 @@ from inceptions.networks.trace import Cost, trace
 from inceptions.studies import surface
 from inceptions.studies.averages import AverageRow, average, judge_averages, table
 from inceptions.studies.landscapes import Smoothness, Terrain, judge_smoothness, judge_surfaces, summarize_looks, summarize_surface
-from inceptions.studies.planned import PlannedRun, plan_runs, refuse_other_results, refuse_other_settings, shared
+from inceptions.studies.planned import PlannedRun, checked, claim, plan_runs, refuse_other_results, refuse_other_settings, shared
 from inceptions.studies.smoothness import SmoothnessLook, read_looks
 from inceptions.studies.study import SCORED, Study
 from inceptions.studies.verdict import RunResult, Verdict, interval, judge
 from inceptions.training.loop import Pace, fit
+from inceptions.training.processes import world_size
 from inceptions.training.progress import Reporter
 from inceptions.weights.folder import load_model
 
@@ -113,6 +114,8 @@ def run_study(
     Raises UserError before the first step where a library is missing, or images to measure by, or `folder` holds runs of other settings;
     and as training does.
     """
+    if world_size() > 1:
+        raise UserError("a study is run by one process; start it without torchrun")
     require("report", *REPORT_MODULES, "scipy", needed_for=f"the study {study.name}")
     if any(arm.recipe.asynchronous for arm in study.arms):
         require("ray", "ray", needed_for=f"the study {study.name}")
@@ -120,8 +123,9 @@ def run_study(
     splits = replace(splits, train=take_evenly(splits.train, budget.images))
     planned = plan_study(study, splits, source, folder, budget=budget, beside=beside, known=known, device=device)
     runs = []
-    for run in planned:
-        runs.append(_finish(run, workers, reporter, may_die=study.measure in SCORED))
+    for number, run in enumerate(planned):
+        planned[number] = checked(run)
+        runs.append(_finish(planned[number], workers, reporter, may_die=study.measure in SCORED))
         if callback is not None:
             callback(runs[-1])
     return _conclude(study, planned, runs, splits, folder, images=budget.images, device=device, workers=workers)
@@ -258,7 +262,7 @@ def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None, *, 
         return replace(run.told, arm=run.arm)
     accuracy = run.accuracy
     if accuracy is None and not (may_die and run.died_file.is_file()):
-        write_whole(run.settings_file, json.dumps(run.settings, indent=1))
+        claim(run)
         look = SmoothnessLook(run.setup, run.noise, run.looks_file, known_by=run.looks_known_by) if run.is_looked_at else None
         try:
             accuracy = fit(run.setup, run.folder, reporter=reporter, pace=Pace(workers=workers), goes_on=True, look=look).score.accuracy
@@ -266,6 +270,10 @@ def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None, *, 
             if not may_die:
                 raise
             write_whole(run.died_file, json.dumps({"why": str(error)}))
+        except UserError:
+            accuracy = run.accuracy
+            if accuracy is None:  # else another process has ended it, while this one waited for it
+                raise
         shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)  # no run of a study goes on for more epochs
     return _result(run, accuracy)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import time
-from contextlib import ExitStack, closing, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from inceptions.data.dataset import Batch, ImageDataset, ImageLoader, image_loader
 from inceptions.data.folders import locate_source
-from inceptions.devices import memory_for
+from inceptions.devices import memory_for, pick_device
 from inceptions.errors import DivergedError, UserError
 from inceptions.training.features import FeatureBatch
 from inceptions.training.finetune import fit_size
@@ -21,16 +23,17 @@ from inceptions.training.frozen import FrozenBody
 from inceptions.training.learner import StepResult
 from inceptions.training.longer import ENDED_AFTER, change_epochs
 from inceptions.training.look import Look
-from inceptions.training.processes import Processes, is_first_process, world_size
+from inceptions.training.processes import Processes, world_size
 from inceptions.training.progress import EpochRow, Pace, Reporter, Result
 from inceptions.training.recipes import training_side
 from inceptions.training.report import save_batch, save_batch_picture, settings_of
 from inceptions.training.run import Run
-from inceptions.training.run_folder import RunFolder, is_finished, is_left_over, new_run_folder, read_finished, read_resume
+from inceptions.training.run_folder import RESUME_NAME, RunFolder, is_finished, is_left_over, new_run_folder, read_finished, read_resume
 from inceptions.training.setup import Setup, prepare, restore
 
 __all__ = ["Pace", "Setup", "fit", "prepare", "resume"]
 
+OF_A_MACHINE = ("data", "place", "weights", "weights_place", "device")  # of a setup's settings: where things are
 STOP_EVERY = 8  # steps, of several processes: so often they ask each other whether to stop, which all of them wait for
 
 log = logging.getLogger("inceptions")
@@ -54,14 +57,16 @@ def fit(
     """
     _check_processes(setup)
     with Processes(setup.device) as processes:
-        goes_on = (goes_on or processes.restarts > 0) and is_left_over(folder, setup.to_dict())
+        may_go_on = goes_on or processes.sum([processes.restarts])[0] > 0  # machines count them apart
+        goes_on = processes.first(lambda: may_go_on and is_left_over(folder, setup.to_dict()))
         is_new = processes.is_first and not goes_on
         run_folder = processes.together(
             lambda: new_run_folder(folder, settings=settings_of(setup), resume=setup.to_dict()) if is_new else RunFolder(folder)
         )
-        with ExitStack() as stack:
-            processes.together(lambda: stack.enter_context(run_folder.held()) if processes.is_first else None)
-            state = run_folder.checkpoints.read_last() if goes_on else None
+        with _held(run_folder, processes):
+            processes.together(lambda: _require_there(folder, is_first=processes.is_first))
+            state = processes.together(run_folder.checkpoints.read_last) if goes_on else None
+            _require_alike(setup, state, processes)
             if goes_on and processes.is_first:
                 run_folder.sweep()
             try:
@@ -83,31 +88,62 @@ def resume(
     Raises UserError: no such run, one that is finished, or that another process trains, fewer epochs than it has, or images, or weights to
     begin with, that are no longer the same.
     """
+    values, _ = _read_run(folder, epochs)  # there is a run to go on with
+    with Processes(pick_device(values["device"])) as processes, _held(RunFolder(folder), processes):
+        return _go_on(folder, data, epochs, processes, reporter or Reporter(), pace or Pace())
+
+
+def _read_run(folder: Path, epochs: int | None) -> tuple[dict[str, Any], bool]:
+    """Return what a run was set up by, and whether it is finished and goes on for more epochs."""
     reopens = epochs is not None and is_finished(folder)
-    read_finished(folder) if reopens else read_resume(folder)  # there is a run to go on with
-    with RunFolder(folder).held() if is_first_process() else nullcontext():
-        return _go_on(folder, data, epochs, reporter or Reporter(), pace or Pace())
+    return (read_finished(folder) if reopens else read_resume(folder)), reopens
 
 
-def _go_on(folder: Path, data: str | None, epochs: int | None, reporter: Reporter, pace: Pace) -> Result:
-    reopens, run_folder = epochs is not None and is_finished(folder), RunFolder(folder)
-    values = read_finished(folder) if reopens else read_resume(folder)
-    state = run_folder.checkpoints.read_last()
+def _go_on(folder: Path, data: str | None, epochs: int | None, processes: Processes, reporter: Reporter, pace: Pace) -> Result:
+    """Go on with the run in a folder that is ours by now: what was read before may have changed."""
+    (values, reopens), run_folder = processes.together(lambda: _read_run(folder, epochs)), RunFolder(folder)
+    state = processes.together(run_folder.checkpoints.read_last)
     change = None if epochs is None else change_epochs(folder, values, state, epochs=epochs, reopens=reopens)
     values = change.values if change else values
     setup = restore(values if data is None else {**values, "data": data, "place": locate_source(data)}, begins=state is None)
     setup = replace(setup, notes=(*setup.notes, change.note(setup))) if change else setup
     _check_processes(setup)
     ended = {name: value for name, value in values.items() if name == ENDED_AFTER}
-    with Processes(setup.device) as processes:
-        if processes.is_first:
-            run_folder.sweep()
-            if reopens:
-                run_folder.reopen()
-            if change:
-                run_folder.write_epochs(setup.recipe.epochs)
-            run_folder.write_resume({**setup.to_dict(), **ended})
-        return _train(Run(setup, run_folder, processes, reporter=reporter, pace=pace, state=state, **ended))
+    _require_alike(setup, state, processes)
+    if processes.is_first:
+        run_folder.sweep()
+        if reopens:
+            run_folder.reopen()
+        if change:
+            run_folder.write_epochs(setup.recipe.epochs)
+        run_folder.write_resume({**setup.to_dict(), **ended})
+    return _train(Run(setup, run_folder, processes, reporter=reporter, pace=pace, state=state, **ended))
+
+
+@contextmanager
+def _held(folder: RunFolder, processes: Processes) -> Iterator[None]:
+    """Keep all processes but these out of the folder."""
+    with ExitStack() as stack:
+        processes.together(lambda: stack.enter_context(folder.held()) if processes.is_first else None)
+        yield
+
+
+def _require_there(folder: Path, *, is_first: bool) -> None:
+    """Raise UserError where there is no run to train in a folder that is ours by now."""
+    if (folder / RESUME_NAME).is_file():
+        return
+    if is_first:
+        raise UserError(f"another process has ended the run in {folder} meanwhile; say the same again to see how far it is")
+    raise UserError(f"a process of this run doesn't see {folder}; on several machines it has to be on a disk that all of them see")
+
+
+def _require_alike(setup: Setup, state: dict[str, Any] | None, processes: Processes) -> None:
+    """Raise UserError where not all processes, each of which reads for itself, have the same images, settings and checkpoint."""
+    mine = {name: value for name, value in setup.to_dict().items() if name not in OF_A_MACHINE} | {"checkpoint": state and state["step"]}
+    theirs = processes.gather(mine)
+    differing = [name for name, value in theirs[0].items() if any(other[name] != value for other in theirs)]
+    if differing:
+        raise UserError(f"the processes of this run differ in {', '.join(differing)}; start all of them with the same, on the same images")
 
 
 def _check_processes(setup: Setup) -> None:
@@ -136,6 +172,8 @@ def _train(run: Run) -> Result:
                 else:
                     train_epochs = train_in_step
                 train_epochs(run)
+                if run.processes.sum([run.stop.is_set])[0]:  # since the last step
+                    raise run.stop_here("the end of the last epoch, before the test")
             result = run.end()
         return result
     except RuntimeError as error:
@@ -222,12 +260,14 @@ def _pictures(batch: Batch | FeatureBatch) -> Batch:
 
 def _refuse(run: Run, batch: Batch | FeatureBatch, done: StepResult) -> None:
     name = "bad_batch.safetensors" if run.processes.world == 1 else f"bad_batch-{run.processes.rank}.safetensors"
-    path = save_batch(_pictures(batch), run.folder.path / name)
     run.folder.is_kept = True
+    try:
+        kept = f"the batch is in {save_batch(_pictures(batch), run.folder.path / name)}"
+    except UserError as error:
+        kept = f"the batch is not kept: {error}"
     mend = "precision=float32, or a lower lr" if run.setup.autocast is torch.float16 else "a lower lr"
     raise DivergedError(
-        f"the loss is {done.loss} at epoch {run.at.epoch}, step {run.at.step} (lr {run.learner.lr:.3g}); train with {mend} "
-        f"(the batch is in {path})"
+        f"the loss is {done.loss} at epoch {run.at.epoch}, step {run.at.step} (lr {run.learner.lr:.3g}); train with {mend} ({kept})"
     )
 
 

@@ -131,6 +131,10 @@ class Processes:
         self.raise_any(failure)
         return result  # pyright: ignore[reportReturnType] - only a failed task has none
 
+    def first(self, task: Callable[[], T]) -> T:
+        """Return in all processes what `task` gives in the first, which alone does it; where it fails, its UserError is raised in all."""
+        return self.gather(self.together(lambda: task() if self.is_first else None))[0]
+
     def raise_any(self, failure: Exception | None) -> None:
         """Raise `failure` in all processes, whichever has one."""
         if self.sum([failure is not None])[0]:
@@ -157,11 +161,6 @@ class Processes:
 def world_size() -> int:
     """Return how many processes train together, as torchrun says."""
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_first_process() -> bool:
-    """Return whether this is the first of them, before they have met."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def backend_of(device: torch.device) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -12,15 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import safetensors.torch
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from inceptions.data.dataset import Batch
 from inceptions.data.folders import name_source
 from inceptions.data.splits import Sample
+from inceptions.errors import ModelFolderError
 from inceptions.evaluation.metrics import calibration_error, commonest_confusions
 from inceptions.evaluation.score import Score
 from inceptions.evaluation.temperature import Confidence, Fitted, fit_temperature
 from inceptions.extras import REPORT_MODULES, missing_modules
+from inceptions.files import cannot_write, copy_whole, whole_file
 from inceptions.networks.drawing.page import draw
 from inceptions.networks.modules.models import Classifier
 from inceptions.networks.trace import trace
@@ -32,7 +36,6 @@ from inceptions.weights.card import read_card
 from inceptions.weights.folder import (
     LoadedModel,
     apply_temperature,
-    copy_model,
     keep_temperature,
     load_model,
     save_model,
@@ -71,9 +74,16 @@ def save_model_folder(setup: Setup, folder: RunFolder, module: nn.Module, row: E
 
 def keep_best(folder: RunFolder, *, epoch: int) -> None:
     """Make best/ that of the best epoch by the checkpoint, where the run was killed before it was: it is last/ then."""
-    of_best, of_last = (read_card(model).metrics.get("epoch") if model.is_dir() else None for model in (folder.best, folder.last))
+    of_best, of_last = map(_epoch_of, (folder.best, folder.last))
     if of_best != epoch == of_last:
-        copy_model(folder.last, folder.best)
+        copy_whole(folder.last, folder.best)
+
+
+def _epoch_of(model: Path) -> float | None:
+    """Return the epoch that a model folder is of; None where there is none, or none that can be read."""
+    with suppress(ModelFolderError):
+        return read_card(model).metrics.get("epoch")
+    return None
 
 
 def finish(
@@ -265,10 +275,16 @@ def save_batch_picture(batch: Batch, path: Path) -> None:
     sheet = Image.new("RGB", (GAP_PX + step * columns, GAP_PX + step * math.ceil(len(pictures) / columns)), "white")
     for place, picture in enumerate(pictures):
         sheet.paste(Image.fromarray(picture), (GAP_PX + step * (place % columns), GAP_PX + step * (place // columns)))
-    sheet.save(path)
+    with whole_file(path) as scratch:
+        sheet.save(scratch)
 
 
 def save_batch(batch: Batch, path: Path) -> Path:
-    """Write images as the network reads them, labels and their places in the training set."""
-    safetensors.torch.save_file({"images": batch.images().contiguous(), "labels": batch.labels, "indices": batch.indices}, path)
+    """Write images as the network reads them, labels and their places in the training set; raises UserError where it can't."""
+    tensors = {"images": batch.images().contiguous(), "labels": batch.labels, "indices": batch.indices}
+    with whole_file(path) as scratch:
+        try:
+            safetensors.torch.save_file(tensors, scratch)
+        except SafetensorError as error:  # what it makes of a full disk
+            raise cannot_write(path, OSError(str(error))) from error
     return path

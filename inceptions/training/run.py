@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from types import FrameType, TracebackType
@@ -18,11 +18,12 @@ from torch import Tensor
 
 from inceptions.data.dataset import ImageDataset, ImageLoader, Unreadable, image_loader
 from inceptions.data.splits import Sample
-from inceptions.errors import StoppedError, UserError
+from inceptions.errors import DivergedError, StoppedError, UserError
 from inceptions.evaluation import score as scoring
 from inceptions.evaluation.metrics import top5_error
 from inceptions.evaluation.score import Score
 from inceptions.evaluation.temperature import join_logits, thinned
+from inceptions.files import copy_whole
 from inceptions.training.learner import Learner
 from inceptions.training.look import Look
 from inceptions.training.processes import Processes
@@ -31,7 +32,6 @@ from inceptions.training.report import Judges, finish, hyperparameters_of, keep_
 from inceptions.training.run_folder import RunFolder
 from inceptions.training.setup import Setup
 from inceptions.training.trackers import Trackers
-from inceptions.weights.folder import copy_model
 
 log = logging.getLogger("inceptions")
 
@@ -118,7 +118,8 @@ class Run:
         """Tell the reporter, and write the first checkpoint unless the run goes on."""
         goes_on = self.at.step or self.at.rows
         if self.at.rows:
-            self._first(lambda: keep_best(self.folder, epoch=self.at.best))
+            with self.resumable():
+                self.processes.first(lambda: keep_best(self.folder, epoch=self.at.best))
         self.reporter.started(start_of(self.setup, self.folder.path, epoch=self.at.epoch, step=self.at.step))
         if not goes_on:
             self.checkpoint()
@@ -132,18 +133,19 @@ class Run:
         is_best = math.isnan(row.val_accuracy) or row.val_accuracy >= max(r.val_accuracy for r in rows)
         best = row.epoch if is_best else self.at.best
         if self.processes.is_first:
-            with self._resumable():
+            with self.resumable():
                 self.folder.write_rows(rows)
                 save_model_folder(self.setup, self.folder, module, row)
         self.reporter.finished_epoch(row, best=is_best)  # before the checkpoint: a run killed here tells it again, and not never
         self.at = Counters(epoch=row.epoch + 1, seconds=self.at.seconds, best=best, rows=rows)
         self.checkpoint()
         if is_best:
-            self._first(lambda: copy_model(self.folder.last, self.folder.best))
+            with self.resumable():  # the others wait for what they read next
+                self.processes.first(lambda: copy_whole(self.folder.last, self.folder.best))
 
     def end(self) -> Result:
         """Test the best model and write the report."""
-        with self._resumable():
+        with self.resumable():
             return finish(
                 self.setup,
                 self.folder,
@@ -232,7 +234,11 @@ class Run:
         self.at.unreadable = sorted(self.unreadable)
         state = {**self.learner.state_dict(), "counters": self.at.to_dict()}
         if self.processes.is_first:
-            self.folder.checkpoints.write(self.learner.step, state)
+            try:
+                self.folder.checkpoints.write(self.learner.step, state)
+            except UserError as error:
+                self.folder.is_kept |= error.resume is not None  # the earlier ones are what it can go on from
+                raise
         self.saved_at = time.monotonic()
 
     def stop_here(self, where: str) -> StoppedError:
@@ -240,19 +246,17 @@ class Run:
         self.folder.is_kept = True
         return StoppedError(f"stopped at {where}", resume=self.folder.path)
 
-    def _first(self, write: Callable[[], None]) -> None:
-        """Have the first process write what the others read next; they wait for it."""
-        with self._resumable():
-            self.processes.together(lambda: write() if self.processes.is_first else None)
-
     @contextmanager
-    def _resumable(self) -> Iterator[None]:
-        """Keep the folder where the block fails, on a full disk or an image of the test, and let the error say how to go on."""
+    def resumable(self) -> Iterator[None]:
+        """Keep the folder where the block fails, on a full disk, an image of the test or Ctrl-C, and let the error say how to go on."""
         try:
             yield
+        except KeyboardInterrupt:
+            raise self.stop_here(f"the end of epoch {self.at.rows[-1].epoch if self.at.rows else self.at.epoch}") from None
         except UserError as error:
             self.folder.is_kept = True
-            error.resume = error.resume or self.folder.path
+            if not isinstance(error, DivergedError):  # which it would again
+                error.resume = error.resume or self.folder.path
             raise
 
     def _go_back(self, state: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from inceptions.errors import UserError
-from inceptions.files import whole_file, whole_folder, write_whole
+from inceptions.files import copy_whole, whole_folder, write_whole
 from inceptions.training.progress import EpochRow
 from inceptions.versions import now, versions
 
@@ -83,7 +83,7 @@ class RunFolder:
     def reopen(self) -> None:
         """Prepare the results of a finished run that is to go on, which begin with its best model; `write_resume` then begins it."""
         shutil.rmtree(self.results, ignore_errors=True)  # of one that was killed before it had begun
-        _copy_whole(self.path / "best", self.best)
+        copy_whole(self.path / "best", self.best)
 
     def write_epochs(self, epochs: int) -> None:
         """Write recipe.yaml with another number of epochs."""
@@ -98,7 +98,7 @@ class RunFolder:
                 if not (self.results / name).exists():  # nothing here can write it any more
                     (self.path / name).unlink(missing_ok=True)
             for made in self.results.iterdir():  # a run that is killed meanwhile does this again
-                _copy_whole(made, self.path / made.name)
+                copy_whole(made, self.path / made.name)
         if (self.path / RESUME_NAME).is_file():
             (self.path / RESUME_NAME).replace(self.path / FINISHED_NAME)
         shutil.rmtree(self.path / LONGER_NAME, ignore_errors=True)
@@ -126,9 +126,8 @@ def new_run_folder(path: Path, *, settings: dict[str, Any], resume: dict[str, An
     settings: what people read, into recipe.yaml, with the versions that it runs on; resume: for `read_resume`.
     Raises UserError: it can't be made, or there is something in it already.
     """
-    taken = UserError(
-        f"{path} exists already; give another output folder, or delete it", resume=path if (path / RESUME_NAME).is_file() else None
-    )
+    there = f"{path} exists already, and the run in it is finished" if is_finished(path) else f"{path} exists already"
+    taken = UserError(f"{there}; give another output folder, or delete it", resume=path if (path / RESUME_NAME).is_file() else None)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise taken
     with whole_folder(path, replace=False) as fresh:
@@ -183,15 +182,6 @@ def _read_settings(file: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{file} is damaged: no settings are in it; begin anew in another folder")
     return values
-
-
-def _copy_whole(source: Path, target: Path) -> None:
-    if source.is_dir():
-        with whole_folder(target) as fresh:
-            shutil.copytree(source, fresh, dirs_exist_ok=True)
-    else:
-        with whole_file(target) as scratch:
-            shutil.copyfile(source, scratch)
 
 
 def _rounded(value: float) -> float | int:

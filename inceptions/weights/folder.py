@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,12 +68,6 @@ def save_model(
 
 def _stored(tensor: torch.Tensor, kernels: torch.dtype) -> torch.Tensor:
     return (tensor.to(kernels) if tensor.ndim > 1 else tensor).contiguous()
-
-
-def copy_model(source: Path, target: Path) -> None:
-    """Copy a model folder into the place of another, whole."""
-    with whole_folder(target) as fresh:
-        shutil.copytree(source, fresh, dirs_exist_ok=True)
 
 
 def update_metrics(folder: Path, metrics: dict[str, float], *, confusions: Sequence[tuple[str, str, int]] | None = None) -> None:

@@ -1,8 +1,10 @@
+import errno
 import functools
 import http.server
 import io
 import itertools
 import json
+import os
 import pickle
 import shutil
 import tarfile
@@ -400,6 +402,52 @@ def test_what_goes_wrong_on_the_net_is_told_and_no_fault_of_the_picture(server, 
     monkeypatch.setenv("INCEPTIONS_SHARD_CACHE_GB", "much")
     with pytest.raises(DataError, match="INCEPTIONS_SHARD_CACHE_GB is 'much'; it must be a number of gigabytes, such as 20"):
         dataset[0]
+
+
+def test_a_full_disk_is_no_fault_of_the_picture(server, monkeypatch):
+    folder, address, _ = server
+    fill_shards(folder, 1)
+    splits = load_splits(f"{address}/s-00.tar")
+    for path in (remote.cache_folder() / "shards").glob("*.tar"):
+        path.unlink()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(remote, "transfer", full)
+    dataset = ImageDataset(splits.train, for_training(8), on_error="skip")
+    with pytest.raises(DataError, match=r"can't write .*\.tar \(No space left on device\); set INCEPTIONS_CACHE"):
+        dataset[0]
+
+
+def test_what_has_come_of_another_version_goes_before_the_name_of_the_new_one(tmp_path, monkeypatch):
+    """Killed between the two, the next call would go on from bytes of the old version."""
+    path, version = tmp_path / "a.part", tmp_path / "a.part.etag"
+    path.write_bytes(b"old")
+    note = transfer._note_version
+
+    def killed(place, response):
+        note(place, response)
+        raise KeyboardInterrupt
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("ETag", '"new"')
+            self.send_header("Content-Length", "3")
+            self.end_headers()
+            self.wfile.write(b"new")
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(transfer, "_note_version", killed)
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as found:
+        threading.Thread(target=found.handle_request).start()
+        with pytest.raises(KeyboardInterrupt):
+            transfer.transfer(f"http://127.0.0.1:{found.server_port}/a", path)
+    assert (version.read_text(), path.exists()) == ('"new"', False)
 
 
 def test_a_transfer_that_breaks_off_is_tried_again(server):

@@ -14,7 +14,6 @@ from inceptions.errors import DivergedError, UserError
 from inceptions.evaluation.saved import read_predictions
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier
-from inceptions.networks.registry import get_network
 from inceptions.networks.trace import trace
 from inceptions.studies import run
 from inceptions.studies.catalog import get_study, list_studies
@@ -25,21 +24,9 @@ from inceptions.studies.run import Budget, run_budgets, run_study, take_evenly
 from inceptions.studies.study import Arm, Claim, Study
 from inceptions.training.progress import Reporter
 from inceptions.training.recipe import Recipe
-from tests.pictures import paint
+from tests.studies.tiny import BUDGET, RECIPE, STUDY, TINY, contents, go
 
 pytestmark = pytest.mark.usefixtures("plain_report")
-
-TINY = reshape.scale_width(get_network("inception_small"), 0.125)
-RECIPE = Recipe(batch_size=16, precision="float32")
-STUDY = Study(
-    "smoothing",
-    "Label smoothing",
-    "it helps",
-    "1512.00567",
-    (Arm("none", TINY, replace(RECIPE, label_smoothing=0.0)), Arm("a tenth", TINY, RECIPE)),
-    (Claim("a tenth", "none"),),
-)
-BUDGET = Budget(seeds=2, epochs=1, images=30)
 
 
 @pytest.mark.parametrize("study", list_studies(), ids=lambda study: study.name)
@@ -69,34 +56,10 @@ def test_a_misspelt_name_gets_the_nearest():
         get_study("dropuot")
 
 
-@pytest.fixture(scope="module")
-def module_pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    paint(folder / "train", each=22, seed=1)
-    paint(folder / "test", each=4, seed=2)
-    return folder
-
-
-def go(folder, pictures, *, study=STUDY, budget=BUDGET, **options):
-    return run_study(study, load_splits(pictures), str(pictures), folder, budget=budget, device="cpu", workers=0, **options)
-
-
-@pytest.fixture(scope="module")
-def whole(module_pictures, tmp_path_factory):
-    """A study that is through: its result, its folder, and which runs it told of."""
-    folder, ended = tmp_path_factory.mktemp("study"), []
-    result = go(folder, module_pictures, callback=ended.append)
-    return result, folder, ended
-
-
 @pytest.fixture
 def finished(whole, tmp_path):
     """The folder of a study that is through, to be spoilt."""
     return shutil.copytree(whole[1], tmp_path / "study")
-
-
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_study_leaves_table_plot_and_verdict(whole, tmp_path):

@@ -18,13 +18,13 @@ from inceptions.data.augment import Augment
 from inceptions.data.dataset import ImageDataset, image_loader
 from inceptions.data.folders import load_splits
 from inceptions.data.preprocess import for_training
-from inceptions.errors import DivergedError, ImageError, UserError
+from inceptions.errors import DivergedError, ImageError, StoppedError, UserError
 from inceptions.evaluation.score import score
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import training_module
 from inceptions.networks.registry import get_network
 from inceptions.training.asynchronous import driver
-from inceptions.training.asynchronous.driver import Training, ray_session, train_asynchronously
+from inceptions.training.asynchronous.driver import EpochDone, Progress, Training, ray_session, train_asynchronously
 from inceptions.training.asynchronous.run import lr_scales, shard_optimizer
 from inceptions.training.asynchronous.server import (
     Held,
@@ -35,11 +35,13 @@ from inceptions.training.asynchronous.server import (
     divide,
     plot_staleness,
     read_checkpoint,
+    read_staleness,
     write_staleness,
 )
 from inceptions.training.asynchronous.worker import Job
 from inceptions.training.gradients import Gradients, Loss
 from inceptions.training.learner import Learner
+from inceptions.training.loop import Pace, fit
 from inceptions.training.processes import Processes
 from inceptions.training.recipe import Average
 from inceptions.training.recipes import QUICK
@@ -234,6 +236,52 @@ def test_staleness_is_written_and_drawn(tmp_path):
     for values in ((), (0,), (0, 1, 1) * 200):
         plot_staleness(values, tmp_path / "staleness.png")
         assert (tmp_path / "staleness.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def begin(pictures, monkeypatch):
+    """Have a run trained by a driver that needs no Ray; each way is called as `train_asynchronously` is."""
+
+    def start(folder, way, *, epochs=2):
+        monkeypatch.setattr("inceptions.training.asynchronous.run.train_asynchronously", way)
+        network, recipe = (
+            reshape.scale_width(get_network("inception_small"), 0.125),
+            replace(QUICK, batch_size=8, precision="float32", epochs=epochs, asynchronous=2),
+        )
+        setup = prepare(network, load_splits(pictures), recipe, source=str(pictures), image_size=16, device="cpu")
+        return fit(setup, folder, pace=Pace(workers=0), goes_on=True)
+
+    return start
+
+
+def epoch_done(job, epoch, staleness):
+    return EpochDone(epoch, job.state, 1.0, 0.5, 0.1, 9.0, (), staleness)
+
+
+def test_what_fails_within_the_first_epoch_leaves_what_the_servers_have(begin, tmp_path):
+    def fail(job, *, report, **_):
+        report(Progress(1, 1, job.steps_per_epoch, 1.0, 0, 9.0))
+        raise UserError("a worker can't be started")
+
+    with pytest.raises(UserError, match="can't be started") as failed:
+        begin(tmp_path / "run", fail)
+    assert failed.value.resume == tmp_path / "run"
+    assert (tmp_path / "run" / "resume.json").is_file()
+
+
+def test_a_run_that_goes_on_keeps_the_staleness_of_earlier_epochs(begin, tmp_path):
+    steps = []
+
+    def stop(job, *, end_of_epoch, **_):
+        steps.append(job.steps_per_epoch)
+        end_of_epoch(epoch_done(job, 1, (3,) * steps[0]))
+        raise KeyboardInterrupt
+
+    with pytest.raises(StoppedError, match="stopped at the end of epoch 1"):
+        begin(tmp_path / "run", stop)
+    begin(tmp_path / "run", lambda job, *, end_of_epoch, **_: end_of_epoch(epoch_done(job, 2, (1,) * steps[0])))
+    assert read_staleness(tmp_path / "run" / "staleness.csv") == (3,) * steps[0] + (1,) * steps[0]
+    assert read_staleness(tmp_path / "nothing.csv") == ()
 
 
 def test_missing_ray_is_told(monkeypatch, pictures, tmp_path):

@@ -13,6 +13,7 @@ from inceptions.evaluation.calibrate import calibrate_model
 from inceptions.evaluation.metrics import calibration_error
 from inceptions.evaluation.score import logits_of, score
 from inceptions.evaluation.temperature import Confidence
+from inceptions.files import copy_whole
 from inceptions.networks import reshape
 from inceptions.networks.registry import get_network
 from inceptions.training.loop import Pace, fit, prepare
@@ -20,7 +21,7 @@ from inceptions.training.recipes import QUICK
 from inceptions.training.report import Judges, _calibrate
 from inceptions.training.run_folder import RunFolder
 from inceptions.weights.card import read_card
-from inceptions.weights.folder import copy_model, load_model, save_model
+from inceptions.weights.folder import load_model, save_model
 from tests.evaluation.models import make_model
 from tests.pictures import paint
 from tests.training.test_processes import SMALL, finish, start
@@ -117,7 +118,7 @@ def test_the_last_model_has_a_temperature_of_its_own_where_it_is_not_the_best(pa
 def test_two_processes_find_the_temperature_that_one_finds(painted, tmp_path):
     """To four digits, for a batch of another size is rounded otherwise."""
     finish(start("inceptions", "train", painted, "--output", tmp_path / "run", *SMALL, "--epochs", "1", processes=2))
-    copy_model(tmp_path / "run" / "best", tmp_path / "again")
+    copy_whole(tmp_path / "run" / "best", tmp_path / "again")
     found = calibrate_model(tmp_path / "again", str(painted), workers=0)
     assert found.before == pytest.approx(found.temperature, rel=1e-4)
     assert found.before != 1

@@ -109,7 +109,7 @@ def test_two_epochs_and_two_more_are_four_to_the_bit_and_those_two_stay_whole_un
             if len(placed) == 2:
                 raise MemoryError
 
-        patch.setattr("inceptions.training.run_folder._copy_whole", place)
+        patch.setattr("inceptions.training.run_folder.copy_whole", place)
         with pytest.raises(MemoryError):
             resume(run, reporter=heard, pace=PACE)
     assert (heard.start.epoch, heard.start.step, heard.start.epochs) == (4, 0, 4)

@@ -433,7 +433,7 @@ def test_a_run_that_was_killed_before_its_best_model_was_there_makes_it_of_the_l
         raise MemoryError
 
     with monkeypatch.context() as killed:
-        killed.setattr("inceptions.training.run.copy_model", die)
+        killed.setattr("inceptions.training.run.copy_whole", die)
         with pytest.raises(MemoryError):
             begin(pictures, tmp_path / "run", recipe=replace(RECIPE, epochs=1))
     assert not (tmp_path / "run" / "best").exists()

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from inceptions.data.decode import read_image
 from inceptions.data.preprocess import for_training
 from inceptions.errors import ModelFolderError
+from inceptions.files import copy_whole
 from inceptions.inference.engines.prepared import describe_made
 from inceptions.inference.evaluate import evaluate
 from inceptions.inference.export import export_model
@@ -20,7 +21,7 @@ from inceptions.networks.registry import get_network
 from inceptions.training.finetune import start_from
 from inceptions.weights import writers
 from inceptions.weights.card import CARD_NAME, read_card
-from inceptions.weights.folder import copy_model, keep_temperature, load_model, save_model
+from inceptions.weights.folder import keep_temperature, load_model, save_model
 from inceptions.weights.published import create_model
 from tests.tiny import CLASSES, SIZE_PX, save_tiny
 
@@ -31,7 +32,7 @@ IMAGES = torch.rand(4, 3, SIZE_PX, SIZE_PX) * 2 - 1
 @pytest.fixture
 def warm(tiny, tmp_path):
     """A copy of the tiny model that has a temperature."""
-    copy_model(tiny, tmp_path / "warm")
+    copy_whole(tiny, tmp_path / "warm")
     keep_temperature(tmp_path / "warm", TEMPERATURE, record={"fitted_on": 99})
     return tmp_path / "warm"
 

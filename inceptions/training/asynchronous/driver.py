@@ -52,6 +52,7 @@ class EpochDone(NamedTuple):
     """An epoch with all of its batches in the weights.
 
     state: a `state_dict` of the network as it trains, averaged where the rule says so. loss, accuracy: means over the training batches.
+    staleness: of each gradient, in the order in which the first shard applied them.
     """
 
     epoch: int
@@ -61,6 +62,7 @@ class EpochDone(NamedTuple):
     lr: float
     images_per_second: float
     unreadable: tuple[Unreadable, ...]
+    staleness: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ class Training:
         epoch = min(ledger.epoch for ledger in self._ledgers())
         while epoch <= self.job.epochs:
             done = self._train_epoch(epoch, report)
-            self.staleness += self._ledgers()[0].applied.values()
+            self.staleness += done.staleness
             end_of_epoch(done)
             epoch += 1
             self._call("begin_epoch", epoch)
@@ -217,7 +219,7 @@ class Training:
         loss = sum(images * loss for images, _, loss in seen) / count
         accuracy = sum(right for _, right, _ in seen) / count
         lr, rate = self.job.rule.lr_at(max(0, ledger.version - 1)), sum(part.images for part in done) / seconds
-        return EpochDone(epoch, self._state(), loss, accuracy, lr, rate, unreadable)
+        return EpochDone(epoch, self._state(), loss, accuracy, lr, rate, unreadable, tuple(ledger.applied.values()))
 
     def _missing(self, epoch: int) -> set[int]:
         """Return the batches of which not every shard has the gradient in its checkpoint; a shard that is an epoch ahead has all.

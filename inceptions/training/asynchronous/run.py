@@ -10,7 +10,7 @@ import torch
 from torch.nn import Parameter
 
 from inceptions.training.asynchronous.driver import EpochDone, Progress, train_asynchronously
-from inceptions.training.asynchronous.server import Rule, plot_staleness, write_staleness
+from inceptions.training.asynchronous.server import Rule, plot_staleness, read_staleness, write_staleness
 from inceptions.training.asynchronous.worker import Job
 from inceptions.training.learner import Learner
 from inceptions.training.optimizers import decay_groups, make_optimizer
@@ -19,12 +19,15 @@ from inceptions.training.recipe import Recipe
 from inceptions.training.run import Run
 from inceptions.training.schedules import lr_factor
 
+STALENESS_NAME = "staleness.csv"
+
 
 def train_epochs(run: Run) -> None:
     """Train the epochs of `run` with its recipe's number of workers and a parameter server, and write how stale the gradients were."""
     peak = run.setup.peak_lr
 
     def report(progress: Progress) -> None:
+        run.folder.is_kept = True  # the servers have checkpoints
         number = (progress.epoch - 1) * run.steps + progress.step - 1
         lr = lr_at(number, recipe=run.setup.recipe, peak=peak, steps_per_epoch=run.steps)
         run.reporter.stepped(progress.epoch, progress.step, progress.loss, progress.images_per_second, lr)
@@ -47,13 +50,20 @@ def train_epochs(run: Run) -> None:
             images_per_second=done.images_per_second,
             seconds=seconds,
         )
+        _note_staleness(run, done)
         run.end_epoch(row, run.learner.module)
 
     workers = run.setup.recipe.asynchronous
-    result = train_asynchronously(make_job(run), workers=workers, address=run.pace.address, report=report, end_of_epoch=end_of_epoch)
-    write_staleness(result.staleness, run.folder.results / "staleness.csv")
+    with run.resumable():
+        train_asynchronously(make_job(run), workers=workers, address=run.pace.address, report=report, end_of_epoch=end_of_epoch)
     if find_spec("matplotlib") is not None:
-        plot_staleness(result.staleness, run.folder.results / "staleness.png")
+        plot_staleness(read_staleness(run.folder.results / STALENESS_NAME), run.folder.results / "staleness.png")
+
+
+def _note_staleness(run: Run, done: EpochDone) -> None:
+    """Write how stale gradients were, those of earlier epochs before the epoch's: a run that goes on has them from its file alone."""
+    before = next(filter(None, (read_staleness(place / STALENESS_NAME) for place in (run.folder.results, run.folder.path))), ())
+    write_staleness((*before[: (done.epoch - 1) * run.steps], *done.staleness), run.folder.results / STALENESS_NAME)
 
 
 def make_job(run: Run) -> Job:

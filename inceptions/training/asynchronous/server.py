@@ -12,6 +12,7 @@ Differs from the paper: plain SGD or whatever the recipe's optimizer is, not Ada
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from torch.optim import Optimizer
 
 from inceptions.errors import UserError
 from inceptions.evaluation.plots import BLUE, ORANGE, save_figure
+from inceptions.files import write_whole
 from inceptions.training.recipe import Average
 from inceptions.training.run_folder import DAMAGE, read_state, write_state
 from inceptions.training.schedules import statistics_share
@@ -260,7 +262,16 @@ def _check_same(mine: Mapping[str, Tensor], read: Mapping[str, Tensor], *, where
 def write_staleness(staleness: Sequence[int], path: Path) -> None:
     """Write a row for each gradient in the order in which they were applied: its number, and how many had come in between."""
     lines = ["update,staleness", *(f"{number},{value}" for number, value in enumerate(staleness, start=1))]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(path, "\n".join(lines) + "\n")
+
+
+def read_staleness(path: Path) -> tuple[int, ...]:
+    """Return what `write_staleness` wrote; nothing where there is no such file, or another's."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return tuple(int(row["staleness"]) for row in csv.DictReader(file))
+    except (OSError, ValueError, KeyError):
+        return ()
 
 
 def plot_staleness(staleness: Sequence[int], path: Path) -> None:
