@@ -64,12 +64,12 @@ def fit(
             lambda: new_run_folder(folder, settings=settings_of(setup), resume=setup.to_dict()) if is_new else RunFolder(folder)
         )
         with _held(run_folder, processes):
-            processes.together(lambda: _require_there(folder, is_first=processes.is_first))
-            state = processes.together(run_folder.checkpoints.read_last) if goes_on else None
-            _require_alike(setup, state, processes)
-            if goes_on and processes.is_first:
-                run_folder.sweep()
             try:
+                processes.together(lambda: _require_there(folder, is_first=processes.is_first))
+                state = processes.together(run_folder.checkpoints.read_last) if goes_on else None
+                _require_alike(setup, state, processes)
+                if goes_on and processes.is_first:
+                    run_folder.sweep()
                 return _train(
                     Run(setup, run_folder, processes, reporter=reporter or Reporter(), pace=pace or Pace(), state=state, look=look)
                 )

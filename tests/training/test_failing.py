@@ -108,6 +108,16 @@ def test_processes_with_other_images_or_another_checkpoint_do_not_train_together
         _require_alike(setup, None, Two(checkpoint=2))
 
 
+def test_a_run_that_processes_differ_in_leaves_no_folder(pictures, tmp_path, monkeypatch):
+    def differ(*_):
+        raise UserError("the processes of this run differ in images")
+
+    monkeypatch.setattr("inceptions.training.loop._require_alike", differ)
+    with pytest.raises(UserError, match="differ in images"):
+        begin(pictures, tmp_path / "run", recipe=SHORT)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_stop_after_the_last_step_stops_before_the_test(pictures, tmp_path, monkeypatch):
     class Late(Reporter):
         def finished_epoch(self, row, *, best):
