@@ -11,30 +11,17 @@ from dataclasses import replace
 import pytest
 
 from inceptions.errors import StoppedError, UserError
-from inceptions.networks import reshape
-from inceptions.networks.registry import get_network
 from inceptions.studies import catalog, run
-from inceptions.studies.study import Arm, BatchNoise, Claim, Study, change_recipes
-from inceptions.training.recipe import Recipe
+from inceptions.studies.study import Arm, BatchNoise, change_recipes
+from tests.studies.tiny import RECIPE, STUDY, TINY
 
 pytestmark = pytest.mark.usefixtures("plain_report")
-
-TINY = reshape.scale_width(get_network("inception_small"), 0.125)
-RECIPE = Recipe(batch_size=16, precision="float32")
-SMOOTHING = Study(
-    "smoothing",
-    "Label smoothing",
-    "it helps",
-    "1512.00567",
-    (Arm("none", TINY, replace(RECIPE, label_smoothing=0.0)), Arm("a tenth", TINY, RECIPE)),
-    (Claim("a tenth", "none"),),
-)
 
 
 @pytest.fixture
 def study(inceptions, pictures, tmp_path, monkeypatch):
     """Run `inceptions study smoothing` with one seed and one epoch on 30 pictures."""
-    monkeypatch.setattr(catalog, "list_studies", lambda: (SMOOTHING,))
+    monkeypatch.setattr(catalog, "list_studies", lambda: (STUDY,))
     monkeypatch.chdir(tmp_path)
     arguments = ("study", "smoothing", "--data", pictures, "--seeds", 1, "--images", 30, "--workers", 0, "--device", "cpu")
     return lambda *more: inceptions(*arguments, "--epochs", 1, *more)
@@ -65,9 +52,9 @@ def test_a_study_prints_its_table_and_writes_its_pages(study, tmp_path, monkeypa
 
 
 def test_all_studies_run_one_after_another_and_one_that_cannot_is_named_in_the_end(inceptions, pictures, tmp_path, monkeypatch):
-    ray = replace(SMOOTHING, name="asynchronous", arms=(SMOOTHING.arms[0], Arm("two", TINY, replace(RECIPE, asynchronous=2))), claims=())
-    again = replace(SMOOTHING, name="again", title="The same again")
-    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, ray, again))
+    ray = replace(STUDY, name="asynchronous", arms=(STUDY.arms[0], Arm("two", TINY, replace(RECIPE, asynchronous=2))), claims=())
+    again = replace(STUDY, name="again", title="The same again")
+    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (STUDY, ray, again))
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.chdir(tmp_path)
     arguments = ("study", "all", "--data", pictures, "--seeds", 1, "--images", 30, "--workers", 0, "--device", "cpu", "--epochs", 1)
@@ -88,7 +75,7 @@ def test_all_studies_stop_when_one_is_stopped(inceptions, pictures, tmp_path, mo
         begun.append(study.name)
         raise StoppedError("stopped; what is done is kept")
 
-    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, replace(SMOOTHING, name="again")))
+    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (STUDY, replace(STUDY, name="again")))
     monkeypatch.setattr("inceptions.cli.study._run_study", stopped)
     done = inceptions("study", "all", "--data", pictures, "--output", tmp_path / "night")
     assert begun == ["smoothing"]
@@ -99,8 +86,8 @@ def test_all_studies_stop_when_one_is_stopped(inceptions, pictures, tmp_path, mo
 def test_what_all_would_take_counts_each_run_once_and_every_budget(inceptions, pictures, tmp_path, monkeypatch, more, epochs):
     monkeypatch.chdir(tmp_path)
     noisy = Arm("noisy", TINY, RECIPE, BatchNoise())
-    smooth = replace(SMOOTHING, name="smooth", measure="smoothness", arms=(SMOOTHING.arms[0], Arm("plain", TINY, RECIPE), noisy), claims=())
-    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, replace(SMOOTHING, name="again"), smooth))
+    smooth = replace(STUDY, name="smooth", measure="smoothness", arms=(STUDY.arms[0], Arm("plain", TINY, RECIPE), noisy), claims=())
+    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (STUDY, replace(STUDY, name="again"), smooth))
     asked = ("study", "all", "--data", pictures, "--dry-run", "--json", "--epochs", 1, "--device", "cpu")
     rows = json.loads(inceptions(*asked, *more).out)
     assert [(row["arm"], row["epochs"]) for row in rows] == [
@@ -128,7 +115,7 @@ def test_what_it_would_take_counts_what_is_left(study, tmp_path):
 
 def test_of_all_studies_a_folder_of_other_runs_is_told_and_the_rest_counted(study, inceptions, pictures, tmp_path, monkeypatch):
     study()
-    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, replace(SMOOTHING, name="again")))
+    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (STUDY, replace(STUDY, name="again")))
     asked = ("study", "all", "--data", pictures, "--epochs", 1, "--seeds", 1, "--images", 20, "--device", "cpu", "--dry-run", "--json")
     done = inceptions(*asked)
     assert [(row["arm"], row["runs"]) for row in json.loads(done.out)] == [("again: none", 1), ("again: a tenth", 1)]
@@ -188,8 +175,8 @@ def test_a_change_by_which_arms_would_be_alike_is_refused_though_it_does_not_nam
 
 def test_of_all_studies_those_that_a_change_does_not_fit_are_left_out(inceptions, pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    other = replace(SMOOTHING, name="plain", arms=(SMOOTHING.arms[0], replace(SMOOTHING.arms[1], recipe=replace(RECIPE, weight_decay=0.1))))
-    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, other))
+    other = replace(STUDY, name="plain", arms=(STUDY.arms[0], replace(STUDY.arms[1], recipe=replace(RECIPE, weight_decay=0.1))))
+    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (STUDY, other))
     asked = ("study", "all", "--data", pictures, "--dry-run", "--json", "--epochs", 1, "--device", "cpu")
     done = inceptions(*asked, "--set", "weight_decay=0.2")
     assert [row["arm"] for row in json.loads(done.out)] == ["none", "a tenth"]
@@ -202,7 +189,7 @@ def test_of_all_studies_those_that_a_change_does_not_fit_are_left_out(inceptions
 
 
 def test_what_is_known_is_read_once_and_before_all(inceptions, pictures, tmp_path, monkeypatch, no_training):
-    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (SMOOTHING, replace(SMOOTHING, name="again")))
+    monkeypatch.setattr("inceptions.cli.study.list_studies", lambda: (STUDY, replace(STUDY, name="again")))
     done = inceptions("study", "all", "--data", pictures, "--known", tmp_path, "--output", tmp_path / "out")
     assert (done.code, done.out) == (2, "")
     assert done.err.count("has no study.json") == 1

@@ -28,7 +28,6 @@ from inceptions.training.loop import Pace, fit, prepare
 from inceptions.training.progress import Reporter
 from inceptions.training.recipe import Recipe
 from inceptions.weights.folder import load_model
-from tests.pictures import paint
 
 pytestmark = pytest.mark.usefixtures("plain_report")
 
@@ -40,14 +39,6 @@ ARMS = (
     Arm("with, noise", TINY, RECIPE, BatchNoise()),
 )
 STUDY = Study("s", "t", "h", "1805.11604", ARMS, (Claim("with", "without"), Claim("with, noise", "with")), "smoothness")
-
-
-@pytest.fixture(scope="module")
-def module_pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    paint(folder / "train", each=22, seed=1)
-    paint(folder / "test", each=4, seed=2)
-    return folder
 
 
 def go(folder, pictures, *, study=STUDY, epochs=1, **options):

@@ -21,7 +21,6 @@ from inceptions.training.learner import Learner
 from inceptions.training.loop import prepare
 from inceptions.training.processes import Processes
 from inceptions.training.recipe import Adam, Recipe
-from tests.pictures import paint
 
 pytestmark = pytest.mark.usefixtures("plain_report")
 
@@ -31,14 +30,6 @@ KINDS = {"with": TINY, "without": reshape.without_batch_norm(TINY)}
 RECIPES = {"SGD": RECIPE, "Adam": replace(RECIPE, optimizer=Adam(), lr=0.001)}
 ARMS = tuple(Arm(f"{kind}, {name}", network, recipe) for kind, network in KINDS.items() for name, recipe in RECIPES.items())
 STUDY = Study("s", "t", "h", "1612.04010", ARMS, (Claim("with, SGD", "without, SGD"),), "surface")
-
-
-@pytest.fixture(scope="module")
-def module_pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    paint(folder / "train", each=22, seed=1)
-    paint(folder / "test", each=4, seed=2)
-    return folder
 
 
 def drawn(seed):
