@@ -41,7 +41,7 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
         Claim("Average pooling in place of fully connected layers gains 0.6 points", "1409.4842, 5", "run", "pooling-head"),
         Claim("Average pooling has fewer parameters", "1409.4842, 5", "computed", "googlenet.md#the-rest-of-the-network"),
         Claim(
-            "A network that ends in an average is easy to adapt to other classes",
+            "A linear layer behind the average makes it easy to adapt to other classes",
             "1409.4842, 5",
             "run",
             "../results.md#ants-and-bees-hymenoptera-244-training-and-153-validation-images",
@@ -49,7 +49,10 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
         Claim("Dropout before the classifier stays essential", "1409.4842, 5", "run", "dropout", "^0.4, not normalised"),
         Claim("The network's table", "1409.4842, Table 1", "computed", "../family/googlenet.md"),
         Claim(
-            "Auxiliary heads on 4a and 4d, each with 0.3 of the loss", "1409.4842, 5", "computed", "googlenet.md#the-rest-of-the-network"
+            "Auxiliary heads on 4a and 4d, the loss of each with a weight of 0.3",
+            "1409.4842, 5",
+            "computed",
+            "googlenet.md#the-rest-of-the-network",
         ),
         Claim("They are dropped when training is over", "1409.4842, 5", "computed", "googlenet.md#the-rest-of-the-network"),
         Claim("Auxiliary heads help", "1409.4842, 5", "run", "aux", "^plain is .* than none"),
@@ -67,7 +70,13 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
         ),
         Claim("144 crops, 4 x 3 x 6 x 2", "1409.4842, 7", "computed", "../evaluate.md"),
         Claim("More crops and models make errors fewer", "1409.4842, Table 3", "run", "averages", "models?, .* errors"),
-        Claim("The gain of more crops falls as they become many", "1409.4842, 7", "run", "crops-budget", "the first gains"),
+        Claim(
+            "The gain of more crops falls as they become many",
+            "1409.4842, 7",
+            "run",
+            "crops-budget",
+            "the first gains|12 crops: .* than 1 model, 10|144 crops: .* than 1 model, 12",
+        ),
         Claim(
             "6.67 % of top-5 error at ILSVRC 2014",
             "1409.4842, 7",
@@ -77,8 +86,15 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
     ),
     "Batch normalisation": (
         Claim("The same accuracy in a fraction of the steps", "1502.03167, 4.2", "run", "batch-norm", "of its steps|does not reach"),
-        Claim("A better accuracy in the end, though not in every network", "1502.03167, 4.2", "run", "batch-norm", "accurate than without"),
-        Claim("Higher learning rates become possible", "1502.03167, 3.3", "run", "batch-norm", "runs died"),
+        Claim(
+            "A better accuracy in the end, though, the note adds, not in every network",
+            "1502.03167, 4.2",
+            "run",
+            "batch-norm",
+            "accurate than without",
+        ),
+        Claim("Higher learning rates become possible, and are faster", "1502.03167, 3.3 and 4.2", "run", "batch-norm", "^with, x5 reaches"),
+        Claim("The network without it dies of five times its rate", "1502.03167, 4.2.2", "run", "batch-norm", "runs died"),
         Claim(
             "Initial weights need less care",
             "1502.03167, 3.3",
@@ -142,7 +158,7 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "1805.11604, 2.1, Figure 2",
             "run",
             "bn-smoothness",
-            r"^with, noise: .* as with (\(|to)",
+            r"^with, noise: .* steps as with to",
         ),
         Claim(
             "With this noise inputs drift more than without batch normalisation, and training is faster all the same",
@@ -151,7 +167,7 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "bn-smoothness",
             "^with, noise: .* as without",
         ),
-        Claim("Without it the loss has plateaus, with it none", "1612.04010", "run", "loss-surface"),
+        Claim("Without it the loss has plateaus, with it none", "1612.04010", "run", "loss-surface", "plateau"),
         Claim(
             "4.8 % of top-5 error on ImageNet's test images", "1502.03167, 4.2.3", "not possible here", "ImageNet, and six networks on it"
         ),
@@ -159,7 +175,7 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
     "Inception-v2 and v3": (
         Claim("No bottleneck early", "1512.00567, 2, principle 1", "run", "bottleneck"),
         Claim(
-            "Wide representations before the classifier learn faster",
+            "Wide representations before the classifier (that they learn faster was not tried)",
             "1512.00567, 2, principle 2",
             "drawn",
             "inception-v3.md#large-kernels-taken-apart",
@@ -201,7 +217,7 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
     "Inception-v4 and Inception-ResNet": (
         Claim("The modules of Inception-v4", "1602.07261, Figures 3 to 9", "computed", "../family/inception_v4.md"),
         Claim(
-            "It is better than Inception-v3, at less cost",
+            "It is better than Inception-v3, and by the note at less cost",
             "1602.07261, 5",
             "computed",
             "inception-v4.md#inception-v4-no-residuals-and-simpler",
@@ -244,7 +260,12 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
         Claim("As many parameters as Inception-v3", "1610.02357, Table 3", "computed", "xception.md#what-it-costs"),
         Claim("The order of depthwise and pointwise hardly matters", "1610.02357, 1.2", "run", "separable-order"),
         Claim("No activation between depthwise and pointwise is best", "1610.02357, 4.7", "run", "depthwise-activation"),
-        Claim("After a 1x1 that whole channels follow, an activation helps", "1610.02357, 4.7", "run", "activation-after-pointwise"),
+        Claim(
+            "After a 1x1 that a convolution over all channels follows, an activation helps",
+            "1610.02357, 4.7",
+            "run",
+            "activation-after-pointwise",
+        ),
         Claim("Residual connections are essential", "1610.02357, 4.6", "run", "xception-residual"),
         Claim(
             "Better than Inception-v3, and sooner, on ImageNet and on 350 million images",

@@ -285,7 +285,7 @@ def _of_averages() -> Iterator[Study]:
         "averages",
         "More crops and more models averaged",
         "averaging softmax over more crops of an image, and over more models that differ in their seed alone, makes errors fewer",
-        "1409.4842, section 7, Tables 2 and 3",
+        "1409.4842, section 7, Table 3",
         _arms({"model": _normed()}),
         (),
         "averages",
