@@ -190,8 +190,8 @@ def _beside(path: Path) -> Iterator[Path]:
             inside.mkdir()
             yield inside
     except shutil.Error as error:  # of copytree: every file that could not be copied; the first says why
-        *_, reason = error.args[0][0]
-        raise cannot_write(path, OSError(reason)) from error
+        found = error.args[0]
+        raise cannot_write(path, OSError(found[0][-1] if isinstance(found, list) and found else str(error))) from error
     except OSError as error:
         if error.errno not in _OF_WRITING:  # the block's own, such as a connection that was refused
             raise

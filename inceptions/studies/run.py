@@ -24,7 +24,7 @@ from typing import Any
 
 from inceptions.data.splits import Sample, Splits, divide, name_within
 from inceptions.devices import pick_device
-from inceptions.errors import DivergedError, UserError
+from inceptions.errors import DivergedError, StoppedError, UserError
 from inceptions.evaluation.interval import Interval
 from inceptions.evaluation.saved import write_predictions
 from inceptions.extras import REPORT_MODULES, require
@@ -270,9 +270,9 @@ def _finish(run: PlannedRun, workers: int | None, reporter: Reporter | None, *, 
             if not may_die:
                 raise
             write_whole(run.died_file, json.dumps({"why": str(error)}))
-        except UserError:
+        except UserError as error:
             accuracy = run.accuracy
-            if accuracy is None:  # else another process has ended it, while this one waited for it
+            if accuracy is None or isinstance(error, StoppedError):  # else another process has ended it, while this one waited for it
                 raise
         shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)  # no run of a study goes on for more epochs
     return _result(run, accuracy)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from inceptions.data.folders import load_splits
-from inceptions.errors import UserError
+from inceptions.errors import StoppedError, UserError
 from inceptions.studies import run
 from inceptions.studies.known import read_known
 from inceptions.studies.pages import write_pages
@@ -56,13 +56,18 @@ def test_a_run_that_another_process_ends_while_this_one_waits_counts(whole, modu
 
     def end(setup, folder, **_):
         shutil.copytree(source, folder)
-        raise UserError("another process has ended the run meanwhile")
+        raise told
 
+    told = UserError("another process has ended the run meanwhile")
     monkeypatch.setattr(run, "fit", end)
     result = go(tmp_path / "study", module_pictures, study=ONE, budget=replace(BUDGET, seeds=1))
     assert result.runs == whole[0].runs[:1]
     shutil.rmtree(tmp_path / "study")
-    source = tmp_path / "nothing"
+    told = StoppedError("stopped by Ctrl-C, as the run was through")
+    with pytest.raises(StoppedError):
+        go(tmp_path / "study", module_pictures, study=ONE, budget=replace(BUDGET, seeds=1))
+    shutil.rmtree(tmp_path / "study")
+    source, told = tmp_path / "nothing", UserError("another process has ended the run meanwhile")
     source.mkdir()
     with pytest.raises(UserError, match="meanwhile"):
         go(tmp_path / "study", module_pictures, study=ONE, budget=replace(BUDGET, seeds=1))

@@ -14,7 +14,7 @@ import os
 import socket
 import time
 import uuid
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -77,11 +77,6 @@ class AsyncResult:
     replaced_workers: int
     restarted_servers: int
     lost_gradients: int
-
-    @property
-    def staleness_counts(self) -> Counter[int]:
-        """How many gradients there were of each staleness."""
-        return Counter(self.staleness)
 
 
 @dataclass(slots=True)

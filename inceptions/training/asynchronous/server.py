@@ -270,7 +270,7 @@ def read_staleness(path: Path) -> tuple[int, ...]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return tuple(int(row["staleness"]) for row in csv.DictReader(file))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):  # TypeError: a row that is cut off
         return ()
 
 
