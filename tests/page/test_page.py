@@ -221,6 +221,7 @@ def test_a_token_that_was_not_given_is_asked_for_with_the_next_picture(visit):
         field, trouble = page.get_by_label("Token", exact=True), page.locator("#trouble")
         told = "No token was given; give a picture again to be asked for it."
         for times in range(3):
+            expect(field).to_be_visible()  # a key doesn't wait for the window
             field.press("Escape")
             expect(trouble).to_have_text(told)
             expect(page.locator(".picture.failed .error")).to_have_text([told] * times)
