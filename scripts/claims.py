@@ -109,6 +109,12 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "batch-normalisation.md#the-problem",
         ),
         Claim("A batch takes less time than its images one by one", "1502.03167, 1", "run", "../benchmarks/inception_v3/benchmark.md"),
+        Claim(
+            "PCA whitening and ZCA whitening leave no correlations (that their variances differ is the note's, and isn't so)",
+            "the note alone",
+            "computed",
+            "batch-normalisation.md#the-idea",
+        ),
         Claim("Whitening whole layers costs too much", "1502.03167, 2 and 3", "computed", "batch-normalisation.md#the-idea"),
         Claim(
             "Each channel by its own mean and variance, then scale and shift",
@@ -210,6 +216,7 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "../results.md#ants-and-bees-hymenoptera-244-training-and-153-validation-images",
         ),
         Claim("Label smoothing gains 0.2 points", "1512.00567, 7", "run", "label-smoothing"),
+        Claim("It is label-dropout, averaged", "1512.00567, 7", "computed", "inception-v3.md#labels-softened"),
         Claim("With it the best logits are finite", "1512.00567, 7", "computed", "inception-v3.md#labels-softened"),
         Claim("RMSProp trains better than momentum", "1512.00567, 8", "run", "optimizer"),
         Claim("3.5 % of top-5 error with four networks", "1512.00567, 10", "not possible here", "ImageNet, and four networks on it"),
