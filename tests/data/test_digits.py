@@ -74,6 +74,7 @@ def test_nothing_unfinished_is_left(cache, monkeypatch):
     assert list((cache / "second").iterdir()) == []
 
 
+@pytest.mark.exhaustive
 def test_two_processes_at_once_do_not_disturb_each_other(cache):
     code = "from inceptions.data import digits; print(sum(1 for _ in digits.materialize().rglob('*.png')))"
     processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]

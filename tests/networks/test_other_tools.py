@@ -108,6 +108,7 @@ def test_symbolic_sizes_are_taken_as_they_come() -> None:
     assert relative_error(graph(weights, x)[0], model(x)[0]) < TOLERANCE
 
 
+@pytest.mark.exhaustive
 @torch.no_grad()
 def test_forms_with_auxiliary_heads_and_with_features_are_traced_too() -> None:
     side = create_model(GOOGLENET, aux=True).eval()

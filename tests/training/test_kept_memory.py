@@ -31,6 +31,7 @@ def count_faults(prepare: str) -> int:
     return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=plain).stdout)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="keeping memory is asked of glibc")
 def test_freed_memory_is_kept_for_the_next_step():
     assert count_faults("") >= MOST  # pages of 2 MiB, where the machine gives such
