@@ -96,7 +96,7 @@ def _dead_lines(result: StudyResult) -> list[str]:
     """Return which arms have runs that died, and how many of how many; of all arms where a claim is on that."""
     counts = [(arm.name, [run.died for run in result.runs if run.arm == arm.name]) for arm in result.arms]
     is_asked = any(claim.by == "deaths" for claim in result.study.claims)
-    said = "; ".join(f"{name} {sum(died)} of {len(died)}" for name, died in counts if is_asked or any(died))
+    said = "; ".join(f"{name}: {sum(died)} of {len(died)}" for name, died in counts if is_asked or any(died))
     return [f"Runs that died, or are no better than saying one class of all images: {said}.", ""] if said else []
 
 

@@ -132,7 +132,7 @@ def _by_deaths(claim: Claim, pairs: Sequence[tuple[RunResult, RunResult]]) -> Ve
     better, worse = (sum(run.died for run in runs) for runs in zip(*pairs, strict=True))
     share = (worse - better) / len(pairs)
     all_of_one = better == 0 and worse == len(pairs) > 1
-    said = f"of {claim.worse} {worse} of {len(pairs)} runs died, and of {claim.better} {better}"
+    said = f"{worse} of {len(pairs)} runs died ({claim.worse}), and {better} of {len(pairs)} ({claim.better})"
     return Verdict(claim, Interval(share, share, share), word_for(shown=all_of_one, contradicted=worse == 0), said)
 
 

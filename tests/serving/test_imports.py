@@ -8,7 +8,13 @@ import pytest
 SERVING = ("fastapi", "starlette", "uvicorn", "h11", "python_multipart", "prometheus_client", "inceptions.serving", "asyncio", "captum")
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["predict", "docs", "--model", "nothing"], ["serve", "-h"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["list"], ["predict", "docs", "--model", "nothing"], ["serve", "-h"]),
+        *(pytest.param(each, marks=pytest.mark.exhaustive) for each in ([], ["predict", "-h"])),
+    ],
+)
 def test_nothing_of_serving_is_imported_by_what_does_not_serve(arguments):
     code = f"""
 import sys, inceptions

@@ -39,7 +39,7 @@ def test_one_seed_has_no_interval_and_json_says_so_with_null(tmp_path):
 def test_that_no_run_died_is_told_of_every_arm_where_it_is_asked(by, is_told):
     result = result_of_one_seed()
     said = as_markdown(replace(result, study=replace(STUDY, claims=(Claim("new", "old", by=by),))), command="c", data="d")
-    assert ("all images: old 0 of 1; new 0 of 1." in said) is is_told
+    assert ("all images: old: 0 of 1; new: 0 of 1." in said) is is_told
 
 
 def test_fewer_errors_are_points_below_zero_in_the_table_the_verdict_and_json(tmp_path):

@@ -87,7 +87,7 @@ def test_a_claim_can_be_judged_by_another_score_than_the_studys_own():
 def test_runs_that_die_are_counted(old, new, word):
     found = [replace(run, died=(old if run.arm == "old" else new)[run.seed]) for run in runs((0.1,) * len(old), (0.1,) * len(new))]
     (verdict,) = judge(study("deaths"), found, {})
-    assert (verdict.word, verdict.said) == (word, f"of old {sum(old)} of {len(old)} runs died, and of new {sum(new)}")
+    assert (verdict.word, verdict.said) == (word, f"{sum(old)} of {len(old)} runs died (old), and {sum(new)} of {len(new)} (new)")
 
 
 @pytest.mark.parametrize(
