@@ -257,7 +257,7 @@ def test_a_run_whose_loss_is_no_number_has_died_and_is_not_run_again(module_pict
     dead = [run for run in result.runs if run.arm == "wild"]
     assert [(run.died, run.accuracy, len(run.curve)) for run in dead] == [(True, 1 / 3, 3)] * 2  # three classes, as many images of each
     assert "Runs that died, or are no better than saying one class of all images: " in as_markdown(result, command="c", data="d")
-    assert "wild 2 of 2" in as_markdown(result, command="c", data="d")
+    assert "wild: 2 of 2" in as_markdown(result, command="c", data="d")
     monkeypatch.setattr(run, "fit", None)
     assert go(tmp_path / "study", module_pictures, study=study, budget=Budget(seeds=2, epochs=3, images=30)) == result
 
