@@ -68,11 +68,9 @@ def test_an_engine_that_is_prepared_predicts_without_torch(inceptions, ready, ph
         assert probabilities[0] == pytest.approx(probabilities[1], abs=0.1)  # what bfloat16 is allowed, where there is that
 
 
-@pytest.mark.parametrize(
-    ("kind", "times"),
-    [("csv", 1), *(pytest.param(kind, 20, marks=pytest.mark.exhaustive) for kind in ("csv", "jsonl", "parquet"))],
-)
-def test_a_run_that_is_killed_goes_on_to_the_same_bytes(ready, photos, tmp_path, kind, times):
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_run_that_is_killed_goes_on_to_the_same_bytes(ready, photos, tmp_path, kind, times=20):
     """Killed at random moments, from before it begins to after it ends; each time the same command goes on."""
     arguments = (photos, "--model", ready, "--batch-size", "4", "--workers", "1", *ENGINE, *(["--embeddings"] if kind == "parquet" else []))
     whole, output = tmp_path / f"whole.{kind}", tmp_path / f"p.{kind}"

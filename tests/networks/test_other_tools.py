@@ -145,12 +145,6 @@ def test_openvino_takes_every_network_by_an_example(one_of_a_family: Classifier,
     agree(converted(openvino, one_of_a_family, example_input=batches(one_of_a_family.network)[0]), one_of_a_family)
 
 
-@torch.no_grad()
-def test_openvino_takes_a_network_by_an_example(openvino: Any) -> None:
-    model = create_model("inception_small").eval()
-    agree(converted(openvino, model, example_input=noise(2, 3, 28, 28)), model)
-
-
 def onnx_file(model: Classifier, path: Path) -> Path:
     """Write what PyTorch's older exporter makes of the model, for any batch and size."""
     sizes = {"images": {0: "batch", 2: "height", 3: "width"}}
@@ -170,13 +164,6 @@ older_exporter = pytest.mark.filterwarnings(
 @torch.no_grad()
 def test_older_exporter_writes_every_network_to_onnx(one_of_a_family: Classifier, openvino: Any, tmp_path: Path) -> None:
     agree(converted(openvino, onnx_file(one_of_a_family, tmp_path / "model.onnx")), one_of_a_family)
-
-
-@older_exporter
-@torch.no_grad()
-def test_older_exporter_writes_a_network_to_onnx(openvino: Any, tmp_path: Path) -> None:
-    model = create_model("inception_small").eval()
-    agree(converted(openvino, onnx_file(model, tmp_path / "model.onnx")), model)
 
 
 # ---- copies, surgery, other ways to call

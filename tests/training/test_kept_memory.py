@@ -38,6 +38,7 @@ def test_freed_memory_is_kept_for_the_next_step():
     assert count_faults("prefer_speed(torch.device('cpu'))") < MOST
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="keeping memory is asked of glibc")
 def test_what_was_forked_from_it_can_give_memory_back():
     assert count_faults("prefer_speed(torch.device('cpu')); return_freed_memory()") >= MOST
