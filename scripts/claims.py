@@ -10,7 +10,8 @@ Kind = Literal["drawn", "computed", "run", "not possible here"]
 class Claim(NamedTuple):
     """A claim, the paper that makes it, and where what stands for it is: a page with an anchor, or a study's name where one is run.
 
-    about: a pattern of those verdicts of the study that are on this claim; of all, if there is none.
+    about: a pattern of those verdicts of the study that are on this claim; of all, if there is none. outcome: what was found of a claim
+    that no study judges, where it isn't simply so.
     """
 
     said: str
@@ -18,6 +19,7 @@ class Claim(NamedTuple):
     kind: Kind
     place: str
     about: str = ""
+    outcome: str = ""
 
 
 CHAPTERS: dict[str, tuple[Claim, ...]] = {
@@ -27,6 +29,12 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "1409.4842, 3",
             "computed",
             "googlenet.md#the-problem",
+        ),
+        Claim(
+            "If a sparse network can describe the images, clustering units whose outputs go together finds it",
+            "1409.4842, 2 and 3; 1310.6343",
+            "not possible here",
+            "images that are made by such a network: it is a theorem on these",
         ),
         Claim("Parallel kernels of several sizes make a module", "1409.4842, 4, Figure 2", "drawn", "googlenet.md#the-idea"),
         Claim("Naive modules grow wider and dearer one after another", "1409.4842, 4", "computed", "googlenet.md#what-it-costs"),
@@ -45,6 +53,7 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "1409.4842, 5",
             "run",
             "../results.md#ants-and-bees-hymenoptera-244-training-and-153-validation-images",
+            outcome="so, with Inception-v3, whose head is alike",
         ),
         Claim("Dropout before the classifier stays essential", "1409.4842, 5", "run", "dropout", "^0.4, not normalised"),
         Claim("The network's table", "1409.4842, Table 1", "computed", "../family/googlenet.md"),
@@ -55,7 +64,15 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "googlenet.md#the-rest-of-the-network",
         ),
         Claim("They are dropped when training is over", "1409.4842, 5", "computed", "googlenet.md#the-rest-of-the-network"),
-        Claim("Auxiliary heads help", "1409.4842, 5", "run", "aux", "^plain is .* than none"),
+        Claim("They bring gradients to the lower layers", "1409.4842, 5", "computed", "googlenet.md#the-rest-of-the-network"),
+        Claim(
+            "They make the network more accurate, by features of lower layers that discriminate and by regularisation",
+            "1409.4842, 5",
+            "run",
+            "aux",
+            "^plain is .* than none",
+        ),
+        Claim("Images of 224 pixels, of which a mean is subtracted", "1409.4842, 5", "computed", "../family/googlenet.md"),
         Claim(
             "Asynchronous workers trained it with a parameter server; to wait for one another is better",
             "1409.4842, 6; 1604.00981",
@@ -66,7 +83,7 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "Training crops of 8 to 100 % of the area, aspect ratios of 3/4 to 4/3, one of four interpolations",
             "1409.4842, 6",
             "computed",
-            "../recipes.md#googlenet_2014",
+            "googlenet.md#how-it-was-trained-and-tested",
         ),
         Claim("144 crops, 4 x 3 x 6 x 2", "1409.4842, 7", "computed", "../evaluate.md"),
         Claim("More crops and models make errors fewer", "1409.4842, Table 3", "run", "averages", "models?, .* errors"),
@@ -96,6 +113,13 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
         Claim("Higher learning rates become possible, and are faster", "1502.03167, 3.3 and 4.2", "run", "batch-norm", "^with, x5 reaches"),
         Claim("The network without it dies of five times its rate", "1502.03167, 4.2.2", "run", "batch-norm", "runs died"),
         Claim(
+            "Small changes grow from layer to layer",
+            "1502.03167, 1",
+            "computed",
+            "batch-normalisation.md#the-problem",
+            outcome="so where weights are large, else they fade",
+        ),
+        Claim(
             "Initial weights need less care",
             "1502.03167, 3.3",
             "computed",
@@ -112,6 +136,12 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "PCA whitening and ZCA whitening leave no correlations (that their variances differ is the note's, and isn't so)",
             "the note alone",
+            "computed",
+            "batch-normalisation.md#the-idea",
+        ),
+        Claim(
+            "Normalising changes what a layer can express, and scale and shift give it back",
+            "1502.03167, 3",
             "computed",
             "batch-normalisation.md#the-idea",
         ),
@@ -137,8 +167,10 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "1502.03167, Appendix",
             "computed",
             "batch-normalisation.md#the-network",
+            outcome="30 % more, and a quarter isn't so",
         ),
-        Claim("Three modules at 28x28; 3c and 4e halve the grid", "1502.03167, Appendix", "drawn", "batch-normalisation.md#the-network"),
+        Claim("Three modules at 28x28; 3c and 4e halve the grid", "1502.03167, Appendix", "computed", "../family/bn_inception.md"),
+        Claim("Some modules pool by averages, some by maxima", "1502.03167, Appendix", "computed", "../family/bn_inception.md"),
         Claim(
             "A separable first convolution is cheaper, and takes more memory in training",
             "1502.03167, Appendix",
@@ -158,6 +190,13 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "run",
             "bn-smoothness",
             "changes a layer's gradient",
+        ),
+        Claim(
+            "What a layer reads drifts no less with it than without",
+            "1805.11604, 2, Figure 1",
+            "run",
+            "bn-smoothness",
+            "^with: what a layer reads",
         ),
         Claim(
             "Noise after it, by which a layer's input drifts, does no harm",
@@ -201,7 +240,13 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "aux",
             "half-way",
         ),
-        Claim("They regularise, and more with batch normalisation", "1512.00567, 4", "run", "aux", "^batch normalised is"),
+        Claim(
+            "They regularise, and more with batch normalisation (or dropout, which was not tried)",
+            "1512.00567, 4",
+            "run",
+            "aux",
+            "^batch normalised is",
+        ),
         Claim("The lower of the two can go", "1512.00567, 4", "run", "aux-where", "than both"),
         Claim("One remains in Inception-v3, on 17x17", "1512.00567, 4", "computed", "inception-v3.md#auxiliary-heads-again"),
         Claim(
@@ -214,6 +259,13 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "1512.00567, 1",
             "run",
             "../results.md#ants-and-bees-hymenoptera-244-training-and-153-validation-images",
+            outcome="so",
+        ),
+        Claim(
+            "Without smoothing the loss asks for ever larger gaps between logits, by gradients that are bounded",
+            "1512.00567, 7",
+            "computed",
+            "inception-v3.md#labels-softened",
         ),
         Claim("Label smoothing gains 0.2 points", "1512.00567, 7", "run", "label-smoothing"),
         Claim("It is label-dropout, averaged", "1512.00567, 7", "computed", "inception-v3.md#labels-softened"),
@@ -228,6 +280,14 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "1602.07261, 5",
             "computed",
             "inception-v4.md#inception-v4-no-residuals-and-simpler",
+            outcome="dearer, and better by the paper's own numbers alone",
+        ),
+        Claim(
+            "V is for no padding; without it what comes out is as large as what came in",
+            "1602.07261, Figure 3; the note",
+            "computed",
+            "inception-v4.md#inception-v4-no-residuals-and-simpler",
+            outcome="so at a stride of 1 alone",
         ),
         Claim("Inception-ResNet-v2 has Inception-v4's stem", "1602.07261, 3.2", "computed", "../family/inception_resnet_v2_paper.md"),
         Claim(
@@ -239,6 +299,13 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "v1 costs what Inception-v3 costs, v2 what Inception-v4 costs",
             "1602.07261, 3.2",
+            "computed",
+            "inception-v4.md#inception-resnet-modules-that-add",
+            outcome="v1 nearly, v2 costs less",
+        ),
+        Claim(
+            "v1 and v2 are built alike, on grids of 35, 17 and 8",
+            "1602.07261, 3.2, Figure 15",
             "computed",
             "inception-v4.md#inception-resnet-modules-that-add",
         ),
@@ -259,7 +326,7 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
     "Xception": (
         Claim(
             "An Inception module's extreme form has one part for each channel",
-            "1610.02357, 1.2",
+            "1610.02357, 1.1, Figures 1 to 4",
             "drawn",
             "xception.md#the-idea-to-the-end",
         ),

@@ -28,7 +28,7 @@ from inceptions.networks import reshape, spec
 from inceptions.networks.drawing.labels import amount
 from inceptions.networks.drawing.page import draw
 from inceptions.networks.registry import get_network
-from inceptions.networks.spec import Network, Node, Numerics, pair
+from inceptions.networks.spec import Conv, Network, Node, Numerics, Stage, pair
 from inceptions.networks.trace import Cost, Row, Shape, trace, trace_node
 from inceptions.studies import variants
 from inceptions.studies.catalog import get_study
@@ -37,9 +37,31 @@ CLAIMS = "<!-- claims -->"
 DIRECTIVE = re.compile(r"^<!-- (drawn|counted|found) (.+?) -->$", re.MULTILINE)
 NUMBER = re.compile(r"\{\{ (\S+) (parameters|multiply-adds|channels|grid|share) ?(\S*) \}\}")
 ARITHMETIC = re.compile(r"\{\{ = ([\d+*/(). -]+?) (%|M|) ?\}\}")
+
+
+def _with_stage(network: Network, stage: Stage) -> Network:
+    """Return a network with another stage in the place of the one that is called alike."""
+    return reshape.declare(replace(network, stages=tuple(stage if each.name == stage.name else each for each in network.stages)))
+
+
+def _steps_to_xception(*node: Node) -> Callable[[], Network]:
+    """Return what makes an Inception-v3 with another module in the place of its 5c, of 288 channels as that."""
+    return lambda: _with_stage(get_network("inception_v3"), Stage("5c", node, 35, 288))
+
+
 RESHAPED: dict[str, tuple[str, Callable[[], Network]]] = {  # which no paper has, drawn beside those of the papers: title and network
+    "googlenet_separable": (
+        "GoogLeNet with a separable first convolution",
+        lambda: _with_stage(get_network("googlenet"), get_network("bn_inception").stage("conv1")),
+    ),
     "googlenet_two_3x3": ("GoogLeNet with two 3x3 for a 5x5", lambda: reshape.factorize_5x5(get_network("googlenet"))),
     "inception_v3_square": ("Inception-v3 with whole 7x7", lambda: reshape.merge_factorized(get_network("inception_v3"))),
+    "one_kernel": (
+        "Three branches of one kind",
+        _steps_to_xception(spec.Parallel(**{f"part{n}": (Conv(96, 1), Conv(96, 3)) for n in (1, 2, 3)})),
+    ),
+    "three_parts": ("One 1x1, and a 3x3 for each third of its channels", _steps_to_xception(Conv(288, 1), Conv(288, 3, groups=3))),
+    "all_parts": ("One 1x1, and a 3x3 for each channel", _steps_to_xception(Conv(288, 1), Conv(288, 3, groups=288))),
     "xception_extreme": ("Xception with the 1x1 first", lambda: variants.pointwise_first(get_network("xception"))),
     "xception_plain": ("Xception without residuals", lambda: reshape.without_residuals(get_network("xception"))),
     "xception_relu": ("Xception with ReLU between", lambda: reshape.with_depthwise_activation(get_network("xception"), "relu")),
@@ -238,9 +260,7 @@ def claim_table(docs: Path) -> str:
 
 def _standing(claim: Claim, docs: Path) -> str:
     match claim.kind:
-        case "run" if ".md" in claim.place:
-            return f"[run]({claim.place})"
-        case "run":
+        case "run" if ".md" not in claim.place:
             verdicts = [re.fullmatch(r"- \*\*(.+?)\*\*: (.+)", line) for line in verdicts_of(claim.place, docs)]
             words = [verdict[1].lower() for verdict in verdicts if verdict and re.search(claim.about, verdict[2])]
             if not words:
@@ -249,4 +269,4 @@ def _standing(claim: Claim, docs: Path) -> str:
         case "not possible here":
             return f"not possible here: it takes {claim.place}"
         case _:
-            return f"[{claim.kind}]({claim.place})"
+            return f"[{claim.kind}]({claim.place}){claim.outcome and f': {claim.outcome}'}"

@@ -89,8 +89,11 @@ def _of_landscape(claim: Claim, pairs: Sequence[tuple[Smoothness, Smoothness]]) 
         "beta": f"{one}: the effective smoothness, better where it is smaller, is {{}} times that {other}",
     }
     found = [_ratio(claim, _logs(pairs, name), said, below=0.0) for name, said in phrases.items()]
-    said = f"{one}: the step of the layers below changes a layer's gradient {{}} times as much as {other}, and the claim is no less"
-    return [*found, _ratio(claim, _logs(pairs, "shift"), said, above=-math.log(AS_GOOD))]
+    shifts = {
+        "shift": f"{one}: the step of the layers below changes a layer's gradient {{}} times as much as {other}, and the claim is no less",
+        "drift": f"{one}: what a layer reads drifts {{}} times as far in a step as {other}, and the claim is no less",
+    }
+    return found + [_ratio(claim, _logs(pairs, name), said, above=-math.log(AS_GOOD)) for name, said in shifts.items()]
 
 
 def _of_noise(claim: Claim, pairs: Sequence[tuple[Smoothness, Smoothness]]) -> list[Verdict]:

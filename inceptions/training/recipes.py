@@ -86,7 +86,7 @@ GOOGLENET_2014 = Recipe(
     source="1409.4842, sections 5 and 6; base rate, batch, weight decay and length of BVLC Caffe's solver, for the paper gives none; "
     "decay of the average ours",
     cost="ImageNet: about a week on a few high-end GPUs, the paper's estimate; 4 workers is our choice",
-    expect="ImageNet: 89.9 % of top-5, one network, one crop (Table 2: error 10.07 %)",
+    expect="ImageNet: 89.9 % of top-5, one network, one crop (Table 3: error 10.07 %)",
     model="googlenet",
     epochs=250,
     batch_size=32,

@@ -222,7 +222,7 @@ def test_pages_of_smoothness_have_table_verdicts_bands_and_every_look(whole, tmp
     write_pages(result, tmp_path, command="c", data="d")
     text, values = as_markdown(result, command="c", data="d"), json.loads((tmp_path / "study.json").read_text())
     assert "| Arm | Loss varies by | Gradient changes by | Effective smoothness |" in text
-    assert text.count("\n- **") == 6
+    assert text.count("\n- **") == 7
     assert "one seed, no interval" in text
     assert [len(run["looks"]["smoothness"]) for run in values["smoothness"]] == [4, 4, 4]
     assert (tmp_path / "study.svg").read_text().count('id="axes_') == 6
@@ -242,12 +242,13 @@ def test_verdicts_are_ratios_of_medians_seed_by_seed():
             looked("with", seed, scale=factor / 4, shift=0.95),
             looked("with, noise", seed, drift=8 * factor, curve=(0.38, 0.78)),
         ]
-    varies, changes, beta, shift, drift, steps = judge_smoothness(STUDY, found)
+    varies, changes, beta, shift, moved, drift, steps = judge_smoothness(STUDY, found)
     for verdict in (varies, changes, beta):
         assert verdict.difference.value == pytest.approx(math.log(1 / 4))
         assert verdict.word == "shown"
     assert "0.25 times as much as without (0.25 to 0.25)" in varies.said
     assert shift.word == "shown"  # 0.95 is no less, within the margin
+    assert (moved.word, moved.difference.value) == ("shown", 0.0)  # what layers read drifts alike: no less
     assert (drift.word, math.exp(drift.difference.value)) == ("shown", pytest.approx(8, rel=0.01))
     assert steps.word == "shown"
     assert math.exp(steps.difference.value) == pytest.approx(20 / (10 + 10 * 0.38 / 0.4))  # both on lines between epochs
