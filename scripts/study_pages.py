@@ -24,7 +24,7 @@ MEASURES = {
     "surface": "the loss on planes round the ends of runs, and through their start and ends",
 }
 PLOTS = {
-    "averages": "Top-1 error over the number of models averaged",
+    "averages": "Top-1 error over multiply-adds, by crops and models",
     "smoothness": "Loss, gradient and smoothness along the gradient, accuracy in training, and the drift of layers",
     "surface": "The loss on planes, with contours",
 }

@@ -35,6 +35,8 @@ def as_plain(result: StudyResult, *, command: str, data: str) -> dict[str, Any]:
         "study": result.study.name,
         "data": data,
         "command": command,
+        "epochs": result.epochs,
+        "images": dict(zip(("training", "in_the_end"), result.images, strict=True)),
         "arms": [asdict(arm) for arm in result.arms],
         "runs": [asdict(run) for run in result.runs],
         "averages": [asdict(row) for row in result.averages],
@@ -49,9 +51,9 @@ def as_plain(result: StudyResult, *, command: str, data: str) -> dict[str, Any]:
 def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
     """Return the study as Markdown: the hypothesis, the table, the verdicts, and the command that makes them."""
     study, seeds = result.study, len({run.seed for run in result.runs})
-    differences = (
-        "those of errors Wilson's and the paired bootstrap's over images" if result.averages else "differences are taken seed by seed"
-    )
+    intervals = "intervals are Student's t over seeds, for differences are taken seed by seed"
+    if result.averages:
+        intervals += ", and in the table of errors Wilson's and the paired bootstrap's over images"
     lines = [
         f"# {study.title}",
         "",
@@ -66,12 +68,19 @@ def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
         *(f"- **{verdict.word[0].upper()}{verdict.word[1:]}**: {verdict.said}." for verdict in result.verdicts),
         "",
         *_other_lines(result),
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'} on {shown(data)}; intervals of accuracy are Student's t over seeds; {differences}.",
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'} on {shown(data)}, {_budget(result)}; {intervals}.",
         "",
         f"    {command}",
         "",
     ]
     return "\n".join(lines)
+
+
+def _budget(result: StudyResult) -> str:
+    """Return how long a run is, and how many images its accuracy is of."""
+    epochs, steps = result.epochs, max(len(run.curve) * run.steps_per_epoch for run in result.runs)
+    trained, tested = result.images
+    return f"{epochs} {'epoch' if epochs == 1 else 'epochs'} of {trained:,} images in {steps:,} steps, accuracy of {tested:,} others"
 
 
 def _other_lines(result: StudyResult) -> list[str]:
@@ -101,7 +110,7 @@ def _dead_lines(result: StudyResult) -> list[str]:
 
 
 def _average_lines(result: StudyResult) -> list[str]:
-    """Return the paper's table of models, crops, cost and error, and how many images it is of."""
+    """Return the paper's table of models, crops, cost and error."""
     lines = ["| Models | Crops | Multiply-adds, M | Top-1 error, % | 95 % interval | Against the first |", "|---:|---:|---:|---:|---|---|"]
     for place, row in enumerate(result.averages):
         points = row.against_base
@@ -109,7 +118,7 @@ def _average_lines(result: StudyResult) -> list[str]:
         spread = f"{100 * row.error.low:.1f} to {100 * row.error.high:.1f}"
         cells = (str(row.models), str(row.crops), f"{row.multiply_adds / 1e6:,.0f}", f"{100 * row.error.value:.2f}", spread, against)
         lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, "", f"Averages are of {result.averages[0].images:,} test images.", ""]
+    return [*lines, ""]
 
 
 def _plot(result: StudyResult) -> Figure:
@@ -121,20 +130,20 @@ def _plot(result: StudyResult) -> Figure:
 
 
 def _plot_averages(result: StudyResult) -> Figure:
-    """Return top-1 error with its interval over the number of models, a line for each number of crops."""
+    """Return top-1 error with its interval over multiply-adds, a line for each number of crops or of models, of which there are fewer."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axis, rows = figure.subplots(), result.averages
-    for place, crops in enumerate(sorted({row.crops for row in rows})):
-        mine = [row for row in rows if row.crops == crops]
+    kind = min(("crops", "models"), key=lambda kind: len({getattr(row, kind) for row in rows}))
+    for place, number in enumerate(sorted({getattr(row, kind) for row in rows})):
+        mine = [row for row in rows if getattr(row, kind) == number]
         values = [100 * row.error.value for row in mine]
         bounds = [[100 * (row.error.value - row.error.low) for row in mine], [100 * (row.error.high - row.error.value) for row in mine]]
-        label = f"{crops} {'crop' if crops == 1 else 'crops'}"
-        positions = [row.models + 0.08 * (place - 1) for row in mine]
-        axis.errorbar(positions, values, yerr=bounds, color=COLOURS[place], marker="o", capsize=3, label=label)
-    axis.set(xlabel="models averaged", ylabel="top-1 error (%)")
-    axis.set_xticks(sorted({row.models for row in rows}))
+        label = f"{number} {kind[:-1] if number == 1 else kind}"
+        costs = [row.multiply_adds / 1e6 for row in mine]
+        axis.errorbar(costs, values, yerr=bounds, color=COLOURS[place % len(COLOURS)], marker="o", capsize=3, label=label)
+    axis.set(xlabel="multiply-adds (M)", ylabel="top-1 error (%)", xscale="log")
     axis.legend(frameon=False)
     tidy(axis)
     return figure

@@ -42,7 +42,6 @@ from inceptions.training.processes import world_size
 from inceptions.training.progress import Reporter
 from inceptions.weights.folder import load_model
 
-CROPPED_FRACTION = 10  # images that are cropped 144 times are so many times fewer than those of training
 DEAD = 1.05  # times the share of the commonest class: an accuracy that is no higher is that of a network that says the same of all images
 
 
@@ -74,7 +73,8 @@ class ArmResult:
 class StudyResult:
     """What a study came to; averages: of models and crops, where they are what it is about; others: what it came to with other epochs.
 
-    smoothness, surfaces, terrains: the same of the landscape, and the surfaces in numbers.
+    smoothness, surfaces, terrains: the same of the landscape, and the surfaces in numbers. images: that are trained on, and that accuracies
+    in the end are of.
     """
 
     study: Study
@@ -86,6 +86,7 @@ class StudyResult:
     surfaces: tuple[surface.Surface, ...] = ()
     terrains: tuple[Terrain, ...] = ()
     others: tuple[StudyResult, ...] = ()
+    images: tuple[int, int] = (0, 0)
 
     @property
     def epochs(self) -> int:
@@ -128,7 +129,8 @@ def run_study(
         runs.append(_finish(planned[number], workers, reporter, may_die=study.measure in SCORED))
         if callback is not None:
             callback(runs[-1])
-    return _conclude(study, planned, runs, splits, folder, images=budget.images, device=device, workers=workers)
+    result = _conclude(study, planned, runs, splits, folder, device=device, workers=workers)
+    return replace(result, images=(len(splits.train), len(splits.test or splits.val or splits.train)))
 
 
 def plan_study(
@@ -154,7 +156,7 @@ def plan_study(
 
 
 def _conclude(
-    study: Study, planned: Sequence[PlannedRun], runs: Sequence[RunResult], splits: Splits, folder: Path, *, images: int, **settings: Any
+    study: Study, planned: Sequence[PlannedRun], runs: Sequence[RunResult], splits: Splits, folder: Path, **settings: Any
 ) -> StudyResult:
     """Return what all runs came to. settings: device and workers."""
     costs = {arm.name: trace(replace(arm.network, aux=())).total for arm in study.arms}
@@ -162,7 +164,7 @@ def _conclude(
     result = StudyResult(study, arms, tuple(runs), ())
     match study.measure:
         case "averages":
-            return _with_averages(result, planned, splits, folder, images=images, **settings)
+            return _with_averages(result, planned, splits, folder, **settings)
         case "smoothness":
             found = tuple(map(_looked_at, planned, runs))
             return replace(result, smoothness=found, verdicts=judge_smoothness(study, found))
@@ -172,11 +174,9 @@ def _conclude(
             return replace(result, verdicts=tuple(judge(study, runs, {name: cost.multiply_adds for name, cost in costs.items()})))
 
 
-def _with_averages(
-    result: StudyResult, planned: Sequence[PlannedRun], splits: Splits, folder: Path, *, images: int, **settings: Any
-) -> StudyResult:
+def _with_averages(result: StudyResult, planned: Sequence[PlannedRun], splits: Splits, folder: Path, **settings: Any) -> StudyResult:
     """Return the result with the table of models and crops. settings: device and workers."""
-    samples = take_evenly(splits.test or splits.val, images // CROPPED_FRACTION)
+    samples = splits.test or splits.val
     models = [load_model(run.home / "best", calibrated=False) for run in planned]  # as the papers averaged them
     found = average(models, samples, splits.classes, crops=result.study.crops, **{**settings, "device": pick_device(settings["device"])})
     write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")

@@ -42,23 +42,32 @@ def test_that_no_run_died_is_told_of_every_arm_where_it_is_asked(by, is_told):
     assert ("all images: old: 0 of 1; new: 0 of 1." in said) is is_told
 
 
+def scored(models, crops, wrong):
+    """Return a row of images of one class of two, of which those are wrong."""
+    return Row(
+        models, crops, 1, score_of(torch.eye(2)[wrong.long()].log(), torch.zeros(len(wrong), dtype=torch.int64), np.arange(len(wrong)))
+    )
+
+
 def test_fewer_errors_are_points_below_zero_in_the_table_the_verdict_and_json(tmp_path):
-    labels = torch.zeros(40, dtype=torch.int64)
     rows = []
-    for models in (1, 2):
-        for place, crops in enumerate((1, 10, 144)):
-            wrong = torch.arange(40) < 20 - 5 * place - 2 * models
-            score = score_of(torch.eye(2)[wrong.long()].log(), labels, np.arange(40))
-            rows.append(Row(tuple("ab"[:models]), crops, 1, score))
+    for models, errors in {("a",): (18, 13, 8), ("a", "b"): (16, 11, 6), ("b",): (18, 15, 8)}.items():
+        rows += [scored(models, crops, torch.arange(40) < count) for crops, count in zip((1, 10, 144), errors, strict=True)]
     result = replace(result_of_one_seed(), averages=table(rows), verdicts=judge_averages(rows))
     text = as_markdown(result, command="c", data="d")
     assert "| 1 | 10 | 0 | 32.50 | 20.1 to 48.0 | -12.50 (" in text
-    verdict = result.verdicts[0]
-    assert (verdict.difference.value, verdict.word) == (-12.5, "shown")
-    assert verdict.said.startswith("1 model, 10 crops: 12.5 points fewer errors than 1 model, 1 crop (-")
+    assert [row.models for row in result.averages] == [1, 1, 1, 2, 2, 2]  # that of b alone is no line of the table
+    said = [(verdict.word, verdict.said) for verdict in result.verdicts]
+    spread = 2.5 * 12.706  # two seeds, 12.5 and 7.5 points
+    few = f"1 model, 10 crops: 10.0 points fewer errors than 1 model, 1 crop ({-10 - spread:+.1f} to {-10 + spread:+.1f})"
+    assert said[0] == ("not shown at this size", few)
+    assert said[2] == ("shown", "2 models, 1 crop: 5.0 points fewer errors than 1 model, 1 crop (-5.0 to -5.0)")
+    alone = judge_averages([row for row in rows if row.models == ("a",)])[0]
+    assert alone.word == "not shown at this size" and alone.said.endswith(" (one seed, no interval)")
     write_pages(result, tmp_path, command="c", data="d")
     found = json.loads((tmp_path / "study.json").read_text())
-    assert found["averages"][1]["against_base"]["value"] == found["verdicts"][0]["difference"]["value"] == -12.5
+    assert found["averages"][1]["against_base"]["value"] == -12.5
+    assert found["verdicts"][0]["difference"]["value"] == pytest.approx(-10)
 
 
 @pytest.mark.parametrize(
@@ -66,12 +75,10 @@ def test_fewer_errors_are_points_below_zero_in_the_table_the_verdict_and_json(tm
     [((60, 20, 18, 17), "shown", 39.0), ((60, 50, 40, 30), "not shown at this size", 0.0), ((60, 59, 50, 10), "contradicted", -39.0)],
 )
 def test_the_first_step_to_more_crops_is_held_against_the_last(errors, word, gained):
-    labels, order = torch.zeros(100, dtype=torch.int64), np.random.default_rng(0).permutation(100)
     rows = []
-    for crops, count in zip((1, 10, 12, 144), errors, strict=True):
-        wrong = torch.from_numpy(order < count) if crops != 12 else torch.arange(100) < count
-        score = score_of(torch.eye(2)[wrong.long()].log(), labels, order if crops != 12 else np.arange(100))
-        rows.append(Row(("a",), crops, 1, score))
+    for seed, more in (("a", 0), ("b", 1), ("c", 2)):  # of a model that errs more at all crops nothing changes
+        counts = zip((1, 10, 12, 144), errors, strict=True)
+        rows += [scored((seed,), crops, torch.arange(100) < count + more) for crops, count in counts]
     verdict = judge_averages(rows)[-1]
     assert (verdict.claim.better, verdict.claim.worse) == ("1 to 10 crops", "12 to 144 crops")
     assert (verdict.word, verdict.difference.value) == (word, pytest.approx(gained))
@@ -79,6 +86,5 @@ def test_the_first_step_to_more_crops_is_held_against_the_last(errors, word, gai
 
 
 def test_where_no_crops_change_anything_nothing_is_shown_of_gains():
-    score = score_of(torch.eye(2)[torch.zeros(10, dtype=torch.int64)].log(), torch.zeros(10, dtype=torch.int64), np.arange(10))
-    verdict = judge_averages([Row(("a",), crops, 1, score) for crops in (1, 10, 144)])[-1]
+    verdict = judge_averages([scored((seed,), crops, torch.arange(10) < 0) for crops in (1, 10, 144) for seed in "ab"])[-1]
     assert (verdict.word, verdict.difference.low, verdict.difference.high) == ("not shown at this size", 0.0, 0.0)
