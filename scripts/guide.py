@@ -34,6 +34,7 @@ from inceptions.studies import variants
 from inceptions.studies.catalog import get_study
 
 CLAIMS = "<!-- claims -->"
+WIDE = 600  # pixels: two drawings of more can't be read beside each other
 DIRECTIVE = re.compile(r"^<!-- (drawn|counted|found) (.+?) -->$", re.MULTILINE)
 NUMBER = re.compile(r"\{\{ (\S+) (parameters|multiply-adds|channels|grid|share) ?(\S*) \}\}")
 ARITHMETIC = re.compile(r"\{\{ = ([\d+*/(). -]+?) (%|M|) ?\}\}")
@@ -110,8 +111,14 @@ def figures(text: str) -> Iterator[tuple[str, str]]:
     """Yield the drawings that a page asks for, by their place beside it, as SVG."""
     for kind, given in DIRECTIVE.findall(text):
         for place in given.split() if kind == "drawn" else ():
-            name, _, stage = place.partition(":")
-            yield figure_name(place), draw(network_called(name), stage=stage)
+            yield figure_name(place), drawing_of(place)
+
+
+@cache
+def drawing_of(place: str) -> str:
+    """Return the drawing of `network:stage` as SVG."""
+    name, _, stage = place.partition(":")
+    return draw(network_called(name), stage=stage)
 
 
 def figure_name(place: str) -> str:
@@ -161,33 +168,38 @@ def _number(place: str, what: str, other: str) -> str:
 
 
 def _drawn(given: str) -> str:
-    cells = []
+    cells, is_wide = [], False
     for place in given.split():
         name, _, stage = place.partition(":")
         cost = cost_of(place)
         title = RESHAPED[name][0] if name in RESHAPED else f"`{name}`"
         said = f"{title}, {stage}: {cost.parameters:,} parameters, {amount(cost.multiply_adds)} multiply-adds"
-        cells.append(f"![Stage {stage} of {name}]({figure_name(place)})\n\n{said}\n{{ .said }}")
+        picture = f"![Stage {stage} of {name}]({figure_name(place)})"
+        cells.append(f"[{picture}]({figure_name(place)})\n\n{said}\n{{ .said }}")
+        is_wide |= float(re.search(r'width="([\d.]+)"', drawing_of(place))[1]) > WIDE
     inside = "\n\n</div>\n\n<div markdown>\n\n".join(cells)
-    return f'<div class="beside" markdown>\n\n<div markdown>\n\n{inside}\n\n</div>\n\n</div>'
+    return f'<div class="beside{" wide" if is_wide else ""}" markdown>\n\n<div markdown>\n\n{inside}\n\n</div>\n\n</div>'
 
 
 def _counted(given: str) -> str:
-    row, rows, total = row_of(given), [], 0
+    row, rows, parts = row_of(given), [], []
     numerics = network_called(given.partition(":")[0]).numerics
     for way, layer, reads, cost in convolutions(row.node, row.reads, numerics):
         out, factors = cost.output, _factors(layer, reads)
         weights = sum(map(prod, factors))
         work = weights * out.height * out.width
-        total += work
+        parts.append((weights, work, layer.has_bias * layer.channels))
         kernel = "all" if isinstance(layer, spec.Linear) else "x".join(map(str, pair(layer.kernel)))
         formula = " + ".join(" · ".join(map(str, part)) for part in factors)
         rows.append((way, kernel, f"{reads.channels} → {out.channels}", out.grid, f"{formula} = {weights:,}", amount(work)))
-    if total != row.cost.multiply_adds:
-        raise ValueError(f"{given}: the formulas come to {total}, and trace to {row.cost.multiply_adds}")
-    rows.append(("**together**", "", "", "", "", f"**{amount(total)}**"))
+    weights, work, biases = (sum(part[place] for part in parts) for place in range(3))
+    others = biases + 2 * row.cost.norm_channels
+    if (work, weights + others) != (row.cost.multiply_adds, row.cost.parameters):
+        raise ValueError(f"{given}: the formulas come to {work} and {weights} + {others}, and trace to {row.cost}")
+    rows.append(("**together**", "", "", "", f"**{weights:,}**", f"**{amount(work)}**"))
     heads = [Column(head) for head in ("On the way", "Kernel", "Channels", "Grid")]
-    return table([*heads, Column("Weights", is_number=True), Column("Multiply-adds", is_number=True)], rows)
+    said = f"With {others:,} biases, or scales and shifts of batch normalisation, {row.cost.parameters:,} parameters."
+    return f"{table([*heads, Column('Weights', is_number=True), Column('Multiply-adds', is_number=True)], rows)}\n{said}"
 
 
 def _factors(layer: spec.Convolution | spec.Linear, reads: Shape) -> list[tuple[int, ...]]:
@@ -223,8 +235,12 @@ def convolutions(node: Node, reads: Shape, numerics: Numerics, way: str = "") ->
 
 def verdicts_of(name: str, docs: Path) -> list[str]:
     """Return the verdicts of a study's page, a line of Markdown each; none where nobody has run it."""
+    return [line for line in _page_of(name, docs) if line.startswith("- **")]
+
+
+def _page_of(name: str, docs: Path) -> list[str]:
     file = docs / "studies" / name / "study.md"
-    return [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("- **")] if file.is_file() else []
+    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
 
 
 def measured_on(name: str, docs: Path) -> str:
@@ -239,11 +255,15 @@ def measured_on(name: str, docs: Path) -> str:
 
 
 def found(name: str, docs: Path) -> str:
-    """Return what a study found, or how it is run where nobody has run it."""
+    """Return what a study found, with other epochs too, and its command; where nobody has run it, how it is run."""
     verdicts = verdicts_of(name, docs)
     if not verdicts:
         return f"*Not run yet*: `inceptions study {name} --data DATA`."
-    return "\n".join([f"What [our study](../studies/{name}/study.md) found{measured_on(name, docs)}:", "", *verdicts])
+    page = _page_of(name, docs)
+    command = next(line.strip() for line in page if line.startswith("    inceptions study "))
+    others = [line for text in page if re.match(r"With \d+ epochs? and not ", text) for line in ("", text)]
+    said = f"What [our study](../studies/{name}/study.md) found{measured_on(name, docs)}, by `{command}`:"
+    return "\n".join([said, "", *verdicts, *others])
 
 
 def claim_table(docs: Path) -> str:
@@ -251,10 +271,10 @@ def claim_table(docs: Path) -> str:
     sections = []
     for number, (chapter, claims) in enumerate(CHAPTERS.items(), start=1):
         rows = [
-            (f"{number}.{place}", plain(claim.said), plain(claim.source), _standing(claim, docs))
+            (f"{number}.{place}", plain(claim.said), _standing(claim, docs), plain(claim.source))
             for place, claim in enumerate(claims, start=1)
         ]
-        sections.append(f"## {chapter}\n\n{table([Column(''), Column('Claim'), Column('Source'), Column('Here')], rows)}")
+        sections.append(f"## {chapter}\n\n{table([Column(''), Column('Claim'), Column('Here'), Column('Source')], rows)}")
     return "\n".join(sections)
 
 
@@ -262,10 +282,10 @@ def _standing(claim: Claim, docs: Path) -> str:
     match claim.kind:
         case "run" if ".md" not in claim.place:
             verdicts = [re.fullmatch(r"- \*\*(.+?)\*\*: (.+)", line) for line in verdicts_of(claim.place, docs)]
-            words = [verdict[1].lower() for verdict in verdicts if verdict and re.search(claim.about, verdict[2])]
-            if not words:
+            found = [f"{verdict[1].lower()}, {verdict[2]}" for verdict in verdicts if verdict and re.search(claim.about, verdict[2])]
+            if not found:
                 return f"[not run yet](../studies/index.md#{claim.place}){' on networks of today' if verdicts else ''}"
-            return f"[run](../studies/{claim.place}/study.md){measured_on(claim.place, docs)}: {', '.join(words)}"
+            return f"[run](../studies/{claim.place}/study.md){measured_on(claim.place, docs)}: {' '.join(found)}"
         case "not possible here":
             return f"not possible here: it takes {claim.place}"
         case _:

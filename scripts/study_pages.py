@@ -53,7 +53,8 @@ def machine_time(docs: Path) -> str:
     names = [name for name in measured(docs) if name in of_code and not measured_on(name, docs)]
     files = [docs / "studies" / name / "study.json" for name in names]
     done = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
-    return f"{len(done)} of the {len(list_studies())} studies have results of these networks: {known.machine_time(done)}."
+    took = f"{known.machine_time(done)}, and what is measured of models after it is not counted"
+    return f"{len(done)} of the {len(list_studies())} studies have results of these networks: {took}."
 
 
 def _study_section(study: Study, docs: Path, *, is_measured: bool) -> str:

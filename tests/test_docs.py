@@ -27,13 +27,21 @@ from inceptions.weights.locate import find_model
 from tests.documentation import DOCS, HOOK, PAGES, ROOT, STUDY, blocks
 from tests.pictures import paint
 
+WORDS_FOR = {"SEED": "0", "ENGINE": "torch"}
+WORDS = re.compile(rf"\b({'|'.join(WORDS_FOR)})\b")
+
 
 def commands() -> dict[str, str]:
-    """Every line of a shell block, or between backticks, that runs `inceptions`, and the page that it is on."""
+    """Every line of a shell block or an indented one, or between backticks, that runs `inceptions`, and the page that it is on.
+
+    Between backticks those that have an option's value or a place of something, for others name a command alone.
+    """
     found = {}
-    for page in PAGES:
-        lines = [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
-        lines += re.findall(r"`((?:torchrun .* -m )inceptions [^`]+)`", PAGES[page])
+    for page, text in PAGES.items():
+        indented = "\n".join(re.findall(r"^ {4}(.*)$", text, flags=re.MULTILINE))
+        lines = [line for block in (*blocks(page, "sh"), indented) for line in block.replace("\\\n", " ").splitlines()]
+        lines += re.findall(r"`((?:torchrun .* -m )?inceptions \w+ [^`]* [^`]+)`", text)
+        lines = [WORDS.sub(lambda word: WORDS_FOR[word[0]], line) for line in lines]
         found |= {line.split(" #")[0].strip(): page for line in lines if re.match(r"(inceptions|torchrun .* -m inceptions) ", line)}
     return found
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7")
-COLUMNS = {
+MEDIANS = {
     "Loss varies by": "varies",
     "Gradient changes by": "changes",
     "Effective smoothness": "beta",
@@ -35,13 +35,14 @@ MARKS = {"start": "s", "first": "o", "second": "^", "end": "o"}
 
 def smoothness_lines(found: Sequence[Smoothness]) -> list[str]:
     """Return the table of the medians over looks, each the mean of the seeds with the least and the greatest."""
-    lines = [f"| Arm | {' | '.join(COLUMNS)} |", f"|---|{'---:|' * len(COLUMNS)}"]
-    for arm, runs in _by_arm(found):
-        lines.append(f"| {arm} | {' | '.join(_spread([getattr(run, name) for run in runs]) for name in COLUMNS.values())} |")
+    arms = list(_by_arm(found))
+    lines = [f"| Median of a run | {' | '.join(arm for arm, _ in arms)} |", f"|---|{'---:|' * len(arms)}"]
+    for said, name in MEDIANS.items():
+        lines.append(f"| {said} | {' | '.join(_spread([getattr(run, name) for run in runs]) for _, runs in arms)} |")
     looks, lengths = len(found[0].looks), ", ".join(f"{length:g}" for length in LENGTHS)
     said = (
         f"Medians over {looks} looks of a run; the mean of the seeds with the least and the greatest. Steps along the gradient are "
-        f"{lengths} times the peak learning rate long; the last three columns are means of the layers that are followed."
+        f"{lengths} times the peak learning rate long; the last three are means of the layers that are followed."
     )
     return [*lines, "", said, ""]
 
@@ -77,7 +78,7 @@ def smoothness_values(found: Sequence[Smoothness]) -> list[dict[str, Any]]:
     }
     rows = []
     for run in found:
-        medians = {name: getattr(run, name) for name in COLUMNS.values()}
+        medians = {name: getattr(run, name) for name in MEDIANS.values()}
         looks = {name: [float(f"{column(look):.5g}") for look in run.looks] for name, column in columns.items()}
         rows.append({"arm": run.arm, "seed": run.seed, **medians, "training_accuracy": list(run.training.curve), "looks": looks})
     return rows
@@ -138,7 +139,10 @@ def _draw_surface(axis: Axes, surface: Surface, levels: np.ndarray) -> QuadConto
     names = {"start": "start", **dict(zip(("first", "second"), surface.arms, strict=False)), "end": surface.arms[0]}
     for point, (x, y) in surface.points.items():
         axis.plot(x, y, MARKS[point], color="white", markeredgecolor=BLACK, markersize=6)
-        axis.annotate(f"{names[point]}, {surface.at_points[point]:.2g}", (x, y), (0, 7), textcoords="offset points", **_WORDS)
+        place = (x - surface.xs[0]) / (surface.xs[-1] - surface.xs[0])
+        side = "left" if place < 1 / 3 else "right" if place > 2 / 3 else "center"  # so that the words stay inside
+        above = -14 if point == "start" else 7  # points, below where the first end's name would cover it
+        axis.annotate(f"{names[point]}, {surface.at_points[point]:.2g}", (x, y), (0, above), textcoords="offset points", ha=side, **_WORDS)
     axis.set_title(f"{'through start and ends' if surface.between else f'round the end, ±{REACH:g}'}, seed {surface.seed}", fontsize=9)
     axis.set_aspect("equal")
     axis.tick_params(labelsize=7)
@@ -146,7 +150,7 @@ def _draw_surface(axis: Axes, surface: Surface, levels: np.ndarray) -> QuadConto
     return drawn
 
 
-_WORDS: dict[str, Any] = {"fontsize": 7, "ha": "center", "bbox": {"boxstyle": "round,pad=0.15", "color": "white", "alpha": 0.75}}
+_WORDS: dict[str, Any] = {"fontsize": 7, "bbox": {"boxstyle": "round,pad=0.15", "color": "white", "alpha": 0.75}}
 
 
 def _levels(surfaces: Sequence[Surface]) -> np.ndarray:
