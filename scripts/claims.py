@@ -72,7 +72,12 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "aux",
             "^plain is .* than none",
         ),
-        Claim("Images of 224 pixels, of which a mean is subtracted", "1409.4842, 5", "computed", "../family/googlenet.md"),
+        Claim(
+            "Images of 224 pixels, of which a mean is subtracted",
+            "1409.4842, 5",
+            "computed",
+            "../weights.md#numerics-travel-with-the-weights",
+        ),
         Claim(
             "Asynchronous workers trained it with a parameter server; to wait for one another is better",
             "1409.4842, 6; 1604.00981",
@@ -132,7 +137,13 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "computed",
             "batch-normalisation.md#the-problem",
         ),
-        Claim("A batch takes less time than its images one by one", "1502.03167, 1", "run", "../benchmarks/inception_v3/benchmark.md"),
+        Claim(
+            "A batch takes less time than its images one by one",
+            "1502.03167, 1",
+            "run",
+            "../benchmarks/inception_v3/benchmark.md",
+            outcome="so, in less than half of it",
+        ),
         Claim(
             "PCA whitening and ZCA whitening leave no correlations (that their variances differ is the note's, and isn't so)",
             "the note alone",

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from dataclasses import replace
+from statistics import median
 
 import pytest
 import torch
@@ -87,6 +88,13 @@ def test_every_claim_of_a_study_finds_its_verdicts():
             if not said or guide.measured_on(study.name, DOCS):
                 continue
         assert any(re.search(claim.about, sentence) for sentence in said), claim
+
+
+def test_the_guide_has_the_speeds_that_were_measured():
+    told = re.search(r"(\d+) images/s one at a time and (\d+) by sixteens\]\(\.\./(\S+)\.md\)", PAGES["guide/batch-normalisation.md"])
+    rates = json.loads((DOCS / f"{told[3]}.json").read_text(encoding="utf-8"))["rates"]
+    measured = {rate["batch_size"]: median(rate["rounds"]["inceptions"]) for rate in rates}
+    assert (int(told[1]), int(told[2])) == (round(measured[1]), round(measured[16]))
 
 
 def test_results_of_a_study_are_listed_with_their_plot(tmp_path):
