@@ -28,7 +28,7 @@ from guide import figures, fill
 from mkdocs.structure.files import File
 from prose import Column, plain, table
 from reference import command_page, name_list
-from study_pages import measured, plot_of, study_list, with_plot
+from study_pages import measured, plot_of, study_list, with_numbers, with_plot
 
 from inceptions.errors import UserError
 from inceptions.evaluation.protocols import PROTOCOLS
@@ -326,6 +326,8 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         markdown = with_plot(markdown, has_numbers=file.with_suffix(".json").is_file(), shows=plot_of(file.parent.name))
     if page.file.src_uri.startswith("guide/"):
         markdown = fill(markdown, docs)
+    if page.file.src_uri == "studies/index.md":
+        markdown = with_numbers(markdown, docs)
     lists = {"weights": weights_list, "forms": form_list, "protocols": protocol_list, "studies": lambda: study_list(docs)}
     lists |= {"live": live_link, "names": lambda: name_list(docs)}
     return re.sub(r"<!-- (weights|forms|protocols|studies|live|names) -->", lambda found: lists[found[1]](), markdown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ MEASURES = {
     "smoothness": "loss and gradient along the gradient, and what becomes of layers' inputs, at steps of the training",
     "surface": "the loss on planes round the ends of runs, and through their start and ends",
 }
+NUMBER = re.compile(r"\{\{ ([\w-]+)(?:/([^{}]+))? (?:(accuracy)|points (\d)) \}\}")
 PLOTS = {
     "averages": "Top-1 error over multiply-adds, by crops and models",
     "smoothness": "Loss, gradient and smoothness along the gradient, accuracy in training, and the drift of layers",
@@ -72,6 +74,24 @@ def _study_section(study: Study, docs: Path, *, is_measured: bool) -> str:
             "\n".join((f"[What was measured]({study.name}/study.md){measured_on(study.name, docs)}:", "", *verdicts_of(study.name, docs)))
         )
     return "\n\n".join((*lines, f"```sh\ninceptions study {study.name} --data DATA\n```")) + "\n"
+
+
+def with_numbers(text: str, docs: Path) -> str:
+    """Return a page with what it asks the studies for: `{{ residual/scaled accuracy }}`, or `{{ residual points 2 }}` of verdict 2.
+
+    Raises ValueError where nothing stands for what it asks.
+    """
+    text = NUMBER.sub(lambda asked: _number(docs, *asked.groups()), text)
+    if left := re.search(r"\{\{.*", text):
+        raise ValueError(f"nothing is known to stand for {left[0]!r}")
+    return text
+
+
+def _number(docs: Path, name: str, arm: str | None, accuracy: str | None, place: str | None) -> str:
+    study = json.loads((docs / "studies" / name / "study.json").read_text(encoding="utf-8"))
+    if accuracy:
+        return f"{100 * {each['name']: each['accuracy']['value'] for each in study['arms']}[arm]:.1f} %"
+    return re.search(r"[\d.]+ points", study["verdicts"][int(place) - 1]["said"])[0]
 
 
 def plot_of(name: str) -> str:

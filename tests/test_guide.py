@@ -97,6 +97,18 @@ def test_the_guide_has_the_speeds_that_were_measured():
     assert (int(told[1]), int(told[2])) == (round(measured[1]), round(measured[16]))
 
 
+def test_the_page_of_studies_has_their_numbers(tmp_path):
+    pages = sys.modules["study_pages"]
+    folder = tmp_path / "studies" / "one"
+    folder.mkdir(parents=True)
+    values = {"arms": [{"name": "a b", "accuracy": {"value": 0.8149}}], "verdicts": [{"said": "it dies"}, {"said": "a is 1.0 points less"}]}
+    (folder / "study.json").write_text(json.dumps(values), encoding="utf-8")
+    assert pages.with_numbers("{{ one/a b accuracy }}, {{ one points 2 }}", tmp_path) == "81.5 %, 1.0 points"
+    for asked in ("{{ one/a b points }}", "{{ one accuracy 1 }}"):
+        with pytest.raises(ValueError, match="nothing is known to stand for"):
+            pages.with_numbers(asked, tmp_path)
+
+
 def test_results_of_a_study_are_listed_with_their_plot(tmp_path):
     name = list_studies()[0].name
     folder = tmp_path / "studies" / name
