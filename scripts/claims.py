@@ -11,7 +11,7 @@ class Claim(NamedTuple):
     """A claim, the paper that makes it, and where what stands for it is: a page with an anchor, or a study's name where one is run.
 
     about: a pattern of those verdicts of the study that are on this claim; of all, if there is none. outcome: what was found of a claim
-    that no study judges, where it isn't simply so.
+    that no study judges, where it isn't simply so, or what is to be said of a study's verdicts.
     """
 
     said: str
@@ -46,7 +46,13 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "modules",
             "than reduced at once",
         ),
-        Claim("Average pooling in place of fully connected layers gains 0.6 points", "1409.4842, 5", "run", "pooling-head"),
+        Claim(
+            "Average pooling in place of fully connected layers gains 0.6 points",
+            "1409.4842, 5",
+            "run",
+            "pooling-head",
+            outcome="(That is not the average's alone.)",
+        ),
         Claim("Average pooling has fewer parameters", "1409.4842, 5", "computed", "googlenet.md#the-rest-of-the-network"),
         Claim(
             "A linear layer behind the average makes it easy to adapt to other classes",
@@ -329,7 +335,14 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
         ),
         Claim("Residual connections speed training up", "1602.07261, 5", "run", "residual", "of its steps|does not reach"),
         Claim("They are not necessary for the accuracy in the end", "1602.07261, 2 and 5", "run", "residual", "^plain is"),
-        Claim("Above 1,000 filters training dies without scaling", "1602.07261, 3.3", "run", "wide-residual", "runs died"),
+        Claim(
+            "Above 1,000 filters training dies without scaling",
+            "1602.07261, 3.3",
+            "run",
+            "wide-residual",
+            "runs died",
+            outcome="(Our networks are shallow, and runs short.)",
+        ),
         Claim("Scaling does no harm where it is not needed", "1602.07261, 3.3", "run", "residual", "^scaled is"),
         Claim("Scales of 0.1 to 0.3 steady it", "1602.07261, 3.3", "run", "scaling"),
         Claim("3.1 % of top-5 error with four networks", "1602.07261, 5", "not possible here", "ImageNet, and four networks on it"),
