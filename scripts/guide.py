@@ -285,7 +285,7 @@ def _standing(claim: Claim, docs: Path) -> str:
             found = [f"{verdict[1].lower()}, {verdict[2]}" for verdict in verdicts if verdict and re.search(claim.about, verdict[2])]
             if not found:
                 return f"[not run yet](../studies/index.md#{claim.place}){' on networks of today' if verdicts else ''}"
-            return f"[run](../studies/{claim.place}/study.md){measured_on(claim.place, docs)}: {'<br>'.join([*found, *([claim.outcome] if claim.outcome else [])])}"
+            return f"[run](../studies/{claim.place}/study.md){measured_on(claim.place, docs)}: {'<br>'.join(filter(None, (*found, claim.outcome)))}"
         case "not possible here":
             return f"not possible here: it takes {claim.place}"
         case _:
