@@ -285,7 +285,8 @@ def _standing(claim: Claim, docs: Path) -> str:
             found = [f"{verdict[1].lower()}, {verdict[2]}" for verdict in verdicts if verdict and re.search(claim.about, verdict[2])]
             if not found:
                 return f"[not run yet](../studies/index.md#{claim.place}){' on networks of today' if verdicts else ''}"
-            return f"[run](../studies/{claim.place}/study.md){measured_on(claim.place, docs)}: {'<br>'.join(filter(None, (*found, claim.outcome)))}"
+            said = "<br>".join(filter(None, (*found, claim.outcome)))
+            return f"[run](../studies/{claim.place}/study.md){measured_on(claim.place, docs)}: {said}"
         case "not possible here":
             return f"not possible here: it takes {claim.place}"
         case _:
