@@ -173,12 +173,19 @@ def _drawn(given: str) -> str:
         name, _, stage = place.partition(":")
         cost = cost_of(place)
         title = RESHAPED[name][0] if name in RESHAPED else f"`{name}`"
-        said = f"{title}, {stage}: {cost.parameters:,} parameters, {amount(cost.multiply_adds)} multiply-adds"
+        said = (
+            f"{title}, {_repeated(row_of(place).node)}{stage}: {cost.parameters:,} parameters, {amount(cost.multiply_adds)} multiply-adds"
+        )
         picture = f"![Stage {stage} of {name}]({figure_name(place)})"
         cells.append(f"[{picture}]({figure_name(place)})\n\n{said}\n{{ .said }}")
         is_wide |= float(re.search(r'width="([\d.]+)"', drawing_of(place))[1]) > WIDE
     inside = "\n\n</div>\n\n<div markdown>\n\n".join(cells)
     return f'<div class="beside{" wide" if is_wide else ""}" markdown>\n\n<div markdown>\n\n{inside}\n\n</div>\n\n</div>'
+
+
+def _repeated(node: Node) -> str:
+    """Return "5 x " of a stage that is five times the same."""
+    return f"{len(node)} x " if isinstance(node, tuple) and len(node) > 1 and len({*map(repr, node)}) == 1 else ""
 
 
 def _counted(given: str) -> str:

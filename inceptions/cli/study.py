@@ -89,9 +89,9 @@ def show_cost(
             rows.append({"arm": title, "runs": each.seeds, "epochs": each.epochs, "images": count, "seconds": seconds})
             advance(1)
     print_json(rows) if as_json else _tell_cost(rows)
-    beside = [study.name for study in studies if study.measure in ("smoothness", "surface") and study.name in left.studies]
+    beside = [study.name for study in studies if study.measure in ("smoothness", "surface", "averages") and study.name in left.studies]
     if beside and not as_json:
-        tell(f"What {' and '.join(beside)} measure beside training comes on top: about as much again")
+        tell(f"What {' and '.join(beside)} measure beside training comes on top: about as much again, of 144 crops twice as much")
     if missed:
         raise UserError(f"{len(missed)} of {len(studies)} studies are not counted: {', '.join(missed)}; what is above says why")
 

@@ -62,43 +62,46 @@ def table(rows: Sequence[Row[Score]]) -> tuple[AverageRow, ...]:
 
 
 def judge_averages(rows: Sequence[Row[Score]]) -> tuple[Verdict, ...]:
-    """Return verdicts: with one model more crops against fewer, and the first step's gain against the last's; all models against one.
+    """Return verdicts: each model alone, more crops against fewer, and the first step's gain against the last's; all models against each.
 
-    Each is on the points of error of each model alone, seed by seed.
+    Of each model alone, intervals are over seeds; of all together, which there are once, over images, by the bootstrap.
     """
     most, alone, together = max(len(row.models) for row in rows), defaultdict(list), {}
     for row in rows:
-        points = 100 * (1 - row.score.accuracy)
+        wrong = 100.0 * (row.score.ranks[np.argsort(row.score.indices)] > 0)
         if len(row.models) == 1:
-            alone[row.crops].append(points)
+            alone[row.crops].append(wrong)
         elif len(row.models) == most:
-            together[row.crops] = points
-    numbers = sorted(alone)
-    pairs = [((1, more), (1, fewer), _less(alone[fewer], alone[more])) for fewer, more in pairwise(numbers)]
-    pairs += [((most, crops), (1, crops), [found - each for each in alone[crops]]) for crops, found in sorted(together.items())]
-    verdicts = [_verdict(*pair) for pair in pairs]
-    if len(numbers) > 2:
-        gains = [_less(alone[more], alone[fewer]) for fewer, more in (numbers[:2], numbers[-2:])]
-        verdicts.append(_judge_gains(numbers, *gains))
+            together[row.crops] = wrong
+    points = {crops: np.mean(wrong, axis=1) for crops, wrong in sorted(alone.items())}  # of error, by seed
+    verdicts = [_verdict((1, more), (1, fewer), interval(points[more] - points[fewer])) for fewer, more in pairwise(points)]
+    for crops, wrong in sorted(together.items()):
+        verdicts.append(_verdict((most, crops), (1, crops), _over_images(wrong - np.mean(alone[crops], axis=0))))
+    if len(points) > 2:
+        verdicts.append(_judge_gains(points))
     return tuple(verdicts)
 
 
-def _less(base: Sequence[float], others: Sequence[float]) -> list[float]:
-    """Return by how much each of `others` is above its `base`."""
-    return [other - one for one, other in zip(base, others, strict=True)]
+def _over_images(values: np.ndarray) -> Interval:
+    """Return the mean of a value of each image, with the bootstrap's interval: few kinds, so that images drawn anew are counts of these."""
+    kinds, counts = np.unique(values, return_counts=True)
+    drawn = np.random.default_rng(0).multinomial(len(values), counts / len(values), size=2000) @ kinds / len(values)
+    return Interval(float(values.mean()), *map(float, np.quantile(drawn, [0.025, 0.975])))
 
 
-def _judge_gains(crops: Sequence[int], first: Sequence[float], last: Sequence[float]) -> Verdict:
+def _judge_gains(points: dict[int, np.ndarray]) -> Verdict:
     """Return the verdict on the gain of the last step to more crops being smaller than that of the first."""
-    points = interval(_less(last, first))
-    names = f"{crops[0]} to {crops[1]} crops", f"{crops[-2]} to {crops[-1]} crops"
+    (one, few), (more, most) = tuple(points)[:2], tuple(points)[-2:]
+    first, last = points[one] - points[few], points[more] - points[most]
+    found = interval(first - last)
+    names = f"{one} to {few} crops", f"{more} to {most} crops"
     gains = f"{names[0]} take {np.mean(first):.1f} points of errors away, {names[1]} {np.mean(last):.1f}"
-    said = f"{gains}: the first gains {points.value:+.1f} points on the last {_spread(points)}"
-    return Verdict(Claim(*names), points, word_for(shown=points.low > 0, contradicted=points.high < 0), said)
+    said = f"{gains}: the first gains {found.value:+.1f} points on the last {_spread(found)}"
+    return Verdict(Claim(*names), found, word_for(shown=found.low > 0, contradicted=found.high < 0), said)
 
 
-def _verdict(better: tuple[int, int], worse: tuple[int, int], differences: Sequence[float]) -> Verdict:
-    claim, points = Claim(name_of(*better), name_of(*worse)), interval(differences)
+def _verdict(better: tuple[int, int], worse: tuple[int, int], points: Interval) -> Verdict:
+    claim = Claim(name_of(*better), name_of(*worse))
     word = "more" if points.value > 0 else "fewer"
     said = f"{claim.better}: {abs(points.value):.1f} points {word} errors than {claim.worse} {_spread(points)}"
     return Verdict(claim, points, word_for(shown=points.high < 0, contradicted=points.low > 0), said)
@@ -109,5 +112,5 @@ def _spread(points: Interval) -> str:
 
 
 def name_of(models: int, crops: int) -> str:
-    """Return "7 models, 144 crops"."""
-    return f"{models} {'model' if models == 1 else 'models'}, {crops} {'crop' if crops == 1 else 'crops'}"
+    """Return "7 models, 144 crops", or "each model, 144 crops"."""
+    return f"{'each model' if models == 1 else f'{models} models'}, {crops} {'crop' if crops == 1 else 'crops'}"

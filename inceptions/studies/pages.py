@@ -53,7 +53,9 @@ def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
     study, seeds = result.study, len({run.seed for run in result.runs})
     intervals = "intervals are Student's t over seeds, for differences are taken seed by seed"
     if result.averages:
-        intervals += ", and in the table of errors Wilson's and the paired bootstrap's over images"
+        intervals += (
+            "; in the table of errors, where one model is that of seed 0, and of several models Wilson's and the bootstrap's over images"
+        )
     lines = [
         f"# {study.title}",
         "",
@@ -77,10 +79,11 @@ def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
 
 
 def _budget(result: StudyResult) -> str:
-    """Return how long a run is, and how many images its accuracy is of."""
+    """Return how long a run is, and how many images its accuracy is of: where there are no others, of those that it is trained on."""
     epochs, steps = result.epochs, max(len(run.curve) * run.steps_per_epoch for run in result.runs)
     trained, tested = result.images
-    return f"{epochs} {'epoch' if epochs == 1 else 'epochs'} of {trained:,} images in {steps:,} steps, accuracy of {tested:,} others"
+    others = f"{tested:,} others" if tested else "the same"
+    return f"{epochs} {'epoch' if epochs == 1 else 'epochs'} of {trained:,} images in {steps:,} steps, accuracy of {others}"
 
 
 def _other_lines(result: StudyResult) -> list[str]:

@@ -49,6 +49,8 @@ DEAD = 1.05  # times the share of the commonest class: an accuracy that is no hi
 class Budget:
     """What every run gets alike: seeds 0 to `seeds` - 1 and epochs (None: the study's), and training images (evenly of each class).
 
+    Accuracies are of all test images all the same, and crops too.
+
     half_and_double: whether claims are judged with half and with double the epochs too.
     """
 
@@ -73,8 +75,8 @@ class ArmResult:
 class StudyResult:
     """What a study came to; averages: of models and crops, where they are what it is about; others: what it came to with other epochs.
 
-    smoothness, surfaces, terrains: the same of the landscape, and the surfaces in numbers. images: that are trained on, and that accuracies
-    in the end are of.
+    smoothness, surfaces, terrains: the same of the landscape, and the surfaces in numbers. images: that are trained on, and others that
+    accuracies in the end are of, 0 where there are none.
     """
 
     study: Study
@@ -130,7 +132,8 @@ def run_study(
         if callback is not None:
             callback(runs[-1])
     result = _conclude(study, planned, runs, splits, folder, device=device, workers=workers)
-    return replace(result, images=(len(splits.train), len(splits.test or splits.val or splits.train)))
+    used = planned[0].setup.splits
+    return replace(result, images=(len(used.train), len(used.test or used.val)))
 
 
 def plan_study(

@@ -319,11 +319,12 @@ def test_models_of_more_seeds_and_more_crops_are_averaged(pictures, tmp_path):
     result = run_study(study, splits, "pictures", tmp_path, budget=Budget(epochs=1, images=90), device="cpu", workers=0)
     assert [(row.models, row.crops) for row in result.averages] == [(n, crops) for crops in (1, 10, 144) for n in (1, 2)]
     assert {row.images for row in result.averages} == {len(splits.test)}
+    assert result.images == (len(splits.train), len(splits.test))
     rows = result.averages
     assert rows[-1].multiply_adds == 2 * 144 * rows[0].multiply_adds
     said = {(verdict.claim.better, verdict.claim.worse) for verdict in result.verdicts}
-    assert ("1 model, 144 crops", "1 model, 10 crops") in said
-    assert ("2 models, 1 crop", "1 model, 1 crop") in said
+    assert ("each model, 144 crops", "each model, 10 crops") in said
+    assert ("2 models, 1 crop", "each model, 1 crop") in said
     write_pages(result, tmp_path, command="inceptions study averages", data="pictures")
     saved = read_predictions(tmp_path / "predictions.parquet").scores
     for row, told in zip(rows, json.loads((tmp_path / "study.json").read_text())["averages"], strict=True):

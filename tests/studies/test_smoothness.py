@@ -221,7 +221,7 @@ def test_pages_of_smoothness_have_table_verdicts_bands_and_every_look(whole, tmp
     result = whole[0]
     write_pages(result, tmp_path, command="c", data="d")
     text, values = as_markdown(result, command="c", data="d"), json.loads((tmp_path / "study.json").read_text())
-    assert "| Arm | Loss varies by | Gradient changes by | Effective smoothness |" in text
+    assert "| Median of a run | without | with | with, noise |\n|---|---:|---:|---:|\n| Loss varies by | " in text
     assert text.count("\n- **") == 7
     assert "one seed, no interval" in text
     assert [len(run["looks"]["smoothness"]) for run in values["smoothness"]] == [4, 4, 4]
