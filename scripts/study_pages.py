@@ -24,7 +24,7 @@ MEASURES = {
     "smoothness": "loss and gradient along the gradient, and what becomes of layers' inputs, at steps of the training",
     "surface": "the loss on planes round the ends of runs, and through their start and ends",
 }
-NUMBER = re.compile(r"\{\{ ([\w-]+)(?:/([^{}]+))? (?:(accuracy)|points (\w+) ([1-9])) \}\}")
+NUMBER = re.compile(r"\{\{ ([\w-]+)(?:@(\d+))?(?:/([^{}]+))? (?:(accuracy)|points (\w+) ([1-9])) \}\}")
 PLOTS = {
     "averages": "Top-1 error over multiply-adds, by crops and models",
     "smoothness": "Loss, gradient and smoothness along the gradient, accuracy in training, and the drift of layers",
@@ -79,6 +79,8 @@ def _study_section(study: Study, docs: Path, *, is_measured: bool) -> str:
 def with_numbers(text: str, docs: Path) -> str:
     """Return a page with what it asks the studies for: `{{ residual/scaled accuracy }}`, of verdict 2 `{{ residual points less 2 }}`.
 
+    `residual@10` is the study with 10 epochs, where those aren't its own.
+
     Raises ValueError where nothing stands for what it asks, or the points aren't less (or more, or fewer), as the page takes them for.
     """
     text = NUMBER.sub(lambda asked: _number(docs, asked), text)
@@ -88,9 +90,11 @@ def with_numbers(text: str, docs: Path) -> str:
 
 
 def _number(docs: Path, asked: re.Match[str]) -> str:
-    name, arm, accuracy, word, place = asked.groups()
+    name, epochs, arm, accuracy, word, place = asked.groups()
     try:
         study = json.loads((docs / "studies" / name / "study.json").read_text(encoding="utf-8"))
+        if epochs:
+            study = {str(other["epochs"]): other for other in study["other_budgets"]}[epochs]
         if accuracy:
             return f"{100 * {each['name']: each['accuracy']['value'] for each in study['arms']}[arm]:.1f} %"
         return re.search(rf"([\d.]+ points) {word} ", study["verdicts"][int(place) - 1]["said"])[1]
