@@ -104,10 +104,18 @@ def test_the_page_of_studies_has_their_numbers(tmp_path):
     values = {
         "arms": [{"name": "a b", "accuracy": {"value": 0.8149}}],
         "verdicts": [{"said": "it dies"}, {"said": "a is 1.0 points less right"}],
+        "other_budgets": [{"epochs": 10, "arms": [{"name": "a b", "accuracy": {"value": 0.9}}]}],
     }
     (folder / "study.json").write_text(json.dumps(values), encoding="utf-8")
     assert pages.with_numbers("{{ one/a b accuracy }}, {{ one points less 2 }}", tmp_path) == "81.5 %, 1.0 points"
-    others = ("{{ two/a accuracy }}", "{{ one/a accuracy }}", "{{ one points more 2 }}", "{{ one points less 3 }}")
+    assert pages.with_numbers("{{ one@10/a b accuracy }}", tmp_path) == "90.0 %"
+    others = (
+        "{{ one@9/a b accuracy }}",
+        "{{ two/a accuracy }}",
+        "{{ one/a accuracy }}",
+        "{{ one points more 2 }}",
+        "{{ one points less 3 }}",
+    )
     for asked in ("{{ one/a b points }}", "{{ one accuracy 1 }}", "{{ one points less 0 }}", *others):
         with pytest.raises(ValueError, match=r"nothing .*stands? for"):
             pages.with_numbers(asked, tmp_path)
