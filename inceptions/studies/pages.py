@@ -87,11 +87,12 @@ def _budget(result: StudyResult) -> str:
 
 
 def _other_lines(result: StudyResult) -> list[str]:
-    """Return what the claims came to with other epochs, in one line each."""
+    """Return what the arms and the claims came to with other epochs, in one line each."""
     lines = []
     for other in result.others:
         said = "; ".join(f"{verdict.word}, {verdict.said}" for verdict in other.verdicts)
-        lines.append(f"With {other.epochs} {'epoch' if other.epochs == 1 else 'epochs'} and not {result.epochs}: {said}.")
+        arms = ", ".join(f"{arm.name} {100 * arm.accuracy.value:.1f} %" for arm in other.arms)
+        lines.append(f"With {other.epochs} {'epoch' if other.epochs == 1 else 'epochs'} and not {result.epochs}, {arms}: {said}.")
     return [line for text in lines for line in (text, "")]
 
 

@@ -232,8 +232,9 @@ def test_claims_are_judged_with_half_and_double_the_epochs_too(module_pictures, 
     result = judged()
     assert [(other.epochs, len(other.runs)) for other in (result, *result.others)] == [(2, 2), (1, 2), (4, 2)]
     text = as_markdown(result, command="c", data="d")
-    assert "With 1 epoch and not 2: not shown at this size, a tenth is " in text
-    assert "With 4 epochs and not 2: " in text
+    arms = ", ".join(f"{arm.name} {100 * arm.accuracy.value:.1f} %" for arm in result.others[0].arms)
+    assert f"With 1 epoch and not 2, {arms}: not shown at this size, a tenth is " in text
+    assert "With 4 epochs and not 2, " in text
     monkeypatch.setattr(run, "fit", None)
     assert judged() == result
     monkeypatch.undo()
