@@ -36,17 +36,29 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a file holds: class names, names of the images by their place, and a score of each of what was compared, in order."""
+    """What a file holds: class names, names of the images by their place, and a score of each of what was compared, in order.
+
+    known_by: what its writer knows it again by; empty where nothing was said.
+    """
 
     classes: tuple[str, ...]
     images: dict[int, str]
     scores: dict[Key, Score]
+    known_by: str = ""
 
 
 def write_predictions(
-    scores: Mapping[Key, Score] | Mapping[Key, Predictions], classes: tuple[str, ...], paths: Sequence[Path | Stored], file: Path
+    scores: Mapping[Key, Score] | Mapping[Key, Predictions],
+    classes: tuple[str, ...],
+    paths: Sequence[Path | Stored],
+    file: Path,
+    *,
+    known_by: str = "",
 ) -> None:
-    """Write the predictions of every score as one Parquet file; `paths` are those that the scores' indices mean."""
+    """Write the predictions of every score as one Parquet file; `paths` are those that the scores' indices mean.
+
+    known_by: what the writer will know it again by.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -67,7 +79,7 @@ def write_predictions(
         tables.append(pa.table(columns))
     whole = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
     with whole_file(file) as scratch, scratch.open("wb") as out:  # pyarrow itself opens no name that is no UTF-8
-        parquet.write_table(whole.replace_schema_metadata({"class_names": json.dumps(classes)}), out)
+        parquet.write_table(whole.replace_schema_metadata({"class_names": json.dumps(classes), "known_by": known_by}), out)
 
 
 def _names(places: np.ndarray, names: pa.Array) -> pa.Array:
@@ -113,4 +125,5 @@ def read_predictions(file: Path) -> Saved:
         labels, predicted = (np.array([number[name] for name in frame[column][mine]]) for column in ("true", "predicted"))
         indices, confidence, losses, ranks = (frame[name][mine] for name in ("index", "confidence", "loss", "rank"))
         scores[models, int(crops)] = Score(indices, labels, predicted, confidence, losses, ranks)
-    return Saved(classes, dict(zip(frame["index"].tolist(), frame["image"].tolist(), strict=True)), scores)
+    images = dict(zip(frame["index"].tolist(), frame["image"].tolist(), strict=True))
+    return Saved(classes, images, scores, metadata.get(b"known_by", b"").decode())

@@ -6,20 +6,25 @@ pairs; verdicts are on the errors of every model alone.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from inceptions.data.splits import Sample
-from inceptions.evaluation.evaluate import Evaluation, Row, evaluate
+from inceptions.errors import UserError
+from inceptions.evaluation.evaluate import Row, evaluate
 from inceptions.evaluation.interval import Interval
 from inceptions.evaluation.metrics import error, error_difference
+from inceptions.evaluation.saved import read_predictions, write_predictions
 from inceptions.evaluation.score import Score
+from inceptions.networks.trace import trace
 from inceptions.studies.study import Claim
 from inceptions.studies.verdict import Verdict, interval, word_for
 from inceptions.weights.folder import LoadedModel
@@ -38,15 +43,39 @@ class AverageRow:
 
 
 def average(
-    models: Sequence[LoadedModel], samples: Sequence[Sample], classes: Sequence[str], *, crops: Sequence[int], **settings: Any
-) -> Evaluation[Score]:
-    """Return an evaluation with rows for each number of crops: each number of models, fewest first, then each other model alone.
+    models: Sequence[LoadedModel],
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    file: Path,
+    *,
+    crops: Sequence[int],
+    images: Any,
+    **settings: Any,
+) -> tuple[Row[Score], ...]:
+    """Return rows for each number of crops: each number of models, fewest first, then each other model alone.
 
-    settings: as of `evaluate`.
+    file: where the predictions are kept; those of the same models and images are not made again. images: what these are known by, in
+    JSON's types. settings: as of `evaluate`.
     """
     named = {f"seed {seed}": model for seed, model in enumerate(models)}
     groups = [tuple(named)[:count] for count in range(1, len(named) + 1)] + [(name,) for name in tuple(named)[1:]]
-    return evaluate(named, samples, classes, crops=crops, groups=groups, **settings)
+    known_by = json.dumps({"models": [model.card.sha256 for model in models], "images": images, "crops": crops})
+    if kept := _kept(file, known_by):
+        cost = trace(replace(models[0].card.network, aux=())).total.multiply_adds  # of each, for they differ in their seeds alone
+        parts = [(tuple(names.split(" + ")), number, score) for (names, number), score in kept.items()]
+        return tuple(Row(group, number, number * len(group) * cost, score) for group, number, score in parts)
+    found = evaluate(named, samples, classes, crops=crops, groups=groups, **settings)
+    write_predictions(found.scores, found.classes, found.paths, file, known_by=known_by)
+    return found.rows
+
+
+def _kept(file: Path, known_by: str) -> dict[tuple[str, int], Score]:
+    """Return the scores that a file holds of what is known by that; none of others, of a file that is none, or where there is none."""
+    try:
+        saved = read_predictions(file)
+    except (OSError, ValueError, KeyError, UserError):  # pyarrow's errors are of the first two
+        return {}
+    return saved.scores if saved.known_by == known_by else {}
 
 
 def table(rows: Sequence[Row[Score]]) -> tuple[AverageRow, ...]:

@@ -26,7 +26,6 @@ from inceptions.data.splits import Sample, Splits, divide, name_within
 from inceptions.devices import pick_device
 from inceptions.errors import DivergedError, StoppedError, UserError
 from inceptions.evaluation.interval import Interval
-from inceptions.evaluation.saved import write_predictions
 from inceptions.extras import REPORT_MODULES, require
 from inceptions.files import write_whole
 from inceptions.networks.trace import Cost, trace
@@ -181,9 +180,10 @@ def _with_averages(result: StudyResult, planned: Sequence[PlannedRun], splits: S
     """Return the result with the table of models and crops. settings: device and workers."""
     samples = splits.test or splits.val
     models = [load_model(run.home / "best", calibrated=False) for run in planned]  # as the papers averaged them
-    found = average(models, samples, splits.classes, crops=result.study.crops, **{**settings, "device": pick_device(settings["device"])})
-    write_predictions(found.scores, found.classes, found.paths, folder / "predictions.parquet")
-    return replace(result, verdicts=judge_averages(found.rows), averages=table(found.rows))
+    what = {"crops": result.study.crops, "images": planned[0].setup.to_dict()["images"]}
+    how = {**settings, "device": pick_device(settings["device"])}
+    rows = average(models, samples, splits.classes, folder / "predictions.parquet", **what, **how)
+    return replace(result, verdicts=judge_averages(rows), averages=table(rows))
 
 
 def _with_surfaces(result: StudyResult, planned: Sequence[PlannedRun], splits: Splits) -> StudyResult:

@@ -15,7 +15,7 @@ from inceptions.evaluation.saved import read_predictions
 from inceptions.networks import reshape
 from inceptions.networks.modules.models import Classifier
 from inceptions.networks.trace import trace
-from inceptions.studies import run
+from inceptions.studies import averages, run
 from inceptions.studies.catalog import get_study, list_studies
 from inceptions.studies.known import read_known
 from inceptions.studies.pages import as_markdown, write_pages
@@ -314,13 +314,18 @@ def test_ray_is_asked_for_before_the_arms_that_do_without(module_pictures, tmp_p
 
 
 @pytest.mark.exhaustive
-def test_models_of_more_seeds_and_more_crops_are_averaged(pictures, tmp_path):
+def test_models_of_more_seeds_and_more_crops_are_averaged(pictures, tmp_path, monkeypatch):
     study = Study("averages", "t", "h", "1409.4842", (Arm("model", TINY, RECIPE),), (), "averages", seeds=2)
     splits = load_splits(pictures)
     result = run_study(study, splits, "pictures", tmp_path, budget=Budget(epochs=1, images=90), device="cpu", workers=0)
     assert [(row.models, row.crops) for row in result.averages] == [(n, crops) for crops in (1, 10, 144) for n in (1, 2)]
     assert {row.images for row in result.averages} == {len(splits.test)}
     assert result.images == (len(splits.train), len(splits.test))
+    monkeypatch.setattr(averages, "evaluate", None)  # which isn't done again
+    again = run_study(study, splits, "pictures", tmp_path, budget=Budget(epochs=1, images=90), device="cpu", workers=0)
+    assert (again.averages, again.verdicts) == (result.averages, result.verdicts)
+    with pytest.raises(TypeError, match="not callable"):  # of other crops it would be
+        run_study(replace(study, crops=(1, 10)), splits, "pictures", tmp_path, budget=Budget(epochs=1, images=90), device="cpu", workers=0)
     rows = result.averages
     assert rows[-1].multiply_adds == 2 * 144 * rows[0].multiply_adds
     said = {(verdict.claim.better, verdict.claim.worse) for verdict in result.verdicts}
