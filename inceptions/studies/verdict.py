@@ -49,7 +49,7 @@ class Verdict:
     said: str
 
 
-def interval(values: Sequence[float]) -> Interval:
+def interval(values: Sequence[float] | np.ndarray) -> Interval:
     """Return the mean and its 95 % interval by Student's t; infinitely wide with one value."""
     from scipy.stats import t
 
