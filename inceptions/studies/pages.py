@@ -54,7 +54,7 @@ def as_markdown(result: StudyResult, *, command: str, data: str) -> str:
     intervals = "intervals are Student's t over seeds, for differences are taken seed by seed"
     if result.averages:
         intervals += (
-            "; in the table of errors, where one model is that of seed 0, and of several models Wilson's and the bootstrap's over images"
+            "; over images (Wilson's, and the bootstrap's) of several models together and in the table, whose one model is that of seed 0"
         )
     lines = [
         f"# {study.title}",
