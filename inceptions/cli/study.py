@@ -91,7 +91,7 @@ def show_cost(
     print_json(rows) if as_json else _tell_cost(rows)
     beside = [study.name for study in studies if study.measure in ("smoothness", "surface", "averages") and study.name in left.studies]
     if beside and not as_json:
-        tell(f"What {' and '.join(beside)} measure beside training comes on top: about as much again, of 144 crops twice as much")
+        tell(f"What is measured beside training comes on top, in {' and '.join(beside)}: about as much again, of 144 crops twice as much")
     if missed:
         raise UserError(f"{len(missed)} of {len(studies)} studies are not counted: {', '.join(missed)}; what is above says why")
 

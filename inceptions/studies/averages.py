@@ -1,7 +1,7 @@
 """Averages over crops and models, as in the GoogLeNet paper's table: enters the models of all seeds, leaves a row for each number of both.
 
 Models are averaged in the order of their seeds, the first, the first two and so on. In the table differences are of the same images, in
-pairs; verdicts are on the errors of every model alone.
+pairs; verdicts are on every model alone, seed by seed, and on all together against each.
 """
 
 from __future__ import annotations

@@ -70,15 +70,15 @@ def test_an_engine_that_is_prepared_predicts_without_torch(inceptions, ready, ph
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_a_run_that_is_killed_goes_on_to_the_same_bytes(ready, photos, tmp_path, kind, times=20):
+def test_a_run_that_is_killed_goes_on_to_the_same_bytes(ready, photos, tmp_path, kind):
     """Killed at random moments, from before it begins to after it ends; each time the same command goes on."""
     arguments = (photos, "--model", ready, "--batch-size", "4", "--workers", "1", *ENGINE, *(["--embeddings"] if kind == "parquet" else []))
     whole, output = tmp_path / f"whole.{kind}", tmp_path / f"p.{kind}"
     began = time.monotonic()
     run(*arguments, "--output", whole)
     taken = time.monotonic() - began
-    draw = random.Random(times)
-    for _ in range(times):
+    draw = random.Random(20)
+    for _ in range(20):
         with suppress(subprocess.TimeoutExpired):  # and then kills it
             wait = taken * draw.uniform(0.4, 1.05)
             subprocess.run(command(*arguments, "--output", output, "--resume"), capture_output=True, timeout=wait, check=False)

@@ -35,7 +35,7 @@ for dataset.epoch in range(epochs):
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the kernel doesn't say what memory is whose")
 @pytest.mark.exhaustive
-def test_memory_stays_flat_over_epochs(tmp_path, count=10_000, epochs=20):
+def test_memory_stays_flat_over_epochs(tmp_path):
     """From the second epoch to the last, neither the process that trains nor its workers keep anything of the images they have read.
 
     They have 72 pixels, for smaller ones are kept until there are enough of them.
@@ -43,6 +43,7 @@ def test_memory_stays_flat_over_epochs(tmp_path, count=10_000, epochs=20):
     In Python's own blocks, of which each image that is kept has one or more, that is exact but for what Python caches. Pages of memory
     come and go by the MiB; over 180,000 images they would show 20 bytes kept of each, less than a path or a number has.
     """
+    count, epochs = 10_000, 20
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (count, 8, 8), dtype=np.uint8)
     for number in range(count):
