@@ -190,13 +190,14 @@ def _of_recipes() -> Iterator[Study]:
         (*_recipes(rates), *(Arm(f"{name}, not normalised", plain, replace(recipe, lr=PLAIN_LR)) for name, recipe in rates.items())),
         (Claim("0.4, not normalised", "none, not normalised"), Claim("none", "0.4", no_worse=True)),
     )
+    paper = replace(BASE, optimizer=RMSProp(epsilon=1.0), lr=0.045)  # whose gradients, with an epsilon of 1, are hardly divided by anything
     yield Study(
         "optimizer",
-        "SGD with momentum against RMSProp, each at a rate of its own",
+        "SGD with momentum against RMSProp, at the paper's rate and at SGD's",
         "the best models were achieved with RMSProp, not with momentum",
         "1512.00567, section 8",
-        _recipes({"SGD": BASE, "RMSProp": replace(BASE, optimizer=RMSProp(epsilon=1.0), lr=0.045)}),
-        (Claim("RMSProp", "SGD"),),
+        _recipes({"SGD": BASE, "RMSProp": paper, "RMSProp at SGD's rate": replace(paper, lr=BASE.lr)}),
+        (Claim("RMSProp", "SGD"), Claim("RMSProp at SGD's rate", "SGD")),
     )
     yield Study(
         "asynchronous",
@@ -275,8 +276,18 @@ def _of_separable() -> Iterator[Study]:
         "Depthwise before pointwise convolution, or after it",
         "the order of the two halves of a separable convolution hardly matters where many are stacked",
         "1610.02357, section 1.2",
-        _arms({"depthwise first": xception, "pointwise first": variants.pointwise_first(xception)}),
-        (Claim("pointwise first", "depthwise first", no_worse=True), Claim("depthwise first", "pointwise first", no_worse=True)),
+        _arms(
+            {
+                "depthwise first": xception,
+                "pointwise first": variants.pointwise_first(xception),
+                "pointwise first, middle": variants.pointwise_first(xception, names=("block5", "block6", "block7")),
+            }
+        ),
+        tuple(
+            Claim(*pair, no_worse=True)
+            for other in ("pointwise first", "pointwise first, middle")
+            for pair in ((other, "depthwise first"), ("depthwise first", other))
+        ),
     )
 
 
@@ -354,14 +365,15 @@ def _of_principles() -> Iterator[Study]:
 def _of_landscapes() -> Iterator[Study]:
     normed = _normed()
     plain, slow = reshape.without_batch_norm(normed), replace(BASE, lr=PLAIN_LR)
+    noises = {"with, noise": BatchNoise(), "with, less noise": BatchNoise(shift=0.1, scale=1.05, spread=0.02)}  # the paper's, and a fifth
     yield Study(
         "bn-smoothness",
         "The loss along the gradient, with and without batch normalisation, and with noise after it",
         "with batch normalisation, loss and gradient change less along the gradient; the step of the layers below changes "
         "a layer's gradient no less, and noise by which its input drifts does no harm: training stays faster than without",
         "1805.11604, sections 2 and 3, Figures 2, 3 and 4",
-        (Arm("without", plain, slow), Arm("with", normed, slow), Arm("with, noise", normed, slow, BatchNoise())),
-        (Claim("with", "without"), Claim("with, noise", "with"), Claim("with, noise", "without")),
+        (Arm("without", plain, slow), Arm("with", normed, slow), *(Arm(name, normed, slow, noise) for name, noise in noises.items())),
+        (Claim("with", "without"), *(Claim(noisy, quiet) for noisy in noises for quiet in ("with", "without"))),
         "smoothness",
     )
     adam = replace(BASE, optimizer=Adam(), lr=0.001)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from inceptions.networks import reshape
@@ -94,8 +94,8 @@ def with_one_reduction(network: Network, share: float) -> Network:
     return reshape.declare(replace(network, stages=tuple(stages)))
 
 
-def pointwise_first(network: Network) -> Network:
-    """Return `network` with the two halves of each separable convolution in the other order."""
+def pointwise_first(network: Network, *, names: Collection[str] | None = None) -> Network:
+    """Return `network` with the two halves of each separable convolution in the other order, or of those in the stages called `names`."""
 
     def turned(node: Node) -> Node:
         if not isinstance(node, SeparableConv):
@@ -105,7 +105,7 @@ def pointwise_first(network: Network) -> Network:
         depthwise = Conv(node.channels, node.kernel, **settings, norm=node.norm, bias=node.bias, activation=node.activation, init=node.init)
         return (pointwise, depthwise)
 
-    return reshape.map_stages(network, turned)
+    return reshape.map_stages(network, turned, names=names)
 
 
 def with_fully_connected(network: Network, channels: int, *, drop_rate: float) -> Network:
