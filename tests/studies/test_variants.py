@@ -58,3 +58,11 @@ def test_reductions_have_kernels_of_one_size_and_widening_first_costs_four_times
     rows = {arm.name: next(row for row in trace(arm.network).rows if row.name == "reduction1") for arm in get_study("reductions").arms}
     costs = {name: row.cost.multiply_adds for name, row in rows.items()}
     assert costs["widen, then pool"] == 4 * costs["pool, then widen"] == 8 * costs["side by side"] == 4 * costs["stride alone"]
+
+
+def test_in_the_middle_of_xception_both_orders_cost_the_same():
+    depthwise, pointwise, middle = (arm.network for arm in get_study("separable-order").arms)
+    turned = [stage.name for stage, other in zip(depthwise.stages, middle.stages, strict=True) if stage != other]
+    assert turned == ["block5", "block6", "block7"]
+    assert all(middle.stage(name) == pointwise.stage(name) for name in turned)
+    assert trace(middle).total == trace(depthwise).total != trace(pointwise).total
