@@ -190,7 +190,7 @@ def _of_recipes() -> Iterator[Study]:
         (*_recipes(rates), *(Arm(f"{name}, not normalised", plain, replace(recipe, lr=PLAIN_LR)) for name, recipe in rates.items())),
         (Claim("0.4, not normalised", "none, not normalised"), Claim("none", "0.4", no_worse=True)),
     )
-    paper = replace(BASE, optimizer=RMSProp(epsilon=1.0), lr=0.045)  # whose gradients, with an epsilon of 1, are hardly divided by anything
+    paper = replace(BASE, optimizer=RMSProp(epsilon=1.0), lr=0.045)  # with this epsilon gradients are divided by hardly more than 1
     yield Study(
         "optimizer",
         "SGD with momentum against RMSProp, at the paper's rate and at SGD's",
