@@ -62,9 +62,14 @@ class Processes:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
-            self.leave()
-        elif self.world > 1 and _is_of_a_lost_process(error):
+        try:
+            if error is None:
+                self.leave()
+        except RuntimeError as lost:
+            error = lost
+            if not _is_of_a_lost_process(lost):
+                raise
+        if self.world > 1 and error is not None and _is_of_a_lost_process(error):
             raise UserError("another process of this run has ended; what it said, if it could, stands above") from None
 
     @property
@@ -153,8 +158,15 @@ class Processes:
         return join(self.gather(replace(score, indices=score.indices * self.world + self.rank)))
 
     def leave(self) -> None:
-        """Part from the others, when all is done."""
+        """Part from the others, when all are done.
+
+        Gloo's threads outlive a group that `DistributedDataParallel` had (torch 2.14), and one that gives a tensor back while its
+        interpreter ends kills the process (github.com/pytorch/pytorch/pull/179291). By the time that the first has written all there is to
+        write, all are through with theirs; a barrier itself has none.
+        """
         if self.world > 1 and distributed.is_initialized():
+            if distributed.get_backend() == "gloo":
+                distributed.barrier()
             distributed.destroy_process_group()
 
 
