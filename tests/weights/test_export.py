@@ -74,11 +74,11 @@ THERE = {  # in which kind of file each is tried in short: what is in a file doe
     ("torchvision", "googlenet_bn"): ".pth",
     ("torchvision", "inception_v3"): ".safetensors",
     ("timm", "inception_v3"): ".pth",
-    ("timm", "inception_v4"): ".safetensors",
-    ("timm", "inception_resnet_v2"): "",  # its kinds of block and of numerics are in smaller ones
+    ("timm", "inception_v4"): "",  # the kinds of block and of numerics of these are in smaller ones
+    ("timm", "inception_resnet_v2"): "",
     ("timm", "xception"): ".pth",
     ("timm", "xception41"): ".safetensors",
-    ("timm", "xception41p"): ".pth",
+    ("timm", "xception41p"): "",
 }
 
 
