@@ -19,7 +19,8 @@ GOLDEN = Path(rule.__file__).parent
 FILES = sorted(path.stem for path in GOLDEN.glob("*.json"))
 FRAMEWORKS = {"tf_models_slim": "tf_slim", "tf_models_deeplab": "tf_deeplab", "facenet": "tf_facenet"}
 LARGE = {  # the same frameworks and families are in smaller ones
-    *(f"timm-{name}" for name in ("inception_resnet_v2", "inception_v4", "xception41", "xception41p", "xception65", "xception65p", "xception71")),
+    *(f"timm-{name}" for name in ("inception_resnet_v2", "inception_v4", "xception41", "xception65", "xception71")),
+    *(f"timm-{name}" for name in ("xception41p", "xception65p")),
     *(f"tf_models_deeplab-{name}" for name in ("xception_65", "xception_71")),
     *(f"tf_models_slim-{name}" for name in ("inception_resnet_v2", "inception_v4")),
     *("tf_models_deeplab-xception_65_os16", "keras-InceptionResNetV2", "facenet-inception_resnet_v1_128"),
