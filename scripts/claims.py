@@ -277,7 +277,7 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "1512.00567, 1",
             "run",
             "../results.md#ants-and-bees-hymenoptera-244-training-and-153-validation-images",
-            outcome="so",
+            outcome="so: from random weights far fewer are right after as many epochs",
         ),
         Claim(
             "Without smoothing the loss asks for ever larger gaps between logits, by gradients that are bounded",
@@ -293,7 +293,7 @@ CHAPTERS: dict[str, tuple[Claim, ...]] = {
             "1512.00567, 8",
             "run",
             "optimizer",
-            outcome="(With the paper's epsilon it is nearly SGD with plain momentum; SGD has Nesterov's here.)",
+            outcome="(With the paper's epsilon it is nearly SGD with plain momentum; where none is named, SGD has Nesterov's.)",
         ),
         Claim("3.5 % of top-5 error with four networks", "1512.00567, 10", "not possible here", "ImageNet, and four networks on it"),
     ),
