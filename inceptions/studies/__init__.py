@@ -1,4 +1,4 @@
-"""The papers' comparisons as experiments that one can run: what is compared (`catalog`), the running (`run`), the verdict (`verdict`)."""
+"""The papers' comparisons as experiments that one can run: what is compared (`catalog`, by name), running (`run`), verdicts (`verdict`)."""
 
 import lazy_loader
 

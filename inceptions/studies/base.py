@@ -28,18 +28,18 @@ BASE = Recipe(
 PLAIN_LR = 0.02  # for networks without batch normalisation, and those that are compared with them
 
 
-def small(name: str, *, width: float, steps: int) -> Network:
+def shrink(name: str, *, width: float, steps: int) -> Network:
     """Return a network of the family for images of 32 pixels, narrower: its first `steps` layers that halve the grid keep it."""
     return reshape.without_aux(reshape.scale_width(reshape.small_stem(get_network(name), image_size=32, steps=steps), width))
 
 
-def normed_googlenet(name: str = "googlenet") -> Network:
+def shrink_googlenet(name: str = "googlenet") -> Network:
     """Return a small GoogLeNet of five modules with batch normalisation, the network of most studies.
 
     Half as wide, and without the rows that Table 1 repeats: 3a and 3b on a grid of 8, 4a, 4d and 5b on one of 4. A step takes half as long
     as with all nine modules at a quarter of the width on grids of 16, 8 and 4, for the work is in fewer and wider layers.
     """
-    network = small(name, width=0.5, steps=1)
+    network = shrink(name, width=0.5, steps=1)
     return reshape.with_batch_norm(reshape.without_stages(network, "4b", "4c", "4e", "pool4", "5a"))
 
 
@@ -49,11 +49,11 @@ def with_sides(network: Network, *after: str, norm: bool) -> Network:
     return replace(network, aux=tuple(AuxHead(name, weight=0.3, layers=layers) for name in after))
 
 
-def arms_of(networks: Mapping[str, Network]) -> tuple[Arm, ...]:
+def compare_networks(networks: Mapping[str, Network]) -> tuple[Arm, ...]:
     """Return an arm of each network, by name, all with the recipe of most studies."""
     return tuple(Arm(name, network, BASE) for name, network in networks.items())
 
 
-def recipe_arms(recipes: Mapping[str, Recipe]) -> tuple[Arm, ...]:
+def compare_recipes(recipes: Mapping[str, Recipe]) -> tuple[Arm, ...]:
     """Return an arm of each recipe, by name, all with the network of most studies."""
-    return tuple(Arm(name, normed_googlenet(), recipe) for name, recipe in recipes.items())
+    return tuple(Arm(name, shrink_googlenet(), recipe) for name, recipe in recipes.items())

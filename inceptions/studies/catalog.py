@@ -1,6 +1,6 @@
-"""The studies: the papers' own comparisons on networks made small by `reshape`, minutes for each run of an arm on two cores.
+"""The studies by name: the papers' own comparisons on networks made small by `reshape`, minutes for each run of an arm on two cores.
 
-Every arm trains with the recipe of its study, `BASE` where nothing else is said; what differs between arms is what the study is about.
+Those of networks are in `of_networks`, those of training and use in `of_training`, what they have alike in `base`.
 """
 
 from __future__ import annotations

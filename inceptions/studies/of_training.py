@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from inceptions.networks import reshape
 from inceptions.studies import variants
-from inceptions.studies.base import BASE, PLAIN_LR, arms_of, normed_googlenet, recipe_arms
+from inceptions.studies.base import BASE, PLAIN_LR, compare_networks, compare_recipes, shrink_googlenet
 from inceptions.studies.study import Arm, BatchNoise, Claim, Study
 from inceptions.training.recipe import Adam, RMSProp, Sgd
 
 
 def of_normalisation() -> Iterator[Study]:
     """Yield the studies of batch normalisation."""
-    normed = normed_googlenet()
+    normed = shrink_googlenet()
     plain = reshape.without_batch_norm(normed)
     rates = {f"x{times}": replace(BASE, lr=times * PLAIN_LR) for times in (1, 5, 30)}
     with_norm = (Arm(f"with, {name}", normed, recipe) for name, recipe in rates.items())
@@ -38,7 +38,7 @@ def of_normalisation() -> Iterator[Study]:
         "Batch normalisation before or after the activation",
         "batch normalisation belongs before the activation",
         "1502.03167, section 3.2",
-        arms_of({"before": normed, "after": variants.with_norm_after(normed)}),
+        compare_networks({"before": normed, "after": variants.with_norm_after(normed)}),
         (Claim("before", "after"),),
     )
     yield Study(
@@ -46,7 +46,7 @@ def of_normalisation() -> Iterator[Study]:
         "Batch normalisation over 128, 32 and 4 images of each step's 128",
         "the fewer images batch normalisation takes its statistics of, the lower the accuracy",
         "1502.03167, section 3; 1702.03275, section 1",
-        recipe_arms({"128": BASE, "32": replace(BASE, accumulate=4), "4": replace(BASE, accumulate=32)}),
+        compare_recipes({"128": BASE, "32": replace(BASE, accumulate=4), "4": replace(BASE, accumulate=32)}),
         (Claim("128", "32"), Claim("32", "4")),
     )
 
@@ -58,17 +58,17 @@ def of_recipes() -> Iterator[Study]:
         "Label smoothing",
         "label smoothing of 0.1 makes errors fewer, by 0.2 % on ImageNet",
         "1512.00567, section 7",
-        recipe_arms({"none": BASE, "0.1": replace(BASE, label_smoothing=0.1)}),
+        compare_recipes({"none": BASE, "0.1": replace(BASE, label_smoothing=0.1)}),
         (Claim("0.1", "none"),),
     )
     rates = {"none": BASE, "0.4": replace(BASE, drop_rate=None)}  # None: as the network has it
-    plain = reshape.without_batch_norm(normed_googlenet())
+    plain = reshape.without_batch_norm(shrink_googlenet())
     yield Study(
         "dropout",
         "Dropout before the classifier, with and without batch normalisation",
         "dropout before the classifier stays essential, but not with batch normalisation",
         "1409.4842, section 5; 1502.03167, section 4.2.1",
-        (*recipe_arms(rates), *(Arm(f"{name}, not normalised", plain, replace(recipe, lr=PLAIN_LR)) for name, recipe in rates.items())),
+        (*compare_recipes(rates), *(Arm(f"{name}, not normalised", plain, replace(recipe, lr=PLAIN_LR)) for name, recipe in rates.items())),
         (Claim("0.4, not normalised", "none, not normalised"), Claim("none", "0.4", no_worse=True)),
     )
     plain_momentum, at_its_rate = "SGD, plain momentum", "RMSProp at SGD's rate"
@@ -78,7 +78,7 @@ def of_recipes() -> Iterator[Study]:
         "SGD with momentum, Nesterov's and plain, against RMSProp, at the paper's rate and at SGD's",
         "the best models were achieved with RMSProp, not with momentum",
         "1512.00567, section 8",
-        recipe_arms(
+        compare_recipes(
             {
                 "SGD": BASE,
                 plain_momentum: replace(BASE, optimizer=Sgd()),
@@ -93,7 +93,7 @@ def of_recipes() -> Iterator[Study]:
         "SGD in step against asynchronous",
         "in step, training reaches a better accuracy than with gradients that are computed on weights of some updates ago",
         "1604.00981",
-        recipe_arms({"in step": BASE, **{f"{count} workers": replace(BASE, asynchronous=count) for count in (2, 4)}}),
+        compare_recipes({"in step": BASE, **{f"{count} workers": replace(BASE, asynchronous=count) for count in (2, 4)}}),
         (Claim("in step", "2 workers"), Claim("in step", "4 workers")),
     )
 
@@ -105,7 +105,7 @@ def of_averages() -> Iterator[Study]:
         "More crops and more models averaged",
         "averaging softmax over more crops of an image, and over more models that differ in their seed alone, makes errors fewer",
         "1409.4842, section 7, Table 3",
-        arms_of({"model": normed_googlenet()}),
+        compare_networks({"model": shrink_googlenet()}),
         (),
         "averages",
         seeds=7,
@@ -115,7 +115,7 @@ def of_averages() -> Iterator[Study]:
         "Accuracy against multiply-adds, by crops",
         "errors grow fewer with more crops, and less so the more there are already",
         "1409.4842, section 7",
-        arms_of({"model": normed_googlenet()}),
+        compare_networks({"model": shrink_googlenet()}),
         (),
         "averages",
         crops=(1, 10, 12, 144),
@@ -124,7 +124,7 @@ def of_averages() -> Iterator[Study]:
 
 def of_landscapes() -> Iterator[Study]:
     """Yield the studies of the loss where training goes."""
-    normed = normed_googlenet()
+    normed = shrink_googlenet()
     plain, slow = reshape.without_batch_norm(normed), replace(BASE, lr=PLAIN_LR)
     noises = {"with, noise": BatchNoise(), "with, less noise": BatchNoise(shift=0.1, scale=1.05, spread=0.02)}  # the paper's, and a fifth
     yield Study(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
@@ -43,7 +44,8 @@ class Processes:
         self.rank = int(os.environ.get("RANK", "0"))
         self.restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
         self.device = device or torch.device("cpu")
-        if self.world > 1 and not distributed.is_initialized():
+        self.has_begun = self.world > 1 and not distributed.is_initialized()
+        if self.has_begun:
             self._meet(backend_of(self.device))
 
     def _meet(self, backend: str) -> None:
@@ -62,14 +64,9 @@ class Processes:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if error is None:
-                self.leave()
-        except RuntimeError as lost:
-            error = lost
-            if not _is_of_a_lost_process(lost):
-                raise
-        if self.world > 1 and error is not None and _is_of_a_lost_process(error):
+        if error is None:
+            self.leave()
+        elif self.world > 1 and _is_of_a_lost_process(error):
             raise UserError("another process of this run has ended; what it said, if it could, stands above") from None
 
     @property
@@ -158,15 +155,16 @@ class Processes:
         return join(self.gather(replace(score, indices=score.indices * self.world + self.rank)))
 
     def leave(self) -> None:
-        """Part from the others, when all are done.
+        """Part from the others, when all are done, or one is lost by then; who began the group alone ends it.
 
         Gloo's threads outlive a group that `DistributedDataParallel` had (torch 2.14), and one that gives a tensor back while its
-        interpreter ends kills the process (github.com/pytorch/pytorch/pull/179291). By the time that the first has written all there is to
-        write, all are through with theirs; a barrier itself has none.
+        interpreter ends kills the process (github.com/pytorch/pytorch/issues/190489), and torchrun the others, of which the first may be
+        writing. So they wait for it, as long as a group waits for anything, which gives the threads time; a barrier itself has no tensor.
         """
-        if self.world > 1 and distributed.is_initialized():
+        if self.has_begun and distributed.is_initialized():
             if distributed.get_backend() == "gloo":
-                distributed.barrier()
+                with suppress(RuntimeError):  # all is done: the others needn't know of one that is lost, or takes its time
+                    distributed.barrier()
             distributed.destroy_process_group()
 
 

@@ -21,7 +21,6 @@ KEYS = set("model network image_size engine precision processor versions date ra
 SHORT = ("--rounds", "2", "--seconds", "0.02", "--photos", "8", "--cold", "0")
 
 
-@pytest.mark.exhaustive  # eight kernels are compiled, twice
 def test_the_command_measures_against_openvino_by_hand_and_writes_a_page(inceptions, tiny, engine_cache, tmp_path):
     given = ("benchmark", tiny, "--against", "openvino", "--engine", "openvino", "--device", "cpu", *SHORT)
     done = inceptions(*given, "--output", tmp_path / "page", "--json")

@@ -285,7 +285,6 @@ def test_a_picture_in_memory_is_converted_in_the_same_way():
         convert_image(Image.new("F", (1, 1)))
 
 
-@pytest.mark.exhaustive
 def test_every_file_of_a_real_set_is_read(tmp_path):
     """398 photos; one file, imageNotFound.gif, is a picture that says that there is none."""
     folder = os.environ.get("INCEPTIONS_TEST_DATA")

@@ -74,7 +74,7 @@ THERE = {  # in which kind of file each is tried in short: what is in a file doe
     ("torchvision", "googlenet_bn"): ".pth",
     ("torchvision", "inception_v3"): ".safetensors",
     ("timm", "inception_v3"): ".pth",
-    ("timm", "inception_v4"): "",  # the kinds of block and of numerics of these are in smaller ones
+    ("timm", "inception_v4"): "",  # of these test_golden has the names, test_parity the logits
     ("timm", "inception_resnet_v2"): "",
     ("timm", "xception"): ".pth",
     ("timm", "xception41"): ".safetensors",

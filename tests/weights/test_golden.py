@@ -12,13 +12,14 @@ from inceptions.networks import reshape
 from inceptions.networks.modules.layers import Chain, Concat, Sum
 from inceptions.networks.modules.models import Outputs
 from inceptions.networks.registry import get_network
+from inceptions.weights.adapters.catalog import ADAPTERS
 from inceptions.weights.importer import import_tensors
 from tests.golden import rule
 
 GOLDEN = Path(rule.__file__).parent
 FILES = sorted(path.stem for path in GOLDEN.glob("*.json"))
 FRAMEWORKS = {"tf_models_slim": "tf_slim", "tf_models_deeplab": "tf_deeplab", "facenet": "tf_facenet"}
-LARGE = {  # the same frameworks and families are in smaller ones
+LARGE = {  # the same kinds of block and of numerics are in smaller ones, or in test_parity; names are in all
     *(f"timm-{name}" for name in ("inception_resnet_v2", "inception_v4", "xception41", "xception65", "xception71")),
     *(f"timm-{name}" for name in ("xception41p", "xception65p")),
     *(f"tf_models_deeplab-{name}" for name in ("xception_65", "xception_71")),
@@ -93,6 +94,15 @@ def test_outputs_and_stage_means_are_those_recorded(imported):
             assert best < TOLERANCE, endpoint
     assert module.num_classes == (spec["classes"] or 0)
     assert audit.numerics.bn_epsilon == (spec["bn_epsilon"] or audit.numerics.bn_epsilon)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("timm-")])
+def test_names_are_those_recorded(name):
+    """Of the large ones too: a name that is wrong both ways passes every test that goes there and back."""
+    recorded = {tensor[0] for tensor in json.loads((GOLDEN / f"{name}.json").read_text())["tensors"] if tensor[2] != "counter"}
+    network = name.removeprefix("timm-").removeprefix("legacy_")
+    (adapter,) = (each for each in ADAPTERS if (each.framework, each.network.name) == ("timm", network))
+    assert {theirs for _, names in adapter.units(adapter.network, aux=False) for theirs in names.values()} == recorded
 
 
 def test_audit_accounts_for_every_tensor(imported):
