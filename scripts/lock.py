@@ -1,6 +1,7 @@
 """Write requirements.lock: what pip installs today for `.[all,test]`, resolved without installing anything (`make lock`).
 
-For the oldest Python that the package allows, 3.11.0: what wants 3.11.5 can't be had on Debian 12, whose Python is 3.11.2.
+For the oldest Python that the package allows, 3.11.0: what wants 3.11.5 can't be had on Debian 12, whose Python is 3.11.2. To be run
+by a Python of that minor version, for conditions of requirements go by the Python that runs pip.
 """
 
 import json
@@ -21,7 +22,9 @@ def oldest_python() -> str:
     """Return the first release of the oldest Python that pyproject.toml allows."""
     requires = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
     if not (found := re.fullmatch(r">=(3\.\d+)", requires)):
-        sys.exit(f"requires-python is {requires}; lock.py knows what begins with >=3 alone")
+        sys.exit(f"requires-python is {requires}; lock.py reads >=3.N alone")
+    if found[1] != (running := f"3.{sys.version_info.minor}"):
+        sys.exit(f"this is Python {running}, and versions are locked for {found[1]}: make clean, then make lock PYTHON=python{found[1]}")
     return f"{found[1]}.0"
 
 

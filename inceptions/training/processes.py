@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
@@ -44,8 +43,8 @@ class Processes:
         self.rank = int(os.environ.get("RANK", "0"))
         self.restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
         self.device = device or torch.device("cpu")
-        self.has_begun = self.world > 1 and not distributed.is_initialized()
-        if self.has_begun:
+        self._owns_group = self.world > 1 and not distributed.is_initialized()
+        if self._owns_group:
             self._meet(backend_of(self.device))
 
     def _meet(self, backend: str) -> None:
@@ -161,11 +160,19 @@ class Processes:
         interpreter ends kills the process (github.com/pytorch/pytorch/issues/190489), and torchrun the others, of which the first may be
         writing. So they wait for it, as long as a group waits for anything, which gives the threads time; a barrier itself has no tensor.
         """
-        if self.has_begun and distributed.is_initialized():
+        if self._owns_group and distributed.is_initialized():
             if distributed.get_backend() == "gloo":
-                with suppress(RuntimeError):  # all is done: the others needn't know of one that is lost, or takes its time
-                    distributed.barrier()
+                self._wait_for_all()
             distributed.destroy_process_group()
+
+    def _wait_for_all(self) -> None:
+        """Wait until all are done; one that is lost by then, or takes its time, takes nothing with it of what is done here."""
+        try:
+            distributed.barrier()
+        except RuntimeError as error:
+            if not _is_of_a_lost_process(error):
+                raise
+            log.warning("another process of this run has ended, or is not done yet; this one is done")
 
 
 def world_size() -> int:

@@ -283,19 +283,30 @@ def test_processes_part_when_all_are_done_and_one_that_is_lost_by_then_takes_not
     with processes:
         pass
     assert not done  # the group is another's
-    processes.has_begun = True
+    processes._owns_group = True
     with processes:
         pass
     assert done == ["all", "left"]
 
+    losses = iter(
+        [
+            RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.1.1]:1234"),
+            RuntimeError("[gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 1800000ms for recv operation to complete"),
+            RuntimeError("of our own"),
+        ]
+    )
+
     def lose():
-        raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.1.1]:1234")
+        raise next(losses)
 
     monkeypatch.setattr("torch.distributed.barrier", lose)
-    with processes:
+    for _ in range(2):
+        with processes:
+            pass
+    assert done == ["all", "left", "left", "left"]
+    with pytest.raises(RuntimeError, match="of our own"), processes:
         pass
-    assert done == ["all", "left", "left"]
     monkeypatch.setattr("torch.distributed.get_backend", lambda: "nccl")
     with processes:
         pass
-    assert done == ["all", "left", "left", "left"]
+    assert done == ["all", "left", "left", "left", "left"]

@@ -19,7 +19,7 @@ from tests.golden import rule
 GOLDEN = Path(rule.__file__).parent
 FILES = sorted(path.stem for path in GOLDEN.glob("*.json"))
 FRAMEWORKS = {"tf_models_slim": "tf_slim", "tf_models_deeplab": "tf_deeplab", "facenet": "tf_facenet"}
-LARGE = {  # the same kinds of block and of numerics are in smaller ones, or in test_parity; names are in all
+LARGE = {  # the same kinds of block and of numerics are in smaller ones, or in test_parity; timm's names are in all
     *(f"timm-{name}" for name in ("inception_resnet_v2", "inception_v4", "xception41", "xception65", "xception71")),
     *(f"timm-{name}" for name in ("xception41p", "xception65p")),
     *(f"tf_models_deeplab-{name}" for name in ("xception_65", "xception_71")),
